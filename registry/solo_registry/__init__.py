@@ -1,0 +1,1 @@
+"""A solo-learn-style framework: registries, method contract, data, training and evaluation."""

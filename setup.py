@@ -1,0 +1,55 @@
+"""Packaging: two source roots, plugin/ and registry/, and the Hydra configs inside the packages."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+CONFIGS = {"solo_registry.configs": "configs/registry", "solo_dyntemp.configs": "configs/plugin"}
+EXTRAS = {
+    "tensorboard": ["tensorboard>=2.16"],
+    "wandb": ["wandb>=0.17"],
+    "test": [
+        "mypy==2.4.1",
+        "pandas-stubs",
+        "pytest>=9",
+        "hypothesis>=6.100",
+        "ruff==0.17.6",
+        "tensorboard>=2.16",
+    ],
+}
+
+setup(
+    name="solo-dyntemp",
+    version="0.1.0",
+    description="Similarity-dependent temperature (DySTreSS) for solo-learn, compared fairly",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10",
+    package_dir={
+        "solo_registry": "registry/solo_registry",
+        "solo_dyntemp": "plugin/solo_dyntemp",
+        **CONFIGS,
+    },
+    packages=[*find_packages("registry"), *find_packages("plugin"), *CONFIGS],
+    package_data={"": ["py.typed"], **{package: ["**/*.yaml"] for package in CONFIGS}},
+    install_requires=[
+        "torch>=2.5",
+        "torchvision>=0.20",
+        "lightning>=2.6",
+        "timm>=1.0.20",
+        "hydra-core>=1.3.2",
+        "torchmetrics>=1.4",
+        "lightly>=1.6,<2",
+        "scikit-learn>=1.4",
+        "pandas>=2.1",
+        "matplotlib>=3.8",
+        "rich>=13.7",
+        "typer>=0.12",
+    ],
+    extras_require=EXTRAS,
+    entry_points={
+        "console_scripts": ["dyntemp = solo_registry.cli:main"],
+        "solo_registry.plugins": ["dyntemp = solo_dyntemp.plugin:register"],
+    },
+)
