@@ -1,0 +1,232 @@
+"""From what the user wrote to a config that a run can trust: checks, defaults, derived values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from solo_registry.errors import UserError, nearest
+from solo_registry.optimizers import OPTIMIZERS, SCHEDULERS
+from solo_registry.registry import DATASETS, METHODS
+from solo_registry.schema import PretrainConfig
+
+CHOICES = {
+    "optimizer.name": OPTIMIZERS,
+    "scheduler.name": SCHEDULERS,
+    "scheduler.interval": ("epoch", "step"),
+    "data.format": ("image_folder",),
+    "data.on_error": ("raise", "skip"),
+    "knn_eval.distance_func": ("cosine", "euclidean"),
+    "logger": ("csv", "tensorboard", "wandb"),
+    "progress": ("auto", "bar", "lines", "none"),
+}
+AT_LEAST_ONE = (
+    "max_epochs",
+    "num_nodes",
+    "optimizer.batch_size",
+    "accumulate_grad_batches",
+    "checkpoint.frequency",
+    "check_val_every_n_epoch",
+    "log_every_n_steps",
+    "knn_eval.k",
+    "evaluation.knn_k",
+    "evaluation.max_train",
+)
+NOT_NEGATIVE = (
+    "optimizer.lr",
+    "optimizer.classifier_lr",
+    "optimizer.weight_decay",
+    "scheduler.warmup_epochs",
+    "scheduler.warmup_start_lr",
+    "scheduler.min_lr",
+    "data.num_workers",
+)
+# what a run's numbers do not depend on
+OUTSIDE_HASH = (
+    "name",
+    "seed",
+    "runs_dir",
+    "resume_from_checkpoint",
+    "checkpoint",
+    "auto_resume",
+    "auto_umap",
+    "logger",
+    "wandb",
+    "progress",
+    "evaluation",
+    "debug_augmentations",
+    "log_every_n_steps",
+    "data.num_workers",
+    "data.download",
+    "data.check_files",
+    # known only when the data are loaded
+    "data.image_channels",
+    "data.num_classes",
+    "data.train_images",
+)
+
+
+def known_keys(schema: Any = PretrainConfig, prefix: str = "") -> list[str]:
+    """List every key of the schema with dots, such as `optimizer.lr`.
+
+    >>> "augmentations.rrc.crop_min_scale" in known_keys()
+    True
+    """
+    keys = []
+    hints = get_type_hints(schema)
+    for item in fields(schema):
+        keys.append(prefix + item.name)
+        kinds = [hints[item.name], *get_args(hints[item.name])]
+        for kind in filter(is_dataclass, kinds):
+            keys += known_keys(kind, f"{prefix}{item.name}.")
+    return keys
+
+
+def unknown_key(key: str, siblings: Iterable[str] = ()) -> UserError:
+    """Return the error for a key that no config has, with the nearest right one.
+
+    Args:
+        key: as the user wrote it, with dots.
+        siblings: the keys that its section does have, where they are the method's own.
+    """
+    section = key.rpartition(".")[0]
+    keys = [*known_keys(), *(f"{section}.{name}" for name in siblings)]
+    hint = nearest(key, keys)
+    return UserError(f"unknown config key '{key}'.{hint} `dyntemp pretrain --help` lists the keys.")
+
+
+def merge_schema(cfg: DictConfig) -> DictConfig:
+    """Lay `cfg` over the schema's defaults, as a copy.
+
+    solo-learn's YAML writes None as text; it is read as null.
+
+    Raises:
+        UserError: an unknown key or a value of the wrong type.
+    """
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: clean(item) for key, item in value.items() if key != "hydra"}
+        if isinstance(value, list):
+            return [clean(item) for item in value]
+        return None if value == "None" else value
+
+    plain = clean(OmegaConf.to_container(cfg, resolve=True))
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(PretrainConfig), plain)
+    except OmegaConfBaseException as error:
+        raise explain(error) from error
+    missing = sorted(OmegaConf.missing_keys(merged))
+    if missing:
+        raise UserError(f"the config gives no value for {', '.join(missing)}")
+    OmegaConf.set_struct(merged, True)
+    return merged  # type: ignore[return-value]
+
+
+def explain(error: OmegaConfBaseException) -> UserError:
+    """Turn OmegaConf's error into one sentence."""
+    key = str(error.full_key or error.key or "")
+    if "not in" in str(error):  # a schema's "Key not in", or a struct's "not in struct"
+        parent = error.parent_node
+        return unknown_key(key, map(str, parent) if isinstance(parent, DictConfig) else ())
+    return UserError(f"config key '{key}': {str(error).splitlines()[0]}")
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse values that no run can use, before any work starts."""
+    for key, choices in CHOICES.items():
+        value = OmegaConf.select(cfg, key)
+        if value not in choices:
+            raise UserError(
+                f"{key} is '{value}'.{nearest(str(value), choices)} Allowed: {', '.join(choices)}"
+            )
+    for key in AT_LEAST_ONE:
+        if (value := OmegaConf.select(cfg, key)) < 1:
+            raise UserError(f"{key} must be at least 1, got {value}")
+    for key in NOT_NEGATIVE:
+        if not (value := OmegaConf.select(cfg, key)) >= 0 or value == float("inf"):
+            raise UserError(f"{key} must be 0 or more and finite, got {value}")
+    if cfg.scheduler.name == "step" and not cfg.scheduler.lr_decay_steps:
+        raise UserError("scheduler.name=step needs scheduler.lr_decay_steps, a list of epochs")
+    if not cfg.augmentations:
+        raise UserError(
+            "augmentations is empty: choose a group option, e.g. augmentations=symmetric"
+        )
+    METHODS.get(cfg.method)
+    DATASETS.get(cfg.data.dataset)
+
+
+def count_devices(cfg: DictConfig) -> int:
+    """Number of devices a node trains on, from solo-learn's and Lightning's spellings.
+
+    >>> cfgs = [OmegaConf.create({"devices": d, "accelerator": "cpu"}) for d in (2, "1", [0, 1])]
+    >>> [count_devices(cfg) for cfg in cfgs]
+    [2, 1, 2]
+    """
+    import torch
+
+    devices = cfg.devices
+    if isinstance(devices, str) and devices not in ("auto", "-1"):
+        ids = [part for part in devices.split(",") if part.strip()]
+        if not all(part.strip().isdigit() for part in ids):
+            raise UserError(f"devices must be a count, a list of ids or auto, got '{devices}'")
+        return int(ids[0]) if len(ids) == 1 else len(ids)
+    if devices in ("auto", "-1", -1):
+        on_cpu = cfg.accelerator == "cpu" or not torch.cuda.is_available()
+        return 1 if on_cpu else torch.cuda.device_count()
+    count = devices if isinstance(devices, int) else len(devices)
+    if isinstance(devices, bool) or count < 1:
+        raise UserError(f"devices must be a count, a list of ids or auto, got {devices!r}")
+    return count
+
+
+def resolve(cfg: DictConfig) -> DictConfig:
+    """Check `cfg` and fill in what follows from it; the config given is not changed.
+
+    `optimizer.lr` stays as written; `optimizer.effective_lr` is what the optimizer gets, by
+    solo-learn's rule: x images per optimizer step / 256.
+
+    Raises:
+        UserError: whatever cannot work, with the key, the value and what is allowed.
+    """
+    cfg = merge_schema(cfg)
+    check(cfg)
+    images = (
+        cfg.optimizer.batch_size * count_devices(cfg) * cfg.num_nodes * cfg.accumulate_grad_batches
+    )
+    cfg.optimizer.effective_lr = cfg.optimizer.lr * images / 256
+    cfg.optimizer.effective_classifier_lr = cfg.optimizer.classifier_lr * images / 256
+    size = cfg.augmentations[0].crop_size
+    crops = [(pipeline.crop_size == size, pipeline.num_crops) for pipeline in cfg.augmentations]
+    cfg.data.num_large_crops = sum(count for large, count in crops if large)
+    cfg.data.num_small_crops = sum(count for large, count in crops if not large)
+    cfg.name = cfg.name or f"{cfg.method}-{cfg.data.dataset}".replace("/", "-")
+    cfg.strategy = cfg.strategy or "auto"
+    resolved: DictConfig = METHODS.get(cfg.method).add_and_assert_specific_cfg(cfg)
+    return resolved
+
+
+def lr_product(cfg: DictConfig) -> str:
+    """Spell the effective learning rate as the product it is."""
+    optimizer = cfg.optimizer
+    return (
+        f"effective lr {optimizer.effective_lr:g} = {optimizer.lr:g} "
+        f"x {optimizer.batch_size} images x {count_devices(cfg)} devices x {cfg.num_nodes} nodes "
+        f"x {cfg.accumulate_grad_batches} accumulated / 256"
+    )
+
+
+def config_hash(cfg: DictConfig) -> str:
+    """Ten hex digits that name everything in a resolved config that its numbers depend on."""
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    for key in OUTSIDE_HASH:
+        node, _, leaf = key.rpartition(".")
+        (plain[node] if node else plain).pop(leaf)
+    text = json.dumps(plain, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
