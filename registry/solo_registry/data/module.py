@@ -1,0 +1,167 @@
+"""Training and validation data as a Lightning data module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, Dataset
+
+from solo_registry.data.augment import Views, eval_transform
+from solo_registry.data.pipeline import read_pipeline
+from solo_registry.data.sampling import EpochSampler, PretrainSet, ResumableLoader
+from solo_registry.data.sets import ImageSet, SetInfo, TensorSet, load_set, with_info
+from solo_registry.errors import UserError
+
+__all__ = ["EpochSampler", "PretrainDataModule", "PretrainSet", "build_data", "eval_loader"]
+
+
+class PretrainDataModule(LightningDataModule):
+    """Loaders of a pretraining run; the sampler shards by rank itself.
+
+    The trainer must be made with `use_distributed_sampler=False`, and without a validation set with
+    `limit_val_batches=0`.
+
+    Args:
+        cfg: reads `seed`, `augmentations`, `optimizer.batch_size` (per device) and
+            `data.num_workers`.
+        train_set: images to pretrain on.
+        val_set: images for the online classifier; None turns validation off.
+
+    Attributes:
+        info: facts about the data, with the config's mean and std where it gives them.
+        views: the augmentation, with `num_large` and `num_small`.
+
+    Raises:
+        UserError: no images, a batch larger than the data, or a wrong augmentation.
+    """
+
+    def __init__(self, cfg: Any, train_set: ImageSet, val_set: ImageSet | None) -> None:
+        super().__init__()
+        self.info = _with_config_statistics(train_set.info, cfg.augmentations)
+        self.train_set = with_info(train_set, self.info)
+        self.val_set = None if val_set is None else with_info(val_set, self.info)
+        self.views = Views(cfg.augmentations, self.info)
+        self.seed = int(cfg.seed)
+        self.batch_size = int(cfg.optimizer.batch_size)
+        self.num_workers = int(cfg.data.num_workers)
+        self.crop_size = read_pipeline(cfg.augmentations[0]).crop_size
+        self._check_batch(1)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Batches [indexes (N,), [views (N, C, H, W), ...], targets (N,)], as in solo-learn."""
+        rank, world_size = self._place()
+        self._check_batch(world_size)
+        return ResumableLoader(
+            PretrainSet(self.train_set, self.views, self.seed),
+            batch_size=self.batch_size,
+            sampler=EpochSampler(
+                len(self.train_set), seed=self.seed, rank=rank, world_size=world_size
+            ),
+            num_workers=self.num_workers,
+            drop_last=True,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """Batches (X, y) of this rank's share of the validation images, in order."""
+        if self.val_set is None:
+            return []
+        rank, world_size = self._place()
+        return eval_loader(
+            self.val_set,
+            crop_size=self.crop_size,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            indices=range(rank, len(self.val_set), world_size),
+        )
+
+    def _place(self) -> tuple[int, int]:
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def _check_batch(self, world_size: int) -> None:
+        share = len(self.train_set) // world_size
+        if self.batch_size > share:
+            ranks = f", {share} on each of {world_size} devices" if world_size > 1 else ""
+            raise UserError(
+                f"optimizer.batch_size={self.batch_size} is more than the {len(self.train_set)} "
+                f"training images of '{self.info.name}'{ranks}"
+            )
+
+
+class _EvalSet(Dataset[tuple[Tensor, Tensor]]):
+    """Whole batches: a list of indices -> (X, y)."""
+
+    def __init__(self, images: ImageSet, crop_size: int) -> None:
+        self.images = images
+        self.transform = eval_transform(images.info, crop_size)
+
+    def __getitem__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        if isinstance(self.images, TensorSet):
+            batch = self.images.subset(indices)
+            return self.transform(batch.images), batch.targets
+        pairs = [self.images[index] for index in indices]
+        views = torch.stack([self.transform(image) for image, _ in pairs])
+        return views, torch.tensor([target for _, target in pairs])
+
+
+def eval_loader(
+    images: ImageSet,
+    *,
+    crop_size: int,
+    batch_size: int,
+    num_workers: int,
+    indices: Sequence[int] | None = None,
+) -> DataLoader[Any]:
+    """Load (X, y) in order, nothing random and nothing dropped.
+
+    Args:
+        images: the images.
+        crop_size: height and width of X, in pixels.
+        batch_size: images per batch; the last one may be smaller.
+        num_workers: processes that read files; images in memory need none.
+        indices: which images; None is all.
+
+    Returns:
+        Batches of X, float32 (N, C, crop_size, crop_size), and y, int64 (N,).
+    """
+    chosen = range(len(images)) if indices is None else indices
+    workers = 0 if isinstance(images, TensorSet) else num_workers
+    return DataLoader(
+        _EvalSet(images, crop_size),
+        batch_size=None,
+        sampler=BatchSampler(chosen, batch_size, drop_last=False),
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=workers > 0,
+    )
+
+
+def build_data(cfg: Any) -> PretrainDataModule:
+    """Load the data that a config names, and check that a run can use it.
+
+    Raises:
+        UserError: see `load_set` and `PretrainDataModule`.
+    """
+    train_set = load_set(cfg.data, "train")
+    if train_set is None:
+        raise UserError(f"data set '{cfg.data.dataset}' has no training images")
+    return PretrainDataModule(cfg, train_set, load_set(cfg.data, "val"))
+
+
+def _with_config_statistics(info: SetInfo, augmentations: Sequence[Any]) -> SetInfo:
+    """Put the pipelines' mean and std, if any, into `info`, for evaluation to use them too."""
+    pipelines = [read_pipeline(augmentation) for augmentation in augmentations]
+    statistics = {(tuple(p.mean or info.mean), tuple(p.std or info.std)) for p in pipelines}
+    if len(statistics) > 1:
+        raise UserError(
+            "augmentations: the pipelines differ in mean or std "
+            f"({' and '.join(map(str, sorted(statistics)))}); a data set has one of each"
+        )
+    return info.with_statistics(*statistics.pop()) if statistics else info

@@ -1,0 +1,230 @@
+"""What a data set is here, and how one is found by its name.
+
+A data set is a function `(data, split) -> ImageSet | None` in `DATASETS`; `data` is the config's
+`data` section and `None` means that the set has no such split.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from solo_registry.errors import UserError
+from solo_registry.registry import DATASETS
+
+Split = Literal["train", "val"]
+UNLABELLED = -1
+# Which images a fraction keeps is part of the data set, so it does not depend on a run's seed.
+FRACTION_SEED = 0
+# how much red, green and blue count for brightness
+LUMA = (0.299, 0.587, 0.114)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class SetInfo:
+    """Facts about a data set, the same for its splits.
+
+    Args:
+        name: its name in `DATASETS`.
+        num_classes: number of classes, 0 without labels.
+        channels: channels of every image.
+        image_size: height and width in pixels; None where they vary.
+        mean: per channel, of pixels in [0, 1]; used alike in pretraining and evaluation.
+        std: per channel, of pixels in [0, 1].
+        class_names: one name per class.
+    """
+
+    name: str
+    num_classes: int
+    channels: int
+    image_size: int | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    class_names: tuple[str, ...]
+
+    def with_statistics(
+        self, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+    ) -> SetInfo:
+        """Return a copy with another mean or std; None keeps what is here.
+
+        Args:
+            mean: one number, or one per channel.
+            std: one number, or one per channel, each above 0.
+
+        Raises:
+            UserError: the number of values is neither 1 nor the number of channels.
+        """
+        return replace(
+            self,
+            mean=self.mean if mean is None else self._per_channel("mean", mean),
+            std=self.std if std is None else self._per_channel("std", std),
+        )
+
+    def _per_channel(self, key: str, values: Sequence[float]) -> tuple[float, ...]:
+        if len(values) not in (1, self.channels) or (key == "std" and min(values) <= 0):
+            raise UserError(
+                f"augmentations {key}={list(values)} does not suit data set '{self.name}': it "
+                f"needs 1 number or {self.channels}, one per channel"
+                f"{', above 0' if key == 'std' else ''}"
+            )
+        return tuple(float(value) for value in values) * (self.channels // len(values))
+
+
+class ImageSet(Dataset[tuple[Tensor, int]], ABC):
+    """Images with labels, before any augmentation.
+
+    Attributes:
+        info: what is the same for every image.
+        targets: (N,) int64 labels, -1 where an image has none.
+    """
+
+    info: SetInfo
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Return image `index`, uint8 (C, H, W), and its label."""
+
+    @abstractmethod
+    def subset(self, indices: Sequence[int]) -> ImageSet:
+        """Return a set of the images at `indices`, in that order."""
+
+
+class TensorSet(ImageSet):
+    """Images of one size, held in memory.
+
+    Args:
+        info: facts about the set.
+        images: (N, C, H, W) uint8.
+        targets: (N,) int64.
+
+    >>> info = SetInfo("dots", 1, 1, 4, (0.5,), (0.5,), ("dot",))
+    >>> dots = TensorSet(info, torch.zeros(3, 1, 4, 4, dtype=torch.uint8), torch.zeros(3))
+    >>> len(dots), dots[2][0].shape, len(dots.subset([0, 2]))
+    (3, torch.Size([1, 4, 4]), 2)
+    """
+
+    def __init__(self, info: SetInfo, images: Tensor, targets: Tensor) -> None:
+        self.info = info
+        self.images = images
+        self.targets = targets.long()
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.images[index], int(self.targets[index])
+
+    def subset(self, indices: Sequence[int]) -> TensorSet:
+        """Return a set of the images at `indices`, in that order."""
+        chosen = torch.as_tensor(indices)
+        return TensorSet(self.info, self.images[chosen], self.targets[chosen])
+
+
+def load_set(data: Any, split: Split) -> ImageSet | None:
+    """Load one split of the data set that the config names.
+
+    Args:
+        data: the config's `data` section, any object with its keys as attributes: `dataset`, and
+            as the set needs them `train_path`, `val_path`, `download`, `no_labels`, `fraction`,
+            `on_error`, `channels`, `check_files`.
+        split: "train" or "val". `fraction` applies to "train" only: it keeps this share of each
+            class, the same images in every run; -1 keeps all.
+
+    Returns:
+        The split; None if the set has no "val".
+
+    Raises:
+        UserError: unknown set, missing or unreadable files, or a value out of its range.
+    """
+    fraction = setting(data, "fraction", -1)
+    if fraction != -1 and not 0 < fraction <= 1:
+        raise UserError(f"data.fraction must be in (0, 1], or -1 for all images, got {fraction}")
+    channels = setting(data, "channels", None)
+    if channels not in (None, 1, 3):
+        raise UserError(f"data.channels must be 1 (grey), 3 (RGB) or null, got {channels}")
+    images: ImageSet | None = DATASETS.get(data.dataset)(data, split)
+    if isinstance(images, TensorSet) and channels:
+        images = to_channels(images, channels)
+    if images is not None and split == "train" and fraction not in (-1, 1):
+        images = images.subset(stratified(images.targets, fraction))
+    return images
+
+
+def to_channels(images: TensorSet, channels: int) -> TensorSet:
+    """Return grey images (1) or RGB images (3); nothing is copied if they are so already."""
+    info = images.info
+    if info.channels == channels:
+        return images
+    if channels == 3:
+        info = replace(info, channels=3, mean=info.mean * 3, std=info.std * 3)
+        return TensorSet(info, images.images.expand(-1, 3, -1, -1), images.targets)
+    weights = torch.tensor(LUMA).view(3, 1, 1)
+    # in pieces, as a float copy of all of STL-10 would take 11 GB
+    pixels = torch.cat(
+        [
+            (part * weights).sum(1, keepdim=True).round_().to(torch.uint8)
+            for part in torch.split(images.images, 1024)
+        ]
+    )
+    return TensorSet(grey_info(info), pixels, images.targets)
+
+
+def grey_info(info: SetInfo) -> SetInfo:
+    """Return `info` of the same images in grey.
+
+    The mean is exact; the std is that of channels which move together, and so a little too large.
+
+    >>> round(grey_info(SetInfo("x", 0, 3, None, IMAGENET_MEAN, IMAGENET_STD, ())).mean[0], 3)
+    0.459
+    """
+    mean, std = (
+        sum(weight * value for weight, value in zip(LUMA, values, strict=True))
+        for values in (info.mean, info.std)
+    )
+    return replace(info, channels=1, mean=(mean,), std=(std,))
+
+
+def stratified(targets: Tensor, fraction: float) -> list[int]:
+    """Choose a share of each class, at least one image; unlabelled images count as a class.
+
+    Args:
+        targets: (N,) int64 labels.
+        fraction: share to keep, in (0, 1].
+
+    Returns:
+        Sorted indices, the same in every call.
+
+    >>> len(stratified(torch.tensor([0] * 100 + [1] * 10), 0.1))
+    11
+    """
+    generator = torch.Generator().manual_seed(FRACTION_SEED)
+    chosen = []
+    for label in torch.unique(targets):
+        members = (targets == label).nonzero().flatten()
+        count = max(1, round(len(members) * fraction))
+        chosen.append(members[torch.randperm(len(members), generator=generator)[:count]])
+    indices: list[int] = torch.cat(chosen).sort().values.tolist()
+    return indices
+
+
+def with_info(images: ImageSet, info: SetInfo) -> ImageSet:
+    """Return the same images under another `info`; nothing is copied."""
+    renamed = copy(images)
+    renamed.info = info
+    return renamed
+
+
+def setting(data: Any, key: str, default: Any) -> Any:
+    """Return `data.key`, or `default` where the key is absent or null."""
+    value = getattr(data, key, None)
+    return default if value is None else value

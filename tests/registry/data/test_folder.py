@@ -1,0 +1,194 @@
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from solo_registry.data.files import decode
+from solo_registry.data.folder import FolderSet, custom
+from solo_registry.data.sets import load_set
+from solo_registry.errors import UserError
+
+Save = Callable[..., Path]
+
+
+def load(root: Path, split: Any = "train", **data: Any) -> FolderSet:
+    images = load_set(SimpleNamespace(dataset="custom", train_path=str(root), **data), split)
+    assert isinstance(images, FolderSet)
+    return images
+
+
+def cut(path: Path, share: float = 0.6) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+
+
+def test_folders_are_classes(folder: Path) -> None:
+    images = load(folder)
+    assert images.info.class_names == ("cat", "dog")
+    assert images.targets.tolist() == [0, 0, 0, 1, 1, 1]
+    image, target = images[5]
+    assert image.dtype == torch.uint8 and image.shape == (3, 14, 12) and target == 1
+    assert images.path(2) == folder / "cat/deep/c.bmp"
+
+
+def test_without_labels_every_image_below_counts(folder: Path) -> None:
+    images = load(folder, no_labels=True)
+    assert images.targets.tolist() == [-1] * 6
+    assert images.info.num_classes == 0
+    assert len(load(folder / "cat", no_labels=True)) == 3
+
+
+def test_no_val_path_is_no_validation(folder: Path) -> None:
+    assert custom(SimpleNamespace(train_path=str(folder), val_path=None), "val") is None
+
+
+def test_val_has_the_classes_of_train(folder: Path, tmp_path: Path, save_noise: Save) -> None:
+    val = tmp_path / "val"
+    save_noise(val / "dog" / "x.png")
+    images = load(folder, "val", val_path=str(val))
+    assert images.targets.tolist() == [1] and images.info.num_classes == 2
+    save_noise(val / "dgo" / "x.png")
+    with pytest.raises(UserError, match=r"class 'dgo' that data.train_path does not. .*'dog'"):
+        load(folder, "val", val_path=str(val))
+
+
+def test_missing_folder_names_the_nearest(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"image does not exist. Did you mean 'images'\?"):
+        load(folder.parent / "image")
+    with pytest.raises(UserError, match="is no folder"):
+        load(folder / "cat" / "a.png")
+    with pytest.raises(UserError, match=r"data.train_path is not set"):
+        custom(SimpleNamespace(train_path=None), "train")
+
+
+def test_empty_folders(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is empty"):
+        load(tmp_path)
+    with pytest.raises(UserError, match=r"no images in .*formats: .bmp, .jpeg"):
+        load(tmp_path, no_labels=True)
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(UserError, match="no images in"):
+        load(tmp_path)
+
+
+def test_a_folder_of_images_without_classes(folder: Path) -> None:
+    (folder / "cat" / "deep" / "c.bmp").unlink()
+    (folder / "cat" / "deep").rmdir()
+    with pytest.raises(UserError, match=r"no folders, .*data.no_labels=true"):
+        load(folder / "cat")
+
+
+def test_a_class_without_images(folder: Path) -> None:
+    (folder / "emu").mkdir()
+    with pytest.raises(UserError, match="no readable image of class emu"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["cat/a.png", "cat/b.jpg", "cat/deep/c.bmp", "dog/c.webp"])
+@pytest.mark.parametrize("share", [0.0, 0.6])
+def test_a_file_cut_short_is_found_before_training(folder: Path, name: str, share: float) -> None:
+    cut(folder / name, share)
+    with pytest.raises(UserError, match=rf"cannot read image .*{name}: .*data.on_error=skip"):
+        load(folder)
+    with pytest.warns(UserWarning, match=rf"left out 1 of 6 images .*{name}"):
+        images = load(folder, on_error="skip")
+    assert len(images) == 5
+    assert folder / name not in [images.path(index) for index in range(5)]
+
+
+def test_only_unreadable_files(folder: Path) -> None:
+    for path in folder.rglob("*.*"):
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"cannot read .* \(6 such files\)"):
+        load(folder)
+    with pytest.raises(UserError, match="none of the 6 images"):
+        load(folder, on_error="skip")
+
+
+def break_inside(path: Path) -> None:
+    """Spoil the pixels of a PNG but leave its header and its end, which the check looks at."""
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 20] = bytes(20)
+    path.write_bytes(content)
+
+
+def test_an_image_found_broken_in_training_is_named(folder: Path) -> None:
+    break_inside(folder / "cat" / "a.png")
+    images = load(folder)
+    with pytest.raises(UserError, match=r"cannot read image .*cat/a.png"):
+        images[0]
+    assert images[1][1] == 0
+
+
+def test_an_image_found_broken_in_training_is_replaced(folder: Path) -> None:
+    break_inside(folder / "dog" / "a.png")
+    images = load(folder, on_error="skip")
+    with pytest.warns(UserWarning, match=r"cannot read .*dog/a.png .*the next image stands in"):
+        image, target = images[3]
+    assert torch.equal(image, images[4][0]) and target == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(images[3][0], image)
+    assert images.unreadable == {3}
+
+
+def test_the_check_can_be_left_out(folder: Path) -> None:
+    cut(folder / "cat" / "a.png", 0)
+    assert len(load(folder, check_files=False)) == 6
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(folder: Path) -> None:
+    for path in (folder / "cat", folder):
+        path.chmod(0)
+        try:
+            with pytest.raises(UserError, match=r"cannot (be )?read"):
+                load(folder)
+        finally:
+            path.chmod(0o755)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1", "LA"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_mode_is_converted(
+    tmp_path: Path, save_noise: Save, mode: str, channels: int
+) -> None:
+    path = save_noise(tmp_path / "all" / "x.png", mode=mode)
+    image, _ = load(tmp_path, channels=channels)[0]
+    assert image.shape == (channels, 10, 12)
+    with Image.open(path) as source:
+        plain = source.convert("RGBA").convert("RGB" if channels == 3 else "L")
+    expected = torch.from_numpy(np.array(plain)).reshape(10, 12, channels).permute(2, 0, 1)
+    assert (image.int() - expected.int()).abs().max() <= 1
+
+
+def test_sixteen_bits_keep_their_top_eight(tmp_path: Path) -> None:
+    deep = np.array([[0, 255, 256], [32768, 65280, 65535]], dtype=np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    assert decode(tmp_path / "deep.png", 1).tolist() == [[[0, 0, 1], [128, 255, 255]]]
+
+
+def test_transparent_palette_makes_no_warning(tmp_path: Path) -> None:
+    image = Image.new("P", (4, 4))
+    image.putpalette([0, 0, 0, 255, 255, 255])
+    image.save(tmp_path / "x.png", transparency=b"\x00\xff")
+    assert decode(tmp_path / "x.png", 3).shape == (3, 4, 4)
+
+
+def test_fraction_of_a_folder(folder: Path) -> None:
+    images = load(folder, fraction=0.34)
+    assert images.targets.tolist() == [0, 1]
+    assert images[1][0].shape[0] == 3
+
+
+def test_grey_statistics(folder: Path) -> None:
+    info = load(folder, channels=1).info
+    assert info.channels == len(info.mean) == len(info.std) == 1

@@ -1,0 +1,88 @@
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from solo_registry.data.sets import TensorSet, load_set, stratified, to_channels
+from solo_registry.errors import UserError
+
+MakeNoise = Callable[..., TensorSet]
+
+
+def load(**data: Any) -> TensorSet:
+    images = load_set(SimpleNamespace(dataset="digits", **data), "train")
+    assert isinstance(images, TensorSet)
+    return images
+
+
+def test_unknown_set_names_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"unknown data set 'digit'. Did you mean 'digits'\?"):
+        load_set(OmegaConf.create({"dataset": "digit"}), "train")
+
+
+def test_reads_a_struct_config_with_absent_keys() -> None:
+    data = OmegaConf.create({"dataset": "digits"})
+    OmegaConf.set_struct(data, True)
+    assert load_set(data, "train") is not None
+
+
+@pytest.mark.parametrize("fraction", [0, -0.5, 1.5, float("nan")])
+def test_fraction_out_of_range(fraction: float) -> None:
+    with pytest.raises(UserError, match=r"data.fraction must be in \(0, 1\], or -1 .* got"):
+        load(fraction=fraction)
+
+
+def test_fraction_keeps_a_share_of_each_class_and_the_same_images() -> None:
+    whole, part = load(fraction=-1), load(fraction=0.25)
+    before, after = whole.targets.bincount(), part.targets.bincount()
+    assert (after - 0.25 * before).abs().max() <= 0.5
+    assert torch.equal(part.images, load(fraction=0.25).images)
+    assert len(load(fraction=1)) == len(whole)
+
+
+def test_fraction_leaves_validation_whole() -> None:
+    sizes = {
+        len(load_set(SimpleNamespace(dataset="digits", fraction=f), "val") or []) for f in (0.1, -1)
+    }
+    assert sizes == {360}
+
+
+def test_stratified_keeps_one_of_a_rare_class_and_counts_unlabelled_as_one() -> None:
+    targets = torch.tensor([-1] * 50 + [0] * 50 + [1])
+    kept = targets[stratified(targets, 0.1)]
+    assert kept.tolist() == [-1] * 5 + [0] * 5 + [1]
+
+
+def test_subset_keeps_order_and_labels(noise: MakeNoise) -> None:
+    images = noise()
+    part = images.subset([7, 2])
+    assert part[0][1] == 3 and torch.equal(part[1][0], images[2][0])
+
+
+def test_grey_to_rgb_and_back(noise: MakeNoise) -> None:
+    grey = noise(channels=1)
+    colour = to_channels(grey, 3)
+    assert colour[0][0].shape == (3, 8, 8)
+    assert colour.info.channels == len(colour.info.mean) == 3
+    again = to_channels(colour, 1)
+    assert torch.equal(again.images, grey.images)
+    assert again.info.mean == pytest.approx(grey.info.mean)
+    assert to_channels(grey, 1) is grey
+
+
+def test_channels_apply_to_every_set_in_memory() -> None:
+    assert load(channels=3)[0][0].shape == (3, 8, 8)
+    with pytest.raises(UserError, match=r"data.channels must be 1 .* got 2"):
+        load(channels=2)
+
+
+def test_statistics_need_one_number_per_channel(noise: MakeNoise) -> None:
+    info = noise().info
+    assert info.with_statistics([0.1], [0.2, 0.3, 0.4]).mean == (0.1, 0.1, 0.1)
+    with pytest.raises(UserError, match=r"mean=\[0.1, 0.2\] does not suit .* needs 1 number or 3"):
+        info.with_statistics(mean=[0.1, 0.2])
+    with pytest.raises(UserError, match="above 0"):
+        info.with_statistics(std=[0.0])
