@@ -1,0 +1,42 @@
+"""Accuracy of class scores."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from solo_registry.evaluation.checks import UNLABELLED
+
+
+def top_accuracy(scores: Tensor, targets: Tensor, top: int = 1) -> float:
+    """Percentage of rows whose true class is among the `top` highest scores.
+
+    Equal scores are ordered by class index, so the value does not depend on the machine. Rows with
+    target -1 are left out.
+
+    Args:
+        scores: (M, C) scores, higher is better.
+        targets: (M,) classes in [0, C), or -1.
+        top: how many classes may be named, at least 1.
+
+    Returns:
+        Accuracy in percent, in [0, 100].
+
+    Raises:
+        ValueError: if `top` is below 1 or above C, or no row is labelled.
+
+    >>> import torch
+    >>> scores = torch.tensor([[0.1, 0.7, 0.2], [0.5, 0.1, 0.4]])
+    >>> top_accuracy(scores, torch.tensor([1, 2])), top_accuracy(scores, torch.tensor([1, 2]), 2)
+    (50.0, 100.0)
+    """
+    num_classes = scores.shape[1]
+    if not 1 <= top <= num_classes:
+        raise ValueError(f"top must lie in [1, {num_classes}] (the number of classes), got {top}")
+    targets = targets.to(scores.device)
+    labelled = targets != UNLABELLED
+    total = int(labelled.sum())
+    if total == 0:
+        raise ValueError(f"targets holds no labelled row among {targets.shape[0]}")
+    ranked = scores[labelled].argsort(dim=1, descending=True, stable=True)[:, :top]
+    hits = int((ranked == targets[labelled].unsqueeze(1)).sum())
+    return 100.0 * hits / total

@@ -1,0 +1,147 @@
+"""All measures of frozen features in one call, with the texts that name their protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from solo_registry.evaluation.checks import UNLABELLED, check_feats, check_targets
+from solo_registry.evaluation.geometry import (
+    alignment,
+    inter_class_uniformity,
+    rankme,
+    tolerance,
+    uniformity,
+)
+from solo_registry.evaluation.knn import knn_accuracy
+from solo_registry.evaluation.linear_probe import PROTOCOL as LINEAR_PROTOCOL
+from solo_registry.evaluation.linear_probe import linear_probe
+from solo_registry.evaluation.neighbours import Distance
+
+Value = float | int | str | None
+Result = Mapping[str, Value]
+"""What `evaluate_features` returns: plain values by name."""
+
+PROTOCOLS = {
+    "knn_acc1": "weighted kNN, k={knn_k}, {knn_distance}, temperature {knn_temperature:g}; top-1 %",
+    "linear_acc1": f"{LINEAR_PROTOCOL}; top-1 %",
+    "linear_acc5": f"{LINEAR_PROTOCOL}; top-5 %",
+    "uniformity": "log mean exp(-2 d^2) over pairs of test features; lower is more uniform",
+    "tolerance": "mean cosine of same-class pairs of test features",
+    "alignment": "mean squared distance of two views of one test image; lower is better aligned",
+    "inter_class_uniformity": "uniformity of the class centroids of test features",
+    "rankme": "exp of the entropy of the test features' normalised singular values",
+}
+"""What each key of `evaluate_features` means; {knn_...} are filled from the result itself."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Frozen features of one split.
+
+    Attributes:
+        feats: (N, D) finite features.
+        targets: (N,) integer classes, -1 where unlabelled.
+
+    Raises:
+        ValueError: if shapes or dtypes are wrong or a feature is not finite.
+    """
+
+    feats: Tensor
+    targets: Tensor
+
+    def __post_init__(self) -> None:
+        check_feats("feats", self.feats)
+        check_targets("targets", self.targets, len(self.feats))
+
+    @property
+    def labelled(self) -> int:
+        """Number of labelled rows."""
+        return int((self.targets != UNLABELLED).sum())
+
+
+def evaluate_features(
+    train: Features,
+    test: Features,
+    *,
+    num_classes: int,
+    knn_k: int = 20,
+    knn_temperature: float = 0.1,
+    knn_distance: Distance = "cosine",
+    views: tuple[Tensor, Tensor] | None = None,
+) -> dict[str, Value]:
+    """Measure frozen features by every protocol.
+
+    Args:
+        train: features that fit the classifiers.
+        test: features that are measured.
+        num_classes: number of classes.
+        knn_k: neighbours of the kNN, at most the number of labelled train rows.
+        knn_temperature: its temperature.
+        knn_distance: "cosine" or "euclidean".
+        views: (M, D) features of two augmented views of the test images, for the alignment.
+
+    Returns:
+        A value per key of `PROTOCOLS` (accuracies in percent, nothing rounded; None where the data
+        do not define it: no labels, one class, five classes or fewer for top-5, no views), and
+        `knn_k`, `knn_temperature`, `knn_distance`, `linear_l2`, `linear_converged`.
+
+    Raises:
+        ValueError: if the features, targets or settings do not fit each other.
+
+    >>> import torch
+    >>> data = Features(torch.eye(4), torch.tensor([0, 0, 1, 1]))
+    >>> result = evaluate_features(data, data, num_classes=2, knn_k=1)
+    >>> result["knn_acc1"], result["tolerance"], result["alignment"]
+    (100.0, 0.0, None)
+    """
+    counts = test.targets[test.targets != UNLABELLED].bincount()
+    result: dict[str, Value] = dict.fromkeys(PROTOCOLS)
+    result |= {"knn_k": knn_k, "knn_temperature": knn_temperature, "knn_distance": knn_distance}
+    result |= {"linear_l2": None, "linear_converged": None}
+    if train.labelled and test.labelled:
+        data = (train.feats, train.targets, test.feats, test.targets)
+        result["knn_acc1"] = knn_accuracy(
+            *data,
+            k=[knn_k],
+            temperature=knn_temperature,
+            num_classes=num_classes,
+            distance=knn_distance,
+        )[knn_k]
+        probe = linear_probe(*data, num_classes=num_classes)
+        result["linear_acc1"], result["linear_acc5"] = probe.acc1, probe.acc5
+        result["linear_l2"], result["linear_converged"] = probe.l2, probe.converged
+    if len(test.feats) > 1:
+        result["uniformity"] = uniformity(test.feats)
+    if bool((counts > 1).any()):
+        result["tolerance"] = tolerance(test.feats, test.targets)
+    if int((counts > 0).sum()) > 1:
+        result["inter_class_uniformity"] = inter_class_uniformity(test.feats, test.targets)
+    if views is not None:
+        result["alignment"] = alignment(*views)
+    result["rankme"] = rankme(test.feats)
+    return result
+
+
+def describe(key: str, result: Result) -> str:
+    """Protocol of one number of a result, its settings filled in.
+
+    Args:
+        key: a key of `PROTOCOLS`.
+        result: as returned by `evaluate_features`.
+
+    Returns:
+        One line.
+
+    Raises:
+        ValueError: if `key` is no measure or the result lacks its settings.
+
+    >>> describe("knn_acc1", {"knn_k": 20, "knn_temperature": 0.1, "knn_distance": "cosine"})
+    'weighted kNN, k=20, cosine, temperature 0.1; top-1 %'
+    """
+    try:
+        return PROTOCOLS[key].format(**result)
+    except KeyError as error:
+        raise ValueError(f"no protocol for {key!r}: {error} is unknown") from None

@@ -1,0 +1,238 @@
+"""Measuring a run: trained backbone, untrained backbone and raw pixels by the same protocols."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from solo_registry.config import config_hash
+from solo_registry.contract import BaseMethod
+from solo_registry.data.module import PretrainDataModule, build_data, eval_loader
+from solo_registry.data.sampling import PretrainSet, mix
+from solo_registry.errors import UserError, nearest
+from solo_registry.evaluation.histogram import SimilarityHistogram, similarity_histogram
+from solo_registry.evaluation.protocol import PROTOCOLS, Features, describe, evaluate_features
+from solo_registry.evaluation.table import result_table
+from solo_registry.plugins import load_plugins
+from solo_registry.schema import EvaluationConfig
+from solo_registry.training.model import build_method, load_weights
+from solo_registry.training.run_folder import SCHEMA_VERSION, RunFolder, write_json
+
+PAIRED_IMAGES = 2000  # test images whose two views are compared
+PIXELS = 32  # larger images are averaged down to this size for the raw-pixel baseline
+BATCH = 256
+
+
+@dataclass
+class Measured:
+    """Features of one backbone (or of raw pixels) on both splits, and two views of test images."""
+
+    train: Features
+    test: Features
+    views: tuple[Tensor, Tensor]
+    histogram: SimilarityHistogram | None = None
+
+
+def evaluate_run(
+    run: RunFolder,
+    evaluation: DictConfig,
+    console: Console,
+    *,
+    data: PretrainDataModule | None = None,
+    checkpoint: Path | None = None,
+) -> dict[str, Any]:
+    """Measure a run's last checkpoint, or the one given, and write numbers and pictures.
+
+    A finished run's numbers go to result.json, those of another checkpoint to
+    evaluations/epoch-<n>.json. Nothing is done again if result.json already has these settings.
+
+    Args:
+        run: the run.
+        evaluation: the config's `evaluation` section.
+        console: where the table is printed.
+        data: the run's data, if it is loaded already.
+        checkpoint: a checkpoint of this run; None is the last one.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UserError: there is no checkpoint, or it does not fit the run.
+    """
+    if not evaluation.enabled:
+        return {}
+    settings: Any = OmegaConf.to_container(evaluation)
+    done = run.read_result()
+    if done is not None and checkpoint is None and done["evaluation"] == settings:
+        show(done, run, console)
+        return done
+    cfg = run.read_config()
+    data = data or build_data(cfg)
+    model = build_method(cfg, data)
+    measured = {
+        "raw_pixels": measure(None, data, evaluation, "raw pixels", console),
+        "untrained": measure(model, data, evaluation, "untrained backbone", console),
+    }
+    state = load_weights(model, checkpoint or run.checkpoint)
+    measured["trained"] = measure(model, data, evaluation, "trained backbone", console)
+    epochs = int(state["epoch"]) + 1
+    results = {name: numbers(item, data, evaluation) for name, item in measured.items()}
+    result = {
+        "schema_version": SCHEMA_VERSION,
+        "name": cfg.name,
+        "method": cfg.method,
+        "method_kwargs": OmegaConf.to_container(cfg.method_kwargs),
+        "dataset": cfg.data.dataset,
+        "backbone": cfg.backbone.name,
+        "seed": cfg.seed,
+        "config_hash": config_hash(cfg),
+        "epochs": epochs,
+        "steps": int(state["global_step"]),
+        "parameters": sum(weight.numel() for weight in model.backbone.parameters()),
+        "train_images": len(measured["trained"].train.feats),
+        "test_images": len(measured["trained"].test.feats),
+        "evaluation": settings,
+        "protocols": {key: describe(key, results["trained"]) for key in PROTOCOLS},
+        "results": results,
+    }
+    finished = checkpoint is None and epochs >= cfg.max_epochs
+    if evaluation.pictures:
+        plots = run.plots if finished else run.path / "evaluations" / f"epoch-{epochs}"
+        draw(plots, run, model, measured, result, data, console)
+    write_json(run.result if finished else run.path / f"evaluations/epoch-{epochs}.json", result)
+    show(result, run, console)
+    return result
+
+
+def evaluate_again(path: Path, changes: dict[str, Any], console: Console) -> dict[str, Any]:
+    """Measure a run folder or a checkpoint inside one again, with some settings changed.
+
+    Raises:
+        UserError: `path` is neither.
+    """
+    if not path.exists():
+        siblings = [str(other) for other in path.parent.glob("*")] if path.parent.is_dir() else []
+        raise UserError(f"no run folder or checkpoint at {path}.{nearest(str(path), siblings)}")
+    load_plugins()
+    checkpoint = path if path.is_file() else None
+    run = RunFolder(path.parents[1] if checkpoint else path)
+    given = OmegaConf.structured(EvaluationConfig)
+    given.update(run.read_config().evaluation)
+    given.update(changes | {"enabled": True})
+    return evaluate_run(run, given, console, checkpoint=checkpoint)
+
+
+def measure(
+    model: BaseMethod | None,
+    data: PretrainDataModule,
+    evaluation: DictConfig,
+    label: str,
+    console: Console,
+) -> Measured:
+    """Extract features of both splits and of two views; `model=None` flattens the pixels."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if model is not None:
+        model = model.to(device).eval()
+
+    @torch.inference_mode()
+    def embed(X: Tensor) -> tuple[Tensor, Tensor]:
+        if model is None:
+            small = F.adaptive_avg_pool2d(X, PIXELS) if X.shape[-1] > PIXELS else X
+            return small.flatten(1), small.flatten(1)
+        out = model(X.to(device))
+        return out["feats"].float().cpu(), out.get("z", out["feats"]).float().cpu()
+
+    def collect(loader: DataLoader[Any]) -> Features:
+        quiet = not console.is_terminal
+        batches = track(loader, label, console=console, transient=True, disable=quiet)
+        feats, targets = zip(*((embed(X)[0], y) for X, y in batches), strict=True)
+        return Features(torch.cat(feats), torch.cat(targets))
+
+    def loader(images: Any, count: int, seed: int) -> DataLoader[Any]:
+        chosen = torch.randperm(
+            len(images), generator=torch.Generator().manual_seed(mix(b"evaluate", seed))
+        )
+        return eval_loader(
+            images,
+            crop_size=data.crop_size,
+            batch_size=BATCH,
+            num_workers=data.num_workers,
+            indices=sorted(chosen[:count].tolist()),
+        )
+
+    tested = data.val_set if data.val_set is not None else data.train_set
+    train = collect(loader(data.train_set, evaluation.max_train, data.seed))
+    test = train if data.val_set is None else collect(loader(tested, len(tested), data.seed))
+    if data.val_set is None:  # nothing held out, so no accuracy: only the geometry is measured
+        train = Features(train.feats, torch.full_like(train.targets, -1))
+
+    pairs = PretrainSet(tested, data.views, data.seed)
+    keys: Any = [(0, index) for index in range(min(len(tested), PAIRED_IMAGES))]
+    first, second, targets = [], [], []
+    for start in range(0, len(keys), BATCH):
+        items = [pairs[key] for key in keys[start : start + BATCH]]
+        first.append(embed(torch.stack([views[0] for _, views, _ in items])))
+        second.append(embed(torch.stack([views[1] for _, views, _ in items])))
+        targets += [target for _, _, target in items]
+    feats1, z1 = (torch.cat(part) for part in zip(*first, strict=True))
+    feats2, z2 = (torch.cat(part) for part in zip(*second, strict=True))
+    histogram = None if model is None else similarity_histogram(z1, z2, torch.tensor(targets))
+    return Measured(train, test, (feats1, feats2), histogram)
+
+
+def numbers(item: Measured, data: PretrainDataModule, evaluation: DictConfig) -> dict[str, Any]:
+    """Run every protocol on one set of features."""
+    return evaluate_features(
+        item.train,
+        item.test,
+        num_classes=max(1, data.info.num_classes),
+        knn_k=min(evaluation.knn_k, max(1, item.train.labelled)),
+        knn_temperature=evaluation.knn_temperature,
+        views=item.views,
+    )
+
+
+def draw(
+    plots: Path,
+    run: RunFolder,
+    model: BaseMethod,
+    measured: dict[str, Measured],
+    result: dict[str, Any],
+    data: PretrainDataModule,
+    console: Console,
+) -> None:
+    """Write the pictures of a run."""
+    from solo_registry.evaluation import pictures
+    from solo_registry.evaluation.feature_map import feature_map
+
+    with console.status("drawing"):
+        if run.metrics.exists():
+            pictures.training_curves(pd.read_csv(run.metrics), plots / "training.png")
+        before, after = measured["untrained"].histogram, measured["trained"].histogram
+        s = torch.linspace(-1, 1, 401)
+        tau = model.temperature_curve(s.to(model.device))
+        if before is not None and after is not None:
+            curve = None if tau is None else (s, tau.detach().cpu())
+            out = plots / "temperature.png"
+            pictures.temperature_picture(after, curve, out, before=before)
+        trained = measured["trained"].test
+        feature_map(trained.feats, trained.targets, data.info.class_names, plots / "features.png")
+        pictures.comparison_bars(result["results"], plots / "comparison.png")
+
+
+def show(result: dict[str, Any], run: RunFolder, console: Console) -> None:
+    """Print the table and where everything lies."""
+    console.print(result_table(result["results"]))
+    console.print(f"{run.path}", soft_wrap=True, highlight=False)
+    if result["results"]["trained"]["knn_acc1"] is None:
+        console.print("no accuracies: the data have no labelled validation images (data.val_path)")

@@ -1,0 +1,78 @@
+"""The result of a run as a table on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from rich.table import Table
+
+from solo_registry.evaluation.protocol import Result, describe
+
+ROW_NAMES = {
+    "raw_pixels": "raw pixels",
+    "untrained": "untrained backbone",
+    "trained": "trained backbone",
+}
+"""Reader's names of the rows, in their order."""
+
+_COLUMNS: dict[str, tuple[str, str, Callable[[Iterable[float]], float]]] = {
+    "knn_acc1": ("kNN (%)", ".2f", max),
+    "linear_acc1": ("linear probe (%)", ".2f", max),
+    "uniformity": ("uniformity", ".3f", min),
+    "tolerance": ("tolerance", ".3f", max),
+    "alignment": ("alignment", ".3f", min),
+}
+
+
+def result_table(result: Mapping[str, Result], *, title: str = "Frozen features") -> Table:
+    """Lay out the measures of raw pixels, untrained and trained backbone.
+
+    The best value of each column is bold: the highest accuracy and tolerance, the lowest uniformity
+    and alignment. A measure that was not taken shows as a dash. The caption names the protocols.
+
+    Args:
+        result: results of `evaluate_features` by "raw_pixels", "untrained", "trained"; other names
+            follow these.
+        title: title of the table.
+
+    Returns:
+        A Rich table.
+
+    Raises:
+        ValueError: if `result` is empty.
+
+    >>> table = result_table({"trained": {"tolerance": 0.5}, "raw_pixels": {"tolerance": 0.25}})
+    >>> list(table.columns[0].cells), list(table.columns[4].cells)
+    (['raw pixels', 'trained backbone'], ['0.250', '[bold]0.500[/bold]'])
+    """
+    if not result:
+        raise ValueError("result must hold at least one row, got none")
+    names = [name for name in ROW_NAMES if name in result]
+    names += [name for name in result if name not in ROW_NAMES]
+    table = Table(title=title, caption=_caption(result), caption_justify="left")
+    table.add_column("features", no_wrap=True)
+    for heading, _, _ in _COLUMNS.values():
+        table.add_column(heading, justify="right")
+    for name in names:
+        cells = [_cell(result, name, key) for key in _COLUMNS]
+        table.add_row(ROW_NAMES.get(name, name.replace("_", " ")), *cells)
+    return table
+
+
+def _cell(result: Mapping[str, Result], name: str, key: str) -> str:
+    _, form, best = _COLUMNS[key]
+    value = result[name].get(key)
+    if value is None:
+        return "-"
+    others = [float(other) for row in result.values() if (other := row.get(key)) is not None]
+    text = format(float(value), form)
+    return f"[bold]{text}[/bold]" if len(others) > 1 and float(value) == best(others) else text
+
+
+def _caption(result: Mapping[str, Result]) -> str:
+    lines = []
+    for key, (heading, _, _) in _COLUMNS.items():
+        row = next((row for row in result.values() if row.get(key) is not None), None)
+        if row is not None:
+            lines.append(f"{heading.removesuffix(' (%)')}: {describe(key, row)}")
+    return "\n".join(lines)
