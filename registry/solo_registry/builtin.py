@@ -1,0 +1,49 @@
+"""What ships with the registry, by name; nothing is imported until it is asked for."""
+
+from __future__ import annotations
+
+from solo_registry.registry import BACKBONES, DATASETS, LOSSES, METHODS
+
+for name, target, summary, paper in (
+    ("simclr", "simclr:SimCLR", "two or more views, NT-Xent at one temperature", "2002.05709"),
+    ("mocov2plus", "mocov2plus:MoCoV2Plus", "momentum encoder, queue of negatives", "2003.04297"),
+):
+    METHODS.add_lazy(
+        name, f"solo_registry.methods.{target}", summary=summary, paper=f"arXiv {paper}"
+    )
+
+for name, summary, paper in (
+    ("infonce", "NT-Xent over any number of views, one temperature", "2002.05709"),
+    ("infonce_queue", "a positive key and a queue of negatives, one temperature", "1911.05722"),
+):
+    LOSSES.add_lazy(name, f"solo_registry.losses:{name}", summary=summary, paper=f"arXiv {paper}")
+
+for name, summary, paper in (
+    ("resnet10_narrow", "ResNet-10 with half the channels, for a laptop", "1512.03385"),
+    ("resnet18_narrow", "ResNet-18 with half the channels, for a laptop", "1512.03385"),
+    ("resnet18", "ResNet-18, 3x3 stem up to 64 pixels", "1512.03385"),
+    ("resnet50", "ResNet-50, 3x3 stem up to 64 pixels", "1512.03385"),
+    ("wide_resnet28w2", "WideResNet-28-2, for images of 32 pixels", "1605.07146"),
+    ("wide_resnet28w8", "WideResNet-28-8, for images of 32 pixels", "1605.07146"),
+    *((f"vit_{size}", f"ViT-{size}, patches fit the image", "2010.11929")
+      for size in ("tiny", "small", "base", "large")),
+    *((f"swin_{size}", f"Swin-{size}, patches fit the image", "2103.14030")
+      for size in ("tiny", "small", "base", "large")),
+    *((f"poolformer_{size}", f"PoolFormer-{size}", "2111.11418")
+      for size in ("s12", "s24", "s36", "m36", "m48")),
+    *((f"convnext_{size}", f"ConvNeXt-{size}", "2201.03545")
+      for size in ("tiny", "small", "base", "large")),
+):  # fmt: skip
+    BACKBONES.add_lazy(
+        name, f"solo_registry.backbones:{name}", summary=summary, paper=f"arXiv {paper}"
+    )
+
+for name, module, summary, paper in (
+    ("digits", "arrays", "1,797 grey 8x8 digits, shipped with scikit-learn", ""),
+    ("fashion_mnist", "arrays", "70,000 grey 28x28 clothes, 10 classes", "arXiv 1708.07747"),
+    ("cifar10", "arrays", "60,000 color 32x32 images, 10 classes", ""),
+    ("cifar100", "arrays", "60,000 color 32x32 images, 100 classes", ""),
+    ("stl10", "arrays", "113,000 color 96x96 images, 10 classes, most unlabelled", ""),
+    ("custom", "folder", "your own image folders, with or without labels", ""),
+):
+    DATASETS.add_lazy(name, f"solo_registry.data.{module}:{name}", summary=summary, paper=paper)

@@ -1,0 +1,252 @@
+"""The method contract, the same as solo-learn 1.0.6's, so that one method runs under both hosts.
+
+A method is `cls(cfg)`; it extends `add_and_assert_specific_cfg`, `learnable_params`, `forward`,
+`multicrop_forward` and `training_step([indexes, views, targets], batch_idx)`. A momentum method
+also extends `momentum_pairs` and `momentum_forward`.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from lightly.models.utils import deactivate_requires_grad, update_momentum
+from lightning.pytorch import LightningModule
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from solo_registry.backbones import build_backbone
+from solo_registry.evaluation.online_knn import OnlineKNN
+from solo_registry.optimizers import ParamGroup, build_optimizer, build_schedule
+
+Batch = tuple[Tensor, list[Tensor], Tensor]  # indexes (N,), views of (N, C, H, W), targets (N,)
+
+
+def classification(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """Cross-entropy and accuracies in percent over the labelled rows (target -1 is unlabelled).
+
+    Args:
+        logits: (N, C).
+        targets: (N,).
+
+    Returns:
+        Scalars `loss`, `acc1` and `acc5` (acc@C where there are fewer than 5 classes); all 0 when
+        no row is labelled.
+    """
+    labelled = targets != -1
+    count = labelled.sum().clamp(min=1)
+    loss = F.cross_entropy(logits, targets, ignore_index=-1, reduction="sum") / count
+    top = logits.detach().topk(min(5, logits.shape[1])).indices == targets[:, None]
+    acc1, acc5 = (100 * top[:, :k].sum() / count for k in (1, 5))
+    return {"loss": loss, "acc1": acc1, "acc5": acc5}
+
+
+class BaseMethod(LightningModule):
+    """A backbone with an online linear classifier and online kNN; methods add their own loss.
+
+    Args:
+        cfg: resolved config (`solo_registry.config.resolve`) with the data set's `data.num_classes`
+            and `data.image_channels` filled in.
+    """
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__()
+        cfg = self.add_and_assert_specific_cfg(cfg)
+        self.cfg = cfg
+        self.backbone = build_backbone(
+            cfg.backbone.name,
+            in_channels=cfg.data.image_channels,
+            image_size=cfg.augmentations[0].crop_size,
+            **cfg.backbone.kwargs,
+        )
+        self.features_dim = int(self.backbone.num_features)  # type: ignore[arg-type]
+        self.num_classes: int = max(1, cfg.data.num_classes)
+        self.classifier = nn.Linear(self.features_dim, self.num_classes)
+        self.num_large_crops: int = cfg.data.num_large_crops
+        self.num_small_crops: int = cfg.data.num_small_crops
+        self.num_crops = self.num_large_crops + self.num_small_crops
+        self.multicrop = self.num_small_crops > 0
+        self.no_channel_last: bool = cfg.performance.disable_channel_last
+        self.knn: OnlineKNN | None = None
+        if cfg.knn_eval.enabled:
+            self.knn = OnlineKNN(
+                self.num_classes, k=cfg.knn_eval.k, distance=cfg.knn_eval.distance_func
+            )
+
+    @classmethod
+    def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
+        """Fill in and check `cfg.method_kwargs`; idempotent."""
+        return cfg
+
+    @property
+    def learnable_params(self) -> list[ParamGroup]:
+        """Parameter groups; `static_lr: True` keeps a group out of the learning-rate schedule."""
+        return [
+            {"name": "backbone", "params": self.backbone.parameters()},
+            {
+                "name": "classifier",
+                "params": self.classifier.parameters(),
+                "lr": self.cfg.optimizer.effective_classifier_lr,
+                "weight_decay": 0,
+            },
+        ]
+
+    def configure_optimizers(self) -> Any:
+        """Build optimizer and schedule for Lightning."""
+        groups = [{"static_lr": False, **group} for group in self.learnable_params]
+        optimizer = build_optimizer(groups, self.cfg)
+        static = [group.pop("static_lr") for group in optimizer.param_groups]
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = build_schedule(optimizer, static, self.cfg, total)
+        return {"optimizer": optimizer} | ({"lr_scheduler": schedule} if schedule else {})
+
+    def _layout(self, X: Tensor) -> Tensor:
+        return X if self.no_channel_last else X.to(memory_format=torch.channels_last)
+
+    def forward(self, X: Tensor) -> dict[str, Any]:
+        """Map images (N, C, H, W) to `feats` (N, D) and the online classifier's `logits`."""
+        feats = self.backbone(self._layout(X))
+        return {"logits": self.classifier(feats.detach()), "feats": feats}
+
+    def multicrop_forward(self, X: Tensor) -> dict[str, Any]:
+        """Map small crops (N, C, h, w) to `feats` (N, D)."""
+        return {"feats": self.backbone(self._layout(X))}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Any:
+        """Forward every view by itself and train the online classifier.
+
+        Returns:
+            Lists per view under `feats`, `logits` and what `forward` adds, and the scalars `loss`,
+            `acc1`, `acc5` of the online classifier. A method returns its own loss plus `loss`.
+        """
+        _, views, targets = batch
+        if len(views) != self.num_crops:
+            raise ValueError(f"expected {self.num_crops} views a batch, got {len(views)}")
+        large = [self(view) for view in views[: self.num_large_crops]]
+        small = [self.multicrop_forward(view) for view in views[self.num_large_crops :]]
+        outs: dict[str, Any] = {key: [out[key] for out in large] for key in large[0]}
+        for key in small[0] if small else ():
+            outs[key] = outs.get(key, []) + [out[key] for out in small]
+
+        online = classification(torch.cat(outs["logits"]), targets.repeat(self.num_large_crops))
+        outs.update(online)
+        self.log_dict(
+            {
+                "train_class_loss": online["loss"],
+                "train_acc1": online["acc1"],
+                "train_acc5": online["acc5"],
+            },
+            on_epoch=True,
+            sync_dist=True,
+        )
+        if self.knn is not None:
+            self.knn.update(outs["feats"][0].detach(), targets)
+        return outs
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Measure the online classifier, and online kNN where `knn_eval.enabled`."""
+        X, targets = batch
+        out = self(X)
+        online = classification(out["logits"], targets)
+        metrics: dict[str, Any] = {f"val_{name}": value for name, value in online.items()}
+        if self.knn is not None and len(self.knn):
+            metrics["val_knn_acc1"] = self.knn.compute(out["feats"], targets)
+        self.log_dict(metrics, batch_size=len(targets), on_epoch=True, sync_dist=True)
+
+    def on_train_epoch_start(self) -> None:
+        """Start the kNN bank anew."""
+        if self.knn is not None:
+            self.knn.reset()
+
+    def temperature_curve(self, s: Tensor) -> Tensor | None:
+        """Temperature at each cosine similarity in `s`, for pictures; None where there is none."""
+        return None
+
+
+class BaseMomentumMethod(BaseMethod):
+    """A method with a momentum copy of its backbone, updated after each optimizer step.
+
+    m goes from `momentum.base_tau` to `momentum.final_tau` by a cosine over the run. It is a
+    function of the optimizer's step alone, so a resumed run goes on exactly.
+    """
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        self.momentum_backbone = momentum_copy(self.backbone)
+        self.momentum_classifier: nn.Linear | None = None
+        if cfg.momentum.classifier:
+            self.momentum_classifier = nn.Linear(self.features_dim, self.num_classes)
+        self._last_step = 0
+
+    @property
+    def learnable_params(self) -> list[ParamGroup]:
+        """Adds the classifier on the momentum backbone, where there is one."""
+        groups = super().learnable_params
+        if self.momentum_classifier is not None:
+            classifier = groups[1] | {
+                "name": "momentum_classifier",
+                "params": self.momentum_classifier.parameters(),
+            }
+            groups.append(classifier)
+        return groups
+
+    @property
+    def momentum_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
+        """Pairs (online module, momentum module)."""
+        return [(self.backbone, self.momentum_backbone)]
+
+    @torch.no_grad()
+    def momentum_forward(self, X: Tensor) -> dict[str, Any]:
+        """Map images (N, C, H, W) to the momentum backbone's `feats` (N, D)."""
+        return {"feats": self.momentum_backbone(self._layout(X))}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Any:
+        """Adds `momentum_<key>`, a list per large view of what `momentum_forward` returns."""
+        outs = super().training_step(batch, batch_idx)
+        _, views, targets = batch
+        momentum = [self.momentum_forward(view) for view in views[: self.num_large_crops]]
+        outs.update({f"momentum_{key}": [out[key] for out in momentum] for key in momentum[0]})
+        if self.momentum_classifier is not None:
+            logits = self.momentum_classifier(torch.cat(outs["momentum_feats"]))
+            online = classification(logits, targets.repeat(self.num_large_crops))
+            metrics = {
+                "train_momentum_class_loss": online["loss"],
+                "train_momentum_acc1": online["acc1"],
+            }
+            self.log_dict(metrics, on_epoch=True, sync_dist=True)
+            outs["loss"] = outs["loss"] + online["loss"]
+        return outs
+
+    def on_train_start(self) -> None:
+        """Take up the step count, also of a resumed run."""
+        self._last_step = self.trainer.global_step
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Move the momentum modules once per optimizer step, not per accumulated batch."""
+        step = self.trainer.global_step
+        if step > self._last_step:
+            base, final = self.cfg.momentum.base_tau, self.cfg.momentum.final_tau
+            progress = (step - 1) / self.trainer.estimated_stepping_batches
+            m = final - (final - base) * (math.cos(math.pi * progress) + 1) / 2
+            for online, momentum in self.momentum_pairs:
+                update_momentum(online, momentum, m)
+            self.log("tau", m)
+            self._last_step = step
+
+
+def momentum_copy(module: nn.Module) -> nn.Module:
+    """Return a copy of `module` with equal weights that no optimizer moves."""
+    twin = copy.deepcopy(module)
+    deactivate_requires_grad(twin)
+    return twin
+
+
+# A method's own part is a mixin over these: bound to BaseMethod here, to solo-learn's there.
+if TYPE_CHECKING:
+    Host = BaseMethod
+    MomentumHost = BaseMomentumMethod
+else:
+    Host = MomentumHost = object

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from solo_registry.config import resolve
+from solo_registry.contract import BaseMethod, classification
+from solo_registry.data.module import build_data
+from solo_registry.registry import METHODS
+from solo_registry.training.model import build_method
+
+Tiny = Callable[..., DictConfig]
+ALL = ["simclr", "simclr_dyntemp", "mocov2plus", "mocov2plus_dyntemp"]
+
+
+def make(cfg: DictConfig) -> Any:
+    cfg = resolve(cfg)
+    model = build_method(cfg, build_data(cfg))
+    model.log = model.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
+    return model
+
+
+def batch(count: int = 8, views: int = 2, size: int = 8) -> Any:
+    generator = torch.Generator().manual_seed(0)
+    images = [torch.randn(count, 1, size, size, generator=generator) for _ in range(views)]
+    return torch.arange(count), images, torch.arange(count) % 10
+
+
+def test_the_parameterised_list_is_the_whole_registry() -> None:
+    assert METHODS.names() == sorted(ALL)
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_one_step_trains_what_should_move_and_nothing_else(tiny: Tiny, method: str) -> None:
+    model = make(tiny(method))
+    groups = model.learnable_params
+    assert {group["name"] for group in groups} == {"backbone", "classifier", "projector"}
+    loss = model.training_step(batch(), 0)
+    loss.backward()
+    assert loss.isfinite()
+    for name, parameter in model.named_parameters():
+        if name.startswith("momentum"):
+            assert not parameter.requires_grad and parameter.grad is None
+        else:
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_the_online_classifier_does_not_train_the_backbone(tiny: Tiny, method: str) -> None:
+    model = make(tiny(method))
+    _, images, targets = batch()
+    out = model(images[0])
+    classification(out["logits"], targets)["loss"].backward()
+    assert model.classifier.weight.grad is not None
+    assert all(parameter.grad is None for parameter in model.backbone.parameters())
+
+
+@pytest.mark.parametrize("method", ["simclr", "simclr_dyntemp"])
+def test_multicrop_uses_all_views(tiny: Tiny, method: str) -> None:
+    pipelines = [{"crop_size": 16, "num_crops": 2}, {"crop_size": 8, "num_crops": 2}]
+    model = make(tiny(method, augmentations=pipelines))
+    seen = {}
+    model.contrastive_loss = lambda z, indexes: seen.update(z=z, indexes=indexes) or z.sum()
+    indexes, large, targets = batch(size=16)
+    model.training_step((indexes, large + batch(size=8)[1], targets), 0)
+    assert seen["z"].shape == (32, 8)
+    assert torch.equal(seen["indexes"], indexes.repeat(4))
+    with pytest.raises(ValueError, match="expected 4 views a batch, got 2"):
+        model.training_step((indexes, large, targets), 0)
+
+
+def test_equal_taus_make_dyntemp_the_same_step_as_simclr(tiny: Tiny) -> None:
+    fixed = make(tiny("simclr", "method_kwargs.temperature=0.15"))
+    dynamic = make(
+        tiny("simclr_dyntemp", "method_kwargs.tau_min=0.15", "method_kwargs.tau_max=0.15")
+    )
+    losses = [model.training_step(batch(), 0) for model in (fixed, dynamic)]
+    assert losses[0].item() == pytest.approx(losses[1].item(), abs=1e-6)
+    for loss in losses:
+        loss.backward()
+    for one, other in zip(fixed.parameters(), dynamic.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_equal_taus_make_dyntemp_the_same_step_as_moco(tiny: Tiny) -> None:
+    fixed = make(tiny("mocov2plus", "method_kwargs.temperature=0.15"))
+    dynamic = make(
+        tiny("mocov2plus_dyntemp", "method_kwargs.tau_min=0.15", "method_kwargs.tau_max=0.15")
+    )
+    losses = [model.training_step(batch(), 0).item() for model in (fixed, dynamic)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+    assert torch.equal(fixed.queue, dynamic.queue)
+
+
+def test_detaching_changes_the_gradient_but_not_the_value(tiny: Tiny) -> None:
+    models = [
+        make(tiny("simclr_dyntemp", f"method_kwargs.detach_temperature={flag}"))
+        for flag in ("true", "false")
+    ]
+    losses = [model.training_step(batch(), 0) for model in models]
+    assert losses[0].item() == pytest.approx(losses[1].item(), abs=1e-6)
+    for loss in losses:
+        loss.backward()
+    weights = [model.projector[2].weight.grad for model in models]
+    assert not torch.allclose(*weights, rtol=1e-2)
+
+
+def test_moco_queue_takes_the_keys_in_turn_and_wraps(tiny: Tiny) -> None:
+    model = make(tiny("mocov2plus", "method_kwargs.queue_size=16", "optimizer.batch_size=8"))
+    assert torch.allclose(model.queue.norm(dim=1), torch.ones(2, 16), atol=1e-5)
+    keys = [torch.full((8, 8), float(value)) for value in range(6)]
+    for start in (0, 2, 4):
+        model.enqueue(keys[start], keys[start + 1])
+    assert (model.queue[0, :, :8] == 4).all() and (model.queue[1, :, :8] == 5).all()
+    assert (model.queue[0, :, 8:] == 2).all() and int(model.queue_ptr) == 8
+    with pytest.raises(ValueError, match="queue_size 16 is not divisible by the global batch of 5"):
+        model.enqueue(keys[0][:5], keys[1][:5])
+
+
+def test_moco_queue_is_as_large_as_the_data_allow(tiny: Tiny) -> None:
+    model = make(tiny("mocov2plus", "method_kwargs.queue_size=null"))
+    assert model.queue.shape[2] == 640  # 5 batches of 128 are the most in half of 1,437
+
+
+def test_unlabelled_rows_leave_the_online_loss_alone() -> None:
+    logits = torch.randn(4, 3, requires_grad=True)
+    none = classification(logits, torch.full((4,), -1))
+    assert none["loss"].item() == 0 and none["acc1"].item() == 0
+    some = classification(logits, torch.tensor([0, -1, 2, -1]))
+    labelled = classification(logits[[0, 2]], torch.tensor([0, 2]))
+    assert some["loss"].item() == pytest.approx(labelled["loss"].item())
+    assert some["acc1"].item() == labelled["acc1"].item()
+
+
+def test_temperature_curve_is_what_the_method_uses(tiny: Tiny) -> None:
+    s = torch.tensor([-1.0, 0.0, 1.0])
+    assert make(tiny("simclr")).temperature_curve(s).tolist() == pytest.approx([0.2] * 3)
+    curve = make(tiny("simclr_dyntemp")).temperature_curve(s)
+    assert curve.tolist() == pytest.approx([0.2, 0.1, 0.2])
+    assert BaseMethod.temperature_curve(make(tiny("simclr")), s) is None
