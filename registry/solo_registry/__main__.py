@@ -1,0 +1,6 @@
+"""`python -m solo_registry`: the `dyntemp` command."""
+
+from solo_registry.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""The `dyntemp` command. Heavy imports stand inside the commands, so that --help is quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from solo_registry.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from solo_registry.registry import Registry
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Pretrain with a similarity-dependent temperature, and find out whether it helps.",
+)
+Pattern = Annotated[str, typer.Argument(help="Shell pattern, such as 'sim*'.")]
+
+
+@app.command(
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],  # --help goes to Hydra, which lists the keys
+    },
+    options_metavar="[KEY=VALUE]...",
+)
+def pretrain(ctx: typer.Context) -> None:
+    """Train a backbone: dyntemp pretrain method=simclr_dyntemp data=digits seed=3.
+
+    Every config key can be set. --help lists them, --cfg job shows the config without running,
+    --multirun runs every combination of comma-separated values.
+    """
+    from solo_registry.hydra_app import run_with_config
+
+    def train(cfg: DictConfig) -> None:
+        from solo_registry.training.pretrain import pretrain as run
+
+        run(cfg)
+
+    run_with_config(train, ctx.args)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run folder, or a checkpoint inside one.")],
+    knn_k: Annotated[int | None, typer.Option(help="Neighbours of kNN.")] = None,
+    knn_temperature: Annotated[float | None, typer.Option(help="Temperature of kNN.")] = None,
+    max_train: Annotated[int | None, typer.Option(help="Training images used at most.")] = None,
+    pictures: Annotated[bool, typer.Option(help="Draw the pictures again.")] = True,
+) -> None:
+    """Measure a run again: kNN, linear probe and geometry, beside raw pixels and no training."""
+    from solo_registry.console import quiet_libraries, terminal
+    from solo_registry.evaluation.run import evaluate_again
+
+    changes = {"knn_k": knn_k, "knn_temperature": knn_temperature, "max_train": max_train}
+    given = {key: value for key, value in changes.items() if value is not None}
+    quiet_libraries()
+    evaluate_again(run, {**given, "pictures": pictures}, terminal())
+
+
+def list_registry(registry: Registry, pattern: str) -> None:
+    """Print name, paper and provider of the entries that match; a plain table when piped."""
+    from rich.table import Table
+
+    from solo_registry.console import terminal
+    from solo_registry.plugins import load_plugins
+
+    load_plugins()
+    entries = registry.entries(pattern)
+    if not entries:
+        raise UserError(
+            f"no {registry.kind} matches '{pattern}'. Known: {', '.join(registry.names())}"
+        )
+    table = Table("name", "what", "paper", "provider", box=None, header_style="bold")
+    for entry in entries:
+        table.add_row(entry.name, entry.summary, entry.paper, entry.provider)
+    terminal().print(table)
+
+
+@app.command()
+def methods(pattern: Pattern = "*") -> None:
+    """List the methods."""
+    from solo_registry.registry import METHODS
+
+    list_registry(METHODS, pattern)
+
+
+@app.command()
+def losses(pattern: Pattern = "*") -> None:
+    """List the losses."""
+    from solo_registry.registry import LOSSES
+
+    list_registry(LOSSES, pattern)
+
+
+@app.command()
+def temperatures(pattern: Pattern = "*") -> None:
+    """List the temperature functions."""
+    from solo_registry.registry import TEMPERATURES
+
+    list_registry(TEMPERATURES, pattern)
+
+
+@app.command()
+def backbones(pattern: Pattern = "*") -> None:
+    """List the short names of backbones; any timm model goes as timm/NAME."""
+    from solo_registry.registry import BACKBONES
+
+    list_registry(BACKBONES, pattern)
+
+
+@app.command()
+def datasets(pattern: Pattern = "*") -> None:
+    """List the data sets."""
+    from solo_registry.registry import DATASETS
+
+    list_registry(DATASETS, pattern)
+
+
+def main() -> None:
+    """Run the command; an error that the user can mend is one paragraph and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        if os.environ.get("DYNTEMP_TRACEBACK"):
+            raise
+        print(f"error: {error}\n(DYNTEMP_TRACEBACK=1 shows where it came from)", file=sys.stderr)
+        raise SystemExit(2) from None

@@ -1,0 +1,24 @@
+"""How the project talks: one console, and libraries that keep quiet unless they warn."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+from rich.console import Console
+
+PIPED_WIDTH = 120  # columns, where the output is a file or a pipe
+
+
+def terminal() -> Console:
+    """Return the console of this process; piped output gets a fixed width and no colors."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPED_WIDTH)
+
+
+def quiet_libraries() -> None:
+    """Keep Lightning's hints and its own use of deprecated functions off the terminal."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*does not have many workers", category=UserWarning)

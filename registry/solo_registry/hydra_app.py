@@ -1,0 +1,91 @@
+"""Composing a run's config with Hydra, and telling its errors to people."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import hydra
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from solo_registry.config import explain
+from solo_registry.errors import UserError, nearest
+from solo_registry.plugins import load_plugins
+from solo_registry.schema import PretrainConfig
+
+OPEN_SECTIONS = ("backbone.kwargs.", "optimizer.kwargs.", "method_kwargs.temperature_kwargs.")
+
+
+class PluginConfigs(SearchPathPlugin):
+    """Lets Hydra find the YAML files of every plugin."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append the plugins' config packages."""
+        for package in load_plugins()[1:]:
+            search_path.append(provider=package, path=f"pkg://{package}")
+
+
+def run_with_config(task: Callable[[DictConfig], Any], words: Sequence[str]) -> None:
+    """Compose the config from command-line words and hand it to `task`.
+
+    Args:
+        task: called once, or once per job with `--multirun`.
+        words: Hydra's overrides and flags.
+
+    Raises:
+        UserError: the words do not make a config; the text names the nearest right one.
+    """
+    ConfigStore.instance().store(name="schema", node=PretrainConfig)
+    Plugins.instance().register(PluginConfigs)
+    # Hydra would print a shortened stack trace and exit with 1; we tell errors ourselves.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    before = sys.argv
+    sys.argv = [before[0], *map(long_form, words)]
+    main = hydra.main(
+        version_base="1.3", config_path="pkg://solo_registry.configs", config_name="pretrain"
+    )
+    try:
+        main(task)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise translate(error) from error
+    finally:
+        sys.argv = before
+
+
+def long_form(word: str) -> str:
+    """Write a word as Hydra wants it: `backbone=NAME`, and keys of sections that take any key.
+
+    >>> long_form("backbone=timm/resnet18"), long_form("optimizer.kwargs.eta=0.02")
+    ('backbone.name=timm/resnet18', '++optimizer.kwargs.eta=0.02')
+    """
+    if word.startswith("backbone="):
+        return word.replace("backbone=", "backbone.name=", 1)
+    return f"++{word}" if word.startswith(OPEN_SECTIONS) else word
+
+
+def translate(error: Exception) -> UserError:
+    """Turn Hydra's error into a paragraph with the nearest right spelling."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        options = list(error.options or [])
+        if group:
+            kind = {"data": "data set"}.get(group, group)
+            return UserError(
+                f"unknown {kind} '{option}'.{nearest(option, options)} Known: {', '.join(options)}"
+            )
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OmegaConfBaseException):
+            return explain(cause)
+        cause = cause.__cause__
+    if isinstance(error, OverrideParseException):
+        return UserError(f"cannot read '{error.override}': write KEY=VALUE, such as seed=3")
+    return UserError(" ".join(str(error).split()))

@@ -1,0 +1,64 @@
+"""Building a method with the weights of its seed, and reading a checkpoint safely."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import seed_everything
+from omegaconf import DictConfig
+
+from solo_registry.contract import BaseMethod
+from solo_registry.data.module import PretrainDataModule
+from solo_registry.errors import UserError
+from solo_registry.registry import METHODS
+
+
+def build_method(cfg: DictConfig, data: PretrainDataModule) -> BaseMethod:
+    """Build the method of a resolved config with the weights that its seed stands for."""
+    cfg.data.num_classes = data.info.num_classes
+    cfg.data.image_channels = data.info.channels
+    cfg.data.train_images = len(data.train_set)
+    seed_everything(cfg.seed, workers=True, verbose=False)
+    model: BaseMethod = METHODS.get(cfg.method)(cfg)
+    if not cfg.performance.disable_channel_last:
+        model = model.to(memory_format=torch.channels_last)
+    return model
+
+
+def read_checkpoint(path: Path, expected_hash: str | None = None) -> dict[str, Any]:
+    """Read a checkpoint as tensors and plain values only.
+
+    Raises:
+        UserError: there is none, it is damaged or holds more than weights, or is another config's.
+    """
+    if not path.is_file():
+        raise UserError(f"no checkpoint at {path}")
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} is not a checkpoint of weights only: {reason}") from error
+    found = checkpoint.get("config_hash")
+    if expected_hash and found != expected_hash:
+        raise UserError(
+            f"{path} belongs to another config (hash {found}, this one is {expected_hash}): "
+            "resume it with the settings in its run folder's resolved.yaml"
+        )
+    return checkpoint
+
+
+def load_weights(model: BaseMethod, path: Path) -> dict[str, Any]:
+    """Load a checkpoint's weights, every one of them, and return the checkpoint.
+
+    Raises:
+        UserError: names or shapes differ; the first few are given.
+    """
+    checkpoint = read_checkpoint(path)
+    try:
+        model.load_state_dict(checkpoint["state_dict"], strict=True)
+    except (KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:500]
+        raise UserError(f"{path} does not fit method and backbone of its run: {reason}") from error
+    return checkpoint

@@ -1,0 +1,186 @@
+"""One pretraining run, from a composed config to result.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, RichProgressBar
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from solo_registry.config import config_hash, count_devices, lr_product, resolve
+from solo_registry.console import quiet_libraries, terminal
+from solo_registry.data.module import PretrainDataModule, build_data
+from solo_registry.errors import UserError
+from solo_registry.evaluation.run import evaluate_run
+from solo_registry.plugins import load_plugins
+from solo_registry.training.callbacks import (
+    CostFile,
+    EpochLines,
+    LastCheckpoint,
+    MetricsFile,
+    SeedEpoch,
+    WholeCheckpointIO,
+)
+from solo_registry.training.model import build_method, read_checkpoint
+from solo_registry.training.run_folder import RunFolder
+
+
+def pretrain(given: DictConfig, console: Console | None = None) -> RunFolder:
+    """Train, or go on training, or do nothing if the run is finished; then evaluate.
+
+    Args:
+        given: the composed config.
+        console: where progress is told.
+
+    Returns:
+        The run's folder, with result.json unless `evaluation.enabled` is false.
+
+    Raises:
+        UserError: anything in config, data or checkpoint that cannot work, before training starts.
+    """
+    console = console or terminal()
+    quiet_libraries()
+    load_plugins()
+    cfg = resolve(given)
+    run = RunFolder.of(cfg)
+    if run.read_result() is not None:
+        console.print(f"already finished: {run.path}", soft_wrap=True)
+        evaluate_run(run, cfg.evaluation, console)
+        return run
+    data = build_data(cfg)
+    model = build_method(cfg, data)
+    trainer = build_trainer(cfg, run, console, validates=data.val_set is not None)
+    resume = checkpoint_to_resume(cfg, run)
+    if trainer.is_global_zero:
+        run.open(given, cfg)
+        console.print(f"run folder {run.path}\n{lr_product(cfg)}", soft_wrap=True, highlight=False)
+        if resume:
+            console.print(f"resuming from {resume}", soft_wrap=True)
+    fit(trainer, model, data, resume)
+    if trainer.is_global_zero:
+        evaluate_run(run, cfg.evaluation, console, data=data)
+    return run
+
+
+def fit(
+    trainer: Trainer, model: LightningModule, data: PretrainDataModule, resume: Path | None
+) -> None:
+    """Train; Ctrl-C ends the process with exit code 130 after saying how to go on."""
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
+    except SystemExit as error:
+        if trainer.interrupted:
+            raise SystemExit(130) from error
+        raise
+
+
+def checkpoint_to_resume(cfg: DictConfig, run: RunFolder) -> Path | None:
+    """Return the checkpoint to go on from: the one asked for, or the run's own.
+
+    Raises:
+        UserError: the one asked for does not exist or cannot be read.
+    """
+    if cfg.resume_from_checkpoint:
+        path = Path(cfg.resume_from_checkpoint)
+        read_checkpoint(path, config_hash(cfg))
+        return path
+    return run.checkpoint if cfg.auto_resume.enabled and run.checkpoint.exists() else None
+
+
+def build_trainer(cfg: DictConfig, run: RunFolder, console: Console, *, validates: bool) -> Trainer:
+    """Build Lightning's Trainer; every switch of the config that it knows is handed on.
+
+    Args:
+        cfg: resolved config.
+        run: where callbacks write.
+        console: where progress is told.
+        validates: whether there are validation images.
+
+    Raises:
+        UserError: accelerator, devices, strategy or precision that this machine does not have.
+    """
+    bar = cfg.progress == "bar" or (cfg.progress == "auto" and console.is_terminal)
+    callbacks: list[Callback] = [
+        SeedEpoch(cfg.seed),
+        MetricsFile(run.metrics),
+        CostFile(run.path / "cost.json"),
+        LastCheckpoint(run, config_hash(cfg), cfg.checkpoint.frequency, cfg.checkpoint.keep_prev),
+    ]
+    if bar:
+        callbacks.append(RichProgressBar(leave=False))
+    elif cfg.progress != "none":
+        callbacks.append(EpochLines(console))
+    logger = build_logger(cfg, run)
+    if logger:
+        callbacks.append(LearningRateMonitor("step"))
+    on_cpu = cfg.accelerator == "cpu" or not torch.cuda.is_available()
+    try:
+        return Trainer(
+            accelerator=cfg.accelerator,
+            # Lightning's CPU accelerator takes a count, never ids
+            devices=count_devices(cfg) if on_cpu else cfg.devices,
+            num_nodes=cfg.num_nodes,
+            strategy=cfg.strategy,
+            precision=cfg.precision,
+            sync_batchnorm=cfg.sync_batchnorm,
+            max_epochs=cfg.max_epochs,
+            accumulate_grad_batches=cfg.accumulate_grad_batches,
+            gradient_clip_val=cfg.gradient_clip_val,
+            check_val_every_n_epoch=cfg.check_val_every_n_epoch,
+            log_every_n_steps=cfg.log_every_n_steps,
+            limit_val_batches=None if validates else 0,
+            deterministic=cfg.deterministic,
+            benchmark=cfg.benchmark,
+            callbacks=callbacks,
+            logger=logger or False,
+            plugins=[WholeCheckpointIO()],
+            enable_checkpointing=True,
+            enable_progress_bar=bar,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,  # our sampler shards by global rank
+        )
+    except (RuntimeError, ValueError, TypeError) as error:
+        if type(error).__module__ == "builtins" or "Misconfiguration" in type(error).__name__:
+            raise UserError(
+                f"no trainer for accelerator={cfg.accelerator} devices={cfg.devices} "
+                f"strategy={cfg.strategy} precision={cfg.precision}: {error}"
+            ) from error
+        raise
+
+
+def build_logger(cfg: DictConfig, run: RunFolder) -> Logger | None:
+    """Build the logger of `logger` or `wandb.enabled`; metrics.csv is written besides.
+
+    Raises:
+        UserError: its package is not installed.
+    """
+    name = "wandb" if cfg.wandb.enabled else cfg.logger
+    if name == "csv":
+        return None
+    try:
+        if name == "tensorboard":
+            from lightning.pytorch.loggers import TensorBoardLogger
+
+            return TensorBoardLogger(run.path, name="", version="tensorboard")
+        from lightning.pytorch.loggers import WandbLogger
+
+        logger = WandbLogger(
+            name=f"{cfg.name}-{cfg.seed}",
+            id=f"{config_hash(cfg)}-{cfg.seed}",  # a resumed run goes on in the same place
+            resume="allow",
+            project=cfg.wandb.project,
+            entity=cfg.wandb.entity,
+            offline=cfg.wandb.offline,
+            save_dir=run.path,
+        )
+        logger.log_hyperparams({"config": OmegaConf.to_container(cfg)})
+        return logger
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"logger={name} needs a package: pip install 'solo-dyntemp[{name}]'"
+        ) from error

@@ -1,0 +1,178 @@
+"""The folder of one run: what is in it, when it counts as finished, and how files get there whole.
+
+runs/<name>/<hash of the resolved config>/<seed>/
+    config.yaml         as given            metrics.csv           a row per epoch
+    resolved.yaml       as used             checkpoints/last.ckpt the last finished epoch
+    environment.json    versions, git SHA   result.json           written last: the run is finished
+    cost.json           time and memory     plots/                pictures
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from solo_registry.config import config_hash
+from solo_registry.errors import UserError
+
+SCHEMA_VERSION = 1
+PACKAGES = (
+    "solo-dyntemp", "torch", "torchvision", "lightning", "timm", "hydra-core", "omegaconf",
+    "torchmetrics", "lightly", "scikit-learn", "numpy", "nvidia-dali-cuda130",
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; on leaving, it becomes `path` in one step.
+
+    If anything fails before, a full disk included, the old file stays as it was.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise UserError(cannot_write(path, error)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, error: OSError) -> str:
+    """Say in one paragraph why `path` could not be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"no room on the disk for {path}; what was saved before is whole ({error})"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"no permission to write {path}: choose another folder with runs_dir=PATH"
+    return f"cannot write {path}: {error}"
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as JSON, all or nothing."""
+    with whole_file(path) as part:
+        part.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+class RunFolder:
+    """One run on disk.
+
+    Args:
+        path: the seed's folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoint = path / "checkpoints" / "last.ckpt"
+        self.metrics = path / "metrics.csv"
+        self.result = path / "result.json"
+        self.plots = path / "plots"
+
+    @classmethod
+    def of(cls, cfg: DictConfig) -> RunFolder:
+        """Return the folder that belongs to a resolved config; creates nothing."""
+        return cls(Path(cfg.runs_dir) / cfg.name / config_hash(cfg) / str(cfg.seed))
+
+    def open(self, given: DictConfig, cfg: DictConfig) -> None:
+        """Create the folder and write both configs and the environment.
+
+        Args:
+            given: the config as the user composed it.
+            cfg: the resolved config.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        for name, config in (("config.yaml", given), ("resolved.yaml", cfg)):
+            with whole_file(self.path / name) as part:
+                part.write_text(OmegaConf.to_yaml(config), encoding="utf-8")
+        write_json(self.path / "environment.json", environment())
+
+    def read_result(self) -> dict[str, Any] | None:
+        """Return result.json of a finished run, or None.
+
+        Raises:
+            UserError: the file is not a result of this schema version.
+        """
+        if not self.result.exists():
+            return None
+        try:
+            result: dict[str, Any] = json.loads(self.result.read_text(encoding="utf-8"))
+            found = result["schema_version"]
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise UserError(f"{self.result} is not a run's result: {error}; remove it") from error
+        if found != SCHEMA_VERSION:
+            raise UserError(
+                f"{self.result} has schema version {found}, this version reads {SCHEMA_VERSION}"
+            )
+        return result
+
+    def read_config(self) -> DictConfig:
+        """Return the resolved config.
+
+        Raises:
+            UserError: there is none, so this is no run folder.
+        """
+        path = self.path / "resolved.yaml"
+        if not path.is_file():
+            raise UserError(
+                f"{self.path} is no run folder: it has no resolved.yaml. "
+                "A run folder is runs/<name>/<hash>/<seed>"
+            )
+        return OmegaConf.load(path)  # type: ignore[return-value]
+
+
+def environment() -> dict[str, Any]:
+    """Collect what a run depends on besides its config."""
+    import torch
+
+    versions = {}
+    for package in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "argv": sys.argv,
+        "cuda": torch.version.cuda if gpus else None,
+        "git": git_state(),
+        "gpus": gpus,
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "threads": torch.get_num_threads(),
+        "versions": versions,
+    }
+
+
+def git_state() -> dict[str, Any] | None:
+    """Return commit and cleanliness of the checkout this code runs from, or None."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # not a file in another's checkout
+        return {"commit": git("rev-parse", "HEAD"), "clean": not git("status", "--porcelain")}
+    except (OSError, subprocess.CalledProcessError):
+        return None

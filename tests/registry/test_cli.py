@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from solo_registry.cli import main
+
+Dyntemp = Callable[..., tuple[int, str, str]]
+SMALL = ("backbone=resnet10_narrow", "max_epochs=1", "data.num_workers=0", "progress=lines")
+
+
+@pytest.fixture
+def dyntemp(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Dyntemp:
+    """Return a function that runs the command here, in an empty folder: exit code, out, err."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["dyntemp", *words])
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def test_help_lists_the_commands_without_importing_torch() -> None:
+    program = (
+        "import sys, solo_registry.cli as cli; sys.argv = ['dyntemp', '--help']\n"
+        "try: cli.main()\nexcept SystemExit: pass\n"
+        "print('torch' in sys.modules, 'hydra' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    for command in ("pretrain", "evaluate", "methods", "losses", "temperatures", "datasets"):
+        assert command in done.stdout
+    assert done.stdout.strip().endswith("False False")
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("methods", ["simclr_dyntemp", "arXiv 2308.01140", "solo_dyntemp", "mocov2plus"]),
+        ("losses", ["dyntemp_infonce_queue"]),
+        ("temperatures", ["shifted_cosine"]),
+        ("backbones", ["resnet18", "vit_tiny"]),
+        ("datasets", ["fashion_mnist"]),
+    ],
+)
+def test_listings(dyntemp: Dyntemp, command: str, expected: list[str]) -> None:
+    code, out, err = dyntemp(command)
+    assert code == 0, err
+    for text in expected:
+        assert text in out
+
+
+def test_listing_takes_a_pattern_and_refuses_one_that_matches_nothing(dyntemp: Dyntemp) -> None:
+    assert "mocov2plus" not in dyntemp("methods", "sim*")[1]
+    code, _, err = dyntemp("methods", "zzz*")
+    assert code == 2 and "no method matches 'zzz*'" in err
+
+
+def test_pretrain_help_lists_groups_and_keys(dyntemp: Dyntemp) -> None:
+    code, out, err = dyntemp("pretrain", "--help")
+    assert code == 0, err
+    for text in ("method: mocov2plus, mocov2plus_dyntemp, simclr, simclr_dyntemp", "tau_max",
+                 "effective_lr", "dyntemp pretrain method=simclr_dyntemp"):  # fmt: skip
+        assert text in out
+
+
+def test_cfg_job_shows_the_config_and_runs_nothing(dyntemp: Dyntemp, tmp_path: Path) -> None:
+    _, out, _ = dyntemp("pretrain", "--cfg", "job", "method=simclr_dyntemp", "seed=7")
+    assert "seed: 7" in out and "tau_max: 0.2" in out
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["method=simclr_dyntmp"], "unknown method 'simclr_dyntmp'. Did you mean 'simclr_dyntemp'"),
+        (["data=fashion_mnst"], "unknown data set 'fashion_mnst'. Did you mean 'fashion_mnist'"),
+        (["backbone=resnet81"], "unknown backbone 'resnet81'. Did you mean"),
+        (["backbone=timm/resnet81"], "Did you mean 'timm/resnet"),
+        (["optimzer.lr=1"], "unknown config key 'optimzer'"),
+        (["method=simclr_dyntemp", "method_kwargs.tau_maxx=1"], "mean 'method_kwargs.tau_max'"),
+        (["method=simclr_dyntemp", "method_kwargs.tau_min=0"], "tau_min must be positive"),
+        (["method=simclr_dyntemp", "method_kwargs.tau_min=0.5"], "must not exceed tau_max"),
+        (["method=simclr_dyntemp", "method_kwargs.tau_min=nan"], "got nan"),
+        (["augmentations=symetric32"], "Did you mean 'symmetric32'"),
+        (["seed"], "cannot read 'seed': write KEY=VALUE"),
+        (["data=custom", "data.train_path=/nowhere/at/all"], "/nowhere/at/all"),
+        (["data=custom"], "data.train_path"),
+        (["optimizer.batch_size=5000"], "more than the 1437"),
+        (["method=mocov2plus", "method_kwargs.queue_size=1000"], "divisible by the batch of 256"),
+        (["resume_from_checkpoint=nowhere.ckpt"], "no checkpoint at nowhere.ckpt"),
+        (["precision=17"], "precision=17"),
+        (["logger=tensorbord"], "Did you mean 'tensorboard'"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_paragraph_with_exit_code_2(
+    dyntemp: Dyntemp, tmp_path: Path, words: list[str], message: str
+) -> None:
+    code, out, err = dyntemp("pretrain", *words)
+    assert code == 2, out + err
+    assert message in err
+    assert "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_pretrain_then_evaluate(dyntemp: Dyntemp, tmp_path: Path) -> None:
+    code, out, err = dyntemp("pretrain", "method=simclr_dyntemp", *SMALL)
+    assert code == 0, err
+    assert "effective lr" in out and "epoch 1/1" in out and "trained backbone" in out
+    run = next(tmp_path.glob("runs/*/*/5"))
+    code, out, err = dyntemp("evaluate", str(run), "--knn-k", "3", "--no-pictures")
+    assert code == 0 and "k=3" in out, err
+    code, out, err = dyntemp("evaluate", str(run / "checkpoints/last.ckpt"), "--no-pictures")
+    assert code == 0, err
+    assert (run / "evaluations/epoch-1.json").exists()
+    code, _, err = dyntemp("evaluate", str(run.parent / "6"))
+    assert code == 2 and "no run folder or checkpoint at" in err
+    code, _, err = dyntemp("evaluate", str(tmp_path))
+    assert code == 2 and "is no run folder" in err
+
+
+def test_the_command_from_a_shell(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "solo_registry", "pretrain", "method=simclr_dyntmp"],
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 2 and done.stderr.startswith("error: unknown method")

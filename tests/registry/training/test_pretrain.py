@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from solo_registry.config import resolve
+from solo_registry.errors import UserError
+from solo_registry.training.model import read_checkpoint
+from solo_registry.training.pretrain import pretrain
+from solo_registry.training.run_folder import RunFolder
+
+Tiny = Callable[..., DictConfig]
+METHODS = ["simclr", "simclr_dyntemp", "mocov2plus_dyntemp"]
+
+
+def as_text(run: RunFolder) -> dict[str, str]:
+    return {name: (run.path / name).read_text() for name in ("result.json", "metrics.csv")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_stopped_and_resumed_ends_as_an_unbroken_one(
+    tiny: Tiny, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = ["max_epochs=3", "data.num_workers=1", "knn_eval.enabled=true"]
+    unbroken = pretrain(tiny(method, *extra))
+    broken = tiny(method, *extra, f"runs_dir={tmp_path}/broken")
+
+    from solo_registry.training import callbacks
+
+    class Stop(Exception):
+        pass
+
+    save = callbacks.LastCheckpoint.on_train_epoch_end
+
+    def die_after_two(self: Any, trainer: Any, module: Any) -> None:
+        save(self, trainer, module)
+        if trainer.current_epoch == 1:
+            raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.LastCheckpoint, "on_train_epoch_end", die_after_two)
+        with pytest.raises(Stop):
+            pretrain(broken)
+    torch.manual_seed(1234)  # what ran before must not matter
+    resumed = pretrain(broken)
+    assert as_text(resumed) == as_text(unbroken)
+    weights = [read_checkpoint(run.checkpoint)["state_dict"] for run in (unbroken, resumed)]
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name]), name
+
+
+@pytest.mark.slow
+def test_kill_9_at_any_moment_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
+    words = [
+        "method=simclr_dyntemp", "max_epochs=4", "data.num_workers=0", "evaluation.pictures=false",
+        "backbone.kwargs.channels=[8,8,16,16]", "method_kwargs.proj_hidden_dim=16",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "solo_registry", "pretrain", *words]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    whole = subprocess.run(
+        [*command, f"runs_dir={tmp_path}/whole"], env=env, capture_output=True, text=True
+    )
+    assert whole.returncode == 0, whole.stderr
+    process = subprocess.Popen(
+        [*command, f"runs_dir={tmp_path}/killed"], env=env, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("killed/**/last.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not list(tmp_path.glob("killed/**/result.json"))
+    again = subprocess.run(
+        [*command, f"runs_dir={tmp_path}/killed"], env=env, capture_output=True, text=True
+    )
+    assert again.returncode == 0, again.stderr
+    assert "resuming from" in again.stdout
+    for name in ("result.json", "metrics.csv"):
+        one, other = (next(tmp_path.glob(f"{kind}/**/{name}")) for kind in ("whole", "killed"))
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_finished_run_holds_everything_and_is_not_run_again(tiny: Tiny) -> None:
+    given = tiny("simclr_dyntemp", "max_epochs=1", "evaluation.pictures=true")
+    run = pretrain(given)
+    files = {str(p.relative_to(run.path)) for p in run.path.rglob("*") if p.is_file()}
+    assert files == {
+        "config.yaml", "resolved.yaml", "environment.json", "cost.json", "metrics.csv",
+        "result.json", "checkpoints/last.ckpt", "plots/training.png", "plots/temperature.png",
+        "plots/features.png", "plots/comparison.png",
+    }  # fmt: skip
+    result = json.loads(run.result.read_text())
+    assert result["schema_version"] == 1 and result["epochs"] == 1
+    assert result["config_hash"] == run.path.parent.name and run.path.name == "5"
+    assert set(result["results"]) == {"raw_pixels", "untrained", "trained"}
+    assert OmegaConf.load(run.path / "config.yaml").optimizer.lr == 0.1
+    assert OmegaConf.load(run.path / "resolved.yaml").optimizer.effective_lr == 0.05
+    assert len(pd.read_csv(run.metrics)) == 1
+    written = run.checkpoint.stat().st_mtime_ns
+    assert pretrain(given).path == run.path
+    assert run.checkpoint.stat().st_mtime_ns == written
+
+
+def test_other_evaluation_settings_measure_again_without_training(tiny: Tiny) -> None:
+    run = pretrain(tiny("simclr", "max_epochs=1"))
+    written = run.checkpoint.stat().st_mtime_ns
+    pretrain(tiny("simclr", "max_epochs=1", "evaluation.knn_k=5"))
+    result = run.read_result()
+    assert result is not None and result["results"]["trained"]["knn_k"] == 5
+    assert run.checkpoint.stat().st_mtime_ns == written
+
+
+def test_seeds_and_temperatures_have_folders_of_their_own(tiny: Tiny) -> None:
+    paths = {
+        RunFolder.of(resolve(tiny("simclr_dyntemp", override))).path
+        for override in ("seed=1", "seed=2", "method_kwargs.tau_max=0.3", "max_epochs=7")
+    }
+    assert len(paths) == 4
+
+
+def test_the_checkpoint_of_another_config_is_refused(tiny: Tiny) -> None:
+    run = pretrain(tiny("simclr", "max_epochs=1", "evaluation.enabled=false"))
+    other = tiny(
+        "simclr", "method_kwargs.temperature=0.5", f"resume_from_checkpoint={run.checkpoint}"
+    )
+    with pytest.raises(UserError, match="belongs to another config"):
+        pretrain(other)
+    with pytest.raises(UserError, match=r"no checkpoint at nowhere.ckpt"):
+        pretrain(tiny("simclr", "resume_from_checkpoint=nowhere.ckpt"))
+
+
+def test_a_checkpoint_that_holds_code_is_refused(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return os.system, (f"touch {tmp_path}/ran",)
+
+    path = tmp_path / "evil.ckpt"
+    torch.save({"state_dict": {}, "evil": Evil()}, path)
+    with pytest.raises(UserError, match="not a checkpoint of weights only"):
+        read_checkpoint(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_gradient_accumulation_moves_the_momentum_network_once_per_optimizer_step(
+    tiny: Tiny,
+) -> None:
+    run = pretrain(
+        tiny(
+            "mocov2plus", "max_epochs=1", "accumulate_grad_batches=2", "evaluation.enabled=false",
+            "optimizer.batch_size=256", "method_kwargs.queue_size=512",
+        )
+    )  # fmt: skip
+    # 1,437 images make 5 batches of 256, so 3 optimizer steps: 2 + 2 + 1
+    assert read_checkpoint(run.checkpoint)["global_step"] == 3
+
+
+def test_batch_larger_than_the_data_is_refused(tiny: Tiny) -> None:
+    with pytest.raises(UserError, match=r"batch_size=5000 is more than the 1437"):
+        pretrain(tiny("simclr", "optimizer.batch_size=5000"))
+
+
+def test_queue_not_divisible_by_the_batch_is_refused_before_training(tiny: Tiny) -> None:
+    with pytest.raises(UserError, match=r"queue_size is 1000, .* divisible by the batch of 128"):
+        pretrain(tiny("mocov2plus", "method_kwargs.queue_size=1000"))
+    assert not list(Path(tiny("simclr").runs_dir).rglob("*"))
+
+
+def test_an_accelerator_that_is_not_there_is_refused(tiny: Tiny) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(UserError, match="no trainer for accelerator=gpu"):
+        pretrain(tiny("simclr", "accelerator=gpu"))
