@@ -1,0 +1,1 @@
+"""Hydra configs that the plugin adds."""

@@ -1,0 +1,1 @@
+"""Bindings of the methods to a framework's base classes."""

@@ -1,0 +1,28 @@
+"""MoCo v2+ with a temperature that follows each pair's similarity (DySTreSS, arXiv 2308.01140)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from solo_dyntemp.losses import dyntemp_infonce_queue
+from solo_dyntemp.methods.dyntemp import DynTempMixin
+from solo_registry.methods.mocov2plus import MoCoV2PlusMixin
+
+
+class MoCoV2PlusDynTempMixin(DynTempMixin, MoCoV2PlusMixin):
+    """MoCo v2+'s step with `dyntemp_infonce_queue` as its loss."""
+
+    KWARGS: ClassVar[dict[str, Any]] = {**MoCoV2PlusMixin.KWARGS, **DynTempMixin.DYNTEMP_KWARGS}
+    POSITIVE: ClassVar[tuple[str, ...]] = ("proj_hidden_dim", "proj_output_dim")
+
+    def contrastive_loss(self, query: Tensor, key: Tensor, queue: Tensor) -> Tensor:
+        """Compare `query` (N, D) with its `key` (N, D) and the `queue` (D, K)."""
+        return dyntemp_infonce_queue(
+            query,
+            key,
+            queue,
+            temperature=self.temperature,
+            detach_temperature=self.cfg.method_kwargs.detach_temperature,
+        )

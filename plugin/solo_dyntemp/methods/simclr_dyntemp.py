@@ -1,0 +1,27 @@
+"""SimCLR with a temperature that follows each pair's similarity (DySTreSS, arXiv 2308.01140)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from solo_dyntemp.losses import dyntemp_infonce
+from solo_dyntemp.methods.dyntemp import DynTempMixin
+from solo_registry.methods.simclr import SimCLRMixin
+
+
+class SimCLRDynTempMixin(DynTempMixin, SimCLRMixin):
+    """SimCLR's step with `dyntemp_infonce` as its loss."""
+
+    KWARGS: ClassVar[dict[str, Any]] = {**SimCLRMixin.KWARGS, **DynTempMixin.DYNTEMP_KWARGS}
+    POSITIVE: ClassVar[tuple[str, ...]] = ("proj_hidden_dim", "proj_output_dim")
+
+    def contrastive_loss(self, z: Tensor, indexes: Tensor) -> Tensor:
+        """Compare all views `z` (V*N, D) of the images `indexes` (V*N,)."""
+        return dyntemp_infonce(
+            z,
+            indexes,
+            temperature=self.temperature,
+            detach_temperature=self.cfg.method_kwargs.detach_temperature,
+        )

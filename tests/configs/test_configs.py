@@ -1,0 +1,71 @@
+"""Every YAML under configs/ composes and resolves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+
+from solo_registry.config import resolve
+from solo_registry.data.augment import Views
+from solo_registry.data.sets import SetInfo
+from solo_registry.hydra_app import PluginConfigs
+from solo_registry.registry import DATASETS, METHODS
+from solo_registry.schema import PretrainConfig
+
+ROOT = Path(__file__).parents[2] / "configs"
+FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.yaml"))
+GROUPS = [(path.parts[-2], path.stem) for path in FILES if len(path.parts) == 3]
+
+
+def composed(*overrides: str):  # type: ignore[no-untyped-def]
+    ConfigStore.instance().store(name="schema", node=PretrainConfig)
+    Plugins.instance().register(PluginConfigs)
+    with initialize_config_module("solo_registry.configs", version_base="1.3"):
+        return compose("pretrain", overrides=list(overrides))
+
+
+def test_all_files_are_found_and_each_is_an_option_or_the_entry() -> None:
+    assert len(FILES) == 19
+    assert len(GROUPS) == len(FILES) - 1  # all but pretrain.yaml
+
+
+def test_every_method_and_data_set_has_a_config() -> None:
+    assert sorted(name for group, name in GROUPS if group == "method") == METHODS.names()
+    assert sorted(name for group, name in GROUPS if group == "data") == DATASETS.names()
+
+
+@pytest.mark.parametrize(("group", "name"), GROUPS)
+def test_each_option_composes_and_resolves(group: str, name: str) -> None:
+    overrides = [f"{group}={name}"]
+    if name == "custom":
+        overrides.append("data.train_path=somewhere")
+    cfg = resolve(composed(*overrides))
+    if group == "method":
+        assert cfg.method == name
+    elif group == "data":
+        assert cfg.data.dataset == name
+    else:
+        info = SetInfo("any", 1, 3, None, (0.5,) * 3, (0.5,) * 3, ("all",))
+        views = Views(cfg.augmentations, info)
+        assert views.num_large == cfg.data.num_large_crops
+        assert views.num_small == cfg.data.num_small_crops
+
+
+def test_the_method_keys_in_yaml_are_the_keys_of_the_class() -> None:
+    for name in METHODS:
+        cfg = composed(f"method={name}")
+        assert set(cfg.method_kwargs) == set(METHODS.get(name).KWARGS), name
+
+
+def test_the_command_line_beats_the_data_sets_choice() -> None:
+    cfg = composed("data=cifar10", "augmentations=asymmetric32", "optimizer.lr=1.5")
+    assert len(cfg.augmentations) == 2 and cfg.optimizer.lr == 1.5
+    assert cfg.optimizer.kwargs.eta == 0.02
+
+
+def test_digits_are_not_flipped() -> None:
+    assert all(pipeline.horizontal_flip.prob == 0 for pipeline in composed().augmentations)
