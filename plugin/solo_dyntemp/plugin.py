@@ -4,37 +4,51 @@ from __future__ import annotations
 
 from solo_registry.registry import LOSSES, METHODS, TEMPERATURES
 
-DYSTRESS = "arXiv 2308.01140"
+METHOD_ENTRIES = (
+    ("simclr_dyntemp", "SimCLRDynTemp", "SimCLR, tau a function of each pair's similarity"),
+    ("mocov2plus_dyntemp", "MoCoV2PlusDynTemp", "MoCo v2+ with tau(s)"),
+    ("mocov3_dyntemp", "MoCoV3DynTemp", "MoCo v3 with tau(s)"),
+    ("nnclr_dyntemp", "NNCLRDynTemp", "NNCLR with tau(s)"),
+    ("dcl_dyntemp", "DCLDynTemp", "decoupled contrastive learning with tau(s)"),
+    ("dclw_dyntemp", "DCLWDynTemp", "weighted DCL with tau(s)"),
+    ("supcon_dyntemp", "SupConDynTemp", "supervised contrastive learning with tau(s)"),
+)
+LOSS_ENTRIES = (
+    ("dyntemp_infonce", "all views against all, tau(s) per pair", "2308.01140"),
+    ("dyntemp_infonce_queue", "a positive key and a queue, tau(s) per pair", "2308.01140"),
+    ("dyntemp_dcl", "decoupled form (DCL, DCLW), tau(s) per pair", "2110.06848"),
+    ("dyntemp_paired", "each a against all b (CLIP, SimCSE), tau(s) per pair", "2104.08821"),
+    ("dyntemp_supcon", "labels make the positives, tau(s) per pair", "2004.11362"),
+)
+TEMPERATURE_ENTRIES = (
+    ("cosine", "CosineTemperature", "pair: tau_min at s=0, tau_max at s=-1 and 1", "2308.01140"),
+    ("shifted_cosine", "ShiftedCosineTemperature", "pair: minimum moved below 0", "2308.01140"),
+    ("linear", "LinearTemperature", "pair: grows with |s| in a straight line", "2308.01140"),
+    ("exponential", "ExponentialTemperature", "pair: grows with |s| and levels off", "2308.01140"),
+    ("monotone_cosine", "MonotoneCosineTemperature", "pair: grows with s", "2308.01140"),
+    ("inverted_cosine", "InvertedCosineTemperature", "control: tau_max at s=0", "2308.01140"),
+    ("constant", "ConstantTemperature", "control: one tau for every pair", "2002.05709"),
+    ("dual_constant", "DualConstantTemperature", "control: positives and negatives apart", ""),
+    ("shuffled", "ShuffledTemperature", "control: the cosine's taus at other negatives", ""),
+    ("cosine_schedule", "CosineScheduleTemperature", "time: rises and falls", "2303.13664"),
+    ("stabilised", "StabilisedTemperature", "time: the cosine flattens to tau_max", "2308.01140"),
+    ("macl", "MACLTemperature", "batch: follows the positives' mean similarity", "2207.07874"),
+    ("dual_temperature", "DualTemperature", "batch: two taus weigh each anchor", "2203.17248"),
+    ("isogclr", "ISogCLRTemperature", "sample: each image learns its own", "2305.11965"),
+    ("learnable", "LearnableTemperature", "trained: one tau as a parameter", "2103.00020"),
+)
 
 
 def register() -> str:
     """Register methods, losses and temperatures; return the package of the plugin's configs."""
-    METHODS.add_lazy(
-        "simclr_dyntemp",
-        "solo_dyntemp.hosts.native:SimCLRDynTemp",
-        summary="SimCLR, temperature a function of each pair's similarity",
-        paper=DYSTRESS,
-    )
-    METHODS.add_lazy(
-        "mocov2plus_dyntemp",
-        "solo_dyntemp.hosts.native:MoCoV2PlusDynTemp",
-        summary="MoCo v2+, temperature a function of each pair's similarity",
-        paper=DYSTRESS,
-    )
-    for name, function, summary in (
-        ("dyntemp_infonce", "dyntemp_infonce", "all views against all, tau(s) per pair"),
-        ("dyntemp_infonce_queue", "dyntemp_infonce_queue", "MoCo's queue form, tau(s) per pair"),
-    ):
-        LOSSES.add_lazy(name, f"solo_dyntemp.losses:{function}", summary=summary, paper=DYSTRESS)
-    for name, cls, summary, paper in (
-        ("constant", "ConstantTemperature", "one tau for every pair", "arXiv 2002.05709"),
-        ("cosine", "CosineTemperature", "tau_min at s=0, tau_max at s=-1 and 1", DYSTRESS),
-        (
-            "shifted_cosine",
-            "ShiftedCosineTemperature",
-            "minimum at s=-shift-scale... plateau tau_max",
-            DYSTRESS,
-        ),
-    ):
-        TEMPERATURES.add_lazy(name, f"solo_dyntemp.temperature:{cls}", summary=summary, paper=paper)
+    for name, cls, summary in METHOD_ENTRIES:
+        target = f"solo_dyntemp.hosts.native:{cls}"
+        METHODS.add_lazy(name, target, summary=summary, paper="arXiv 2308.01140")
+    for name, summary, paper in LOSS_ENTRIES:
+        target = f"solo_dyntemp.losses:{name}"
+        LOSSES.add_lazy(name, target, summary=summary, paper=f"arXiv {paper}")
+    for name, cls, summary, paper in TEMPERATURE_ENTRIES:
+        target = f"solo_dyntemp.temperature:{cls}"
+        source = f"arXiv {paper}" if paper else "ours"
+        TEMPERATURES.add_lazy(name, target, summary=summary, paper=source)
     return "solo_dyntemp.configs"

@@ -7,6 +7,11 @@ from solo_registry.registry import BACKBONES, DATASETS, LOSSES, METHODS
 for name, target, summary, paper in (
     ("simclr", "simclr:SimCLR", "two or more views, NT-Xent at one temperature", "2002.05709"),
     ("mocov2plus", "mocov2plus:MoCoV2Plus", "momentum encoder, queue of negatives", "2003.04297"),
+    ("mocov3", "mocov3:MoCoV3", "momentum encoder, predictor, no queue", "2104.02057"),
+    ("nnclr", "nnclr:NNCLR", "nearest neighbours in a queue as positives", "2104.14548"),
+    ("dcl", "dcl:DCL", "SimCLR without the positive in the denominator", "2110.06848"),
+    ("dclw", "dcl:DCLW", "DCL with weighted positives", "2110.06848"),
+    ("supcon", "supcon:SupCon", "images of one class as positives; needs labels", "2004.11362"),
 ):
     METHODS.add_lazy(
         name, f"solo_registry.methods.{target}", summary=summary, paper=f"arXiv {paper}"
@@ -14,6 +19,7 @@ for name, target, summary, paper in (
 
 for name, summary, paper in (
     ("infonce", "NT-Xent over any number of views, one temperature", "2002.05709"),
+    ("infonce_paired", "each anchor against all candidates, one temperature", "2104.02057"),
     ("infonce_queue", "a positive key and a queue of negatives, one temperature", "1911.05722"),
 ):
     LOSSES.add_lazy(name, f"solo_registry.losses:{name}", summary=summary, paper=f"arXiv {paper}")

@@ -41,6 +41,25 @@ def infonce(z: Tensor, indexes: Tensor, temperature: float) -> Tensor:
     return (logits.logsumexp(1) - logits.masked_fill(~positive, -torch.inf).logsumexp(1)).mean()
 
 
+def infonce_paired(anchors: Tensor, candidates: Tensor, temperature: float) -> Tensor:
+    """Each anchor against all candidates; the one in its own row is the positive.
+
+    The form of MoCo v3 (arXiv 2104.02057) and NNCLR (arXiv 2104.14548).
+
+    Args:
+        anchors: (N, D), not normalised.
+        candidates: (N, D), not normalised; gathered from all processes, with gradient.
+        temperature: divides the cosine similarities, > 0.
+
+    Returns:
+        Scalar mean over this process's anchors.
+    """
+    anchors, candidates = (F.normalize(x.float(), dim=-1) for x in (anchors, candidates))
+    logits = anchors @ gathered(candidates).T / temperature
+    own = torch.arange(len(anchors), device=anchors.device) + rank() * len(anchors)
+    return F.cross_entropy(logits, own)
+
+
 def infonce_queue(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
     """MoCo's loss: one positive key, and the queue as negatives (He et al. 2020, eq. 1).
 

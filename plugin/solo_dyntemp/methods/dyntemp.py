@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from typing import Any, ClassVar
 
 from omegaconf import DictConfig, OmegaConf, open_dict
-from torch import Tensor
+from torch import Tensor, nn
 
-from solo_dyntemp.temperature import build_temperature
+from solo_dyntemp.temperature import TEMPERATURES, Temperature, build_temperature
 from solo_registry.contract import Host
 from solo_registry.errors import UserError
+from solo_registry.optimizers import ParamGroup
 
 logger = logging.getLogger(__name__)
 
 
 class DynTempMixin(Host):
-    """Put before a method's mixin; reads `temperature`, `tau_min`, `tau_max` and so on.
+    """Put before a method's mixin; builds the temperature and tells it how training goes.
 
-    `method_kwargs`: `temperature` (a name of `dyntemp temperatures`), `tau_min`, `tau_max`,
-    `temperature_kwargs` (what that temperature takes beyond them), `detach_temperature` (True: no
-    gradient through tau, as in the authors' code; False: as in the paper's derivation).
+    `method_kwargs`: `temperature` (a name of `dyntemp temperatures`), `tau_min` and `tau_max`
+    (null is that temperature's own default), `temperature_kwargs` (what it takes beyond them),
+    `detach_temperature` (True: no gradient through tau, as in the authors' code; False: as in the
+    paper's derivation).
     """
 
     DYNTEMP_KWARGS: ClassVar[dict[str, Any]] = {
         "temperature": "cosine",
-        "tau_min": 0.1,
-        "tau_max": 0.2,
+        "tau_min": None,
+        "tau_max": None,
         "temperature_kwargs": {},
         "detach_temperature": True,
     }
@@ -34,6 +37,7 @@ class DynTempMixin(Host):
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg)
         self.temperature = temperature_of(cfg)
+        self.detach_temperature: bool = cfg.method_kwargs.detach_temperature
 
     @classmethod
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
@@ -48,26 +52,58 @@ class DynTempMixin(Host):
             with open_dict(cfg):
                 del cfg.method_kwargs.temperature
         cfg = super().add_and_assert_specific_cfg(cfg)
-        temperature_of(cfg)
+        temperature = temperature_of(cfg)
+        for key in accepted(cfg, "tau_min", "tau_max"):
+            cfg.method_kwargs[key] = getattr(temperature, key)
         return cfg
 
+    @property
+    def learnable_params(self) -> list[ParamGroup]:
+        """Adds the temperature, where it has parameters, without weight decay."""
+        groups = super().learnable_params
+        if isinstance(self.temperature, nn.Module) and list(self.temperature.parameters()):
+            parameters = self.temperature.parameters()
+            groups.append({"name": "temperature", "params": parameters, "weight_decay": 0})
+        return groups
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Tell a scheduled temperature which fraction of the training is done."""
+        steps = self.trainer.estimated_stepping_batches
+        self.temperature.set_progress(min(1.0, self.trainer.global_step / steps))
+
     def temperature_curve(self, s: Tensor) -> Tensor | None:
-        """tau(s) at each cosine similarity in `s`."""
-        tau: Tensor = self.temperature(s)
+        """tau(s) at each cosine similarity in `s`; None where a pair alone does not decide it."""
+        try:
+            tau: Tensor = self.temperature(s)
+        except NotImplementedError:
+            return None
         return tau
 
 
-def temperature_of(cfg: DictConfig) -> Any:
+def accepted(cfg: DictConfig, *keys: str) -> list[str]:
+    """Return those keywords that the temperature of `cfg.method_kwargs` takes."""
+    kind = TEMPERATURES.get(cfg.method_kwargs.temperature)
+    known = inspect.signature(kind).parameters if kind else {}
+    return [key for key in keys if key in known]
+
+
+def temperature_of(cfg: DictConfig) -> Temperature:
     """Build the temperature that `cfg.method_kwargs` describes.
 
+    A temperature per sample gets the number of training images as its `size`.
+
     Raises:
-        UserError: an unknown name, or values out of range.
+        UserError: an unknown name or keyword, or values out of range.
     """
     kwargs = cfg.method_kwargs
+    offered = {
+        "tau_min": kwargs.tau_min,
+        "tau_max": kwargs.tau_max,
+        "size": OmegaConf.select(cfg, "data.train_images") or 1,
+    }
+    given: Any = {key: offered[key] for key in accepted(cfg, *offered) if offered[key] is not None}
+    extra: Any = OmegaConf.to_container(kwargs.temperature_kwargs)
     try:
-        return build_temperature(
-            kwargs.temperature,
-            **{"tau_min": kwargs.tau_min, "tau_max": kwargs.tau_max, **kwargs.temperature_kwargs},
-        )
+        return build_temperature(kwargs.temperature, **{**given, **extra})
     except ValueError as error:
         raise UserError(f"method_kwargs of {cfg.method}: {error}") from error

@@ -15,14 +15,16 @@ class MoCoV2PlusDynTempMixin(DynTempMixin, MoCoV2PlusMixin):
     """MoCo v2+'s step with `dyntemp_infonce_queue` as its loss."""
 
     KWARGS: ClassVar[dict[str, Any]] = {**MoCoV2PlusMixin.KWARGS, **DynTempMixin.DYNTEMP_KWARGS}
-    POSITIVE: ClassVar[tuple[str, ...]] = ("proj_hidden_dim", "proj_output_dim")
 
-    def contrastive_loss(self, query: Tensor, key: Tensor, queue: Tensor) -> Tensor:
-        """Compare `query` (N, D) with its `key` (N, D) and the `queue` (D, K)."""
+    def contrastive_loss(
+        self, query: Tensor, key: Tensor, queue: Tensor, indexes: Tensor
+    ) -> Tensor:
+        """Compare `query` (N, D) of images `indexes` (N,) with `key` (N, D) and `queue` (D, K)."""
         return dyntemp_infonce_queue(
             query,
             key,
             queue,
             temperature=self.temperature,
-            detach_temperature=self.cfg.method_kwargs.detach_temperature,
+            detach_temperature=self.detach_temperature,
+            indexes=indexes,
         )

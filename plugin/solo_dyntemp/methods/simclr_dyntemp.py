@@ -15,13 +15,9 @@ class SimCLRDynTempMixin(DynTempMixin, SimCLRMixin):
     """SimCLR's step with `dyntemp_infonce` as its loss."""
 
     KWARGS: ClassVar[dict[str, Any]] = {**SimCLRMixin.KWARGS, **DynTempMixin.DYNTEMP_KWARGS}
-    POSITIVE: ClassVar[tuple[str, ...]] = ("proj_hidden_dim", "proj_output_dim")
 
-    def contrastive_loss(self, z: Tensor, indexes: Tensor) -> Tensor:
-        """Compare all views `z` (V*N, D) of the images `indexes` (V*N,)."""
+    def contrastive_loss(self, z: Tensor, groups: Tensor) -> Tensor:
+        """Compare all views `z` (V*N, D); rows of equal `groups` (V*N,) are positives."""
         return dyntemp_infonce(
-            z,
-            indexes,
-            temperature=self.temperature,
-            detach_temperature=self.cfg.method_kwargs.detach_temperature,
+            z, groups, temperature=self.temperature, detach_temperature=self.detach_temperature
         )

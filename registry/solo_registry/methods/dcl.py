@@ -1,0 +1,56 @@
+"""Decoupled contrastive learning (Yeh et al. 2021, arXiv 2110.06848): DCL and its weighted DCLW."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from lightly.loss import DCLLoss
+from lightly.utils.dist import world_size
+from torch import Tensor
+
+from solo_registry.contract import BaseMethod
+from solo_registry.methods.simclr import SimCLRMixin
+
+
+class DCLMixin(SimCLRMixin):
+    """SimCLR's step with the positive left out of the denominator; exactly two views."""
+
+    TWO_VIEWS: ClassVar[bool] = True
+
+    def positive_weight(self) -> Callable[[Tensor, Tensor], Tensor] | None:
+        """Return the function of two views (N, D) that weighs the positives (N,), or None."""
+        return None
+
+    def contrastive_loss(self, z: Tensor, groups: Tensor) -> Tensor:
+        """Compare the two views `z` (2*N, D)."""
+        criterion = DCLLoss(
+            self.cfg.method_kwargs.temperature,
+            weight_fn=self.positive_weight(),
+            gather_distributed=world_size() > 1,
+        )
+        loss: Tensor = criterion(*z.chunk(2))
+        return loss
+
+
+class DCLWMixin(DCLMixin):
+    """DCL with well-aligned positives weighted down; `method_kwargs.sigma` sets how sharply."""
+
+    KWARGS: ClassVar[dict[str, Any]] = {**DCLMixin.KWARGS, "sigma": 0.5}
+
+    def positive_weight(self) -> Callable[[Tensor, Tensor], Tensor] | None:
+        """Return 2 - N softmax(s / sigma) of the positives' similarities s (eq. 7)."""
+
+        def weight(z1: Tensor, z2: Tensor) -> Tensor:
+            s = (z1 * z2).sum(1).detach()
+            return 2 - len(s) * (s / self.cfg.method_kwargs.sigma).softmax(0)
+
+        return weight
+
+
+class DCL(DCLMixin, BaseMethod):
+    """DCL on our own engine."""
+
+
+class DCLW(DCLWMixin, BaseMethod):
+    """DCLW on our own engine."""

@@ -1,0 +1,94 @@
+"""MoCo v3 (Chen et al. 2021, arXiv 2104.02057)."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, ClassVar
+
+import torch
+from lightly.models.modules.heads import ProjectionHead
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from solo_registry.contract import BaseMomentumMethod, Batch, MomentumHost, momentum_copy
+from solo_registry.losses import infonce_paired
+from solo_registry.methods.parts import ContrastiveMixin
+
+
+def mlp(*widths: int, last_norm: bool) -> nn.Module:
+    """Return linear layers of these widths with BatchNorm and ReLU between, as MoCo v3 has them."""
+    blocks: list[Any] = [
+        (before, after, nn.BatchNorm1d(after), nn.ReLU(inplace=True), False)
+        for before, after in itertools.pairwise(widths[:-1])
+    ]
+    norm = nn.BatchNorm1d(widths[-1], affine=False) if last_norm else None
+    blocks.append((widths[-2], widths[-1], norm, None, False))
+    head: nn.Module = ProjectionHead(blocks)
+    return head
+
+
+class MoCoV3Mixin(ContrastiveMixin, MomentumHost):
+    """MoCo v3 over any momentum base class; exactly two views.
+
+    ResNets get a projector of 2 layers and a predictor without last norm, other backbones 3 layers
+    and a last norm, as in solo-learn.
+
+    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `pred_hidden_dim`, `temperature`.
+    """
+
+    KWARGS: ClassVar[dict[str, Any]] = {
+        "proj_hidden_dim": 4096,
+        "proj_output_dim": 256,
+        "pred_hidden_dim": 4096,
+        "temperature": 0.2,
+    }
+
+    HEADS: ClassVar[tuple[str, ...]] = ("projector", "predictor")
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        kwargs, convolutional = cfg.method_kwargs, "resnet" in cfg.backbone.name
+        hidden = [kwargs.proj_hidden_dim] * (1 if convolutional else 2)
+        self.projector = mlp(self.features_dim, *hidden, kwargs.proj_output_dim, last_norm=True)
+        self.momentum_projector = momentum_copy(self.projector)
+        self.predictor = mlp(
+            kwargs.proj_output_dim,
+            kwargs.pred_hidden_dim,
+            kwargs.proj_output_dim,
+            last_norm=not convolutional,
+        )
+
+    @property
+    def momentum_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
+        """Adds the projectors."""
+        return [*super().momentum_pairs, (self.projector, self.momentum_projector)]
+
+    def forward(self, X: Tensor) -> dict[str, Any]:
+        """Adds the projections `z` and the queries `q`, (N, D) each."""
+        out = super().forward(X)
+        z = self.projector(out["feats"])
+        return {**out, "z": z, "q": self.predictor(z)}
+
+    @torch.no_grad()
+    def momentum_forward(self, X: Tensor) -> dict[str, Any]:
+        """Adds the keys `k` (N, D)."""
+        out = super().momentum_forward(X)
+        return {**out, "k": self.momentum_projector(out["feats"])}
+
+    def contrastive_loss(self, query: Tensor, key: Tensor, indexes: Tensor) -> Tensor:
+        """Compare `query` (N, D) of the images `indexes` (N,) with all keys (N, D); times 2 tau."""
+        tau: float = self.cfg.method_kwargs.temperature
+        return 2 * tau * infonce_paired(query, key, tau)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step: the contrastive losses of both directions plus the online classifier's."""
+        out = super().training_step(batch, batch_idx)
+        (q1, q2), (k1, k2) = out["q"], out["momentum_k"]
+        nce_loss = self.contrastive_loss(q1, k2, batch[0]) + self.contrastive_loss(q2, k1, batch[0])
+        self.log("train_nce_loss", nce_loss, on_epoch=True, sync_dist=True)
+        loss: Tensor = nce_loss + out["loss"]
+        return loss
+
+
+class MoCoV3(MoCoV3Mixin, BaseMomentumMethod):
+    """MoCo v3 on our own engine."""

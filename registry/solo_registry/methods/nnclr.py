@@ -1,0 +1,74 @@
+"""NNCLR (Dwibedi et al. 2021, arXiv 2104.14548)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from lightly.models.modules.heads import NNCLRPredictionHead, NNCLRProjectionHead
+from omegaconf import DictConfig
+from torch import Tensor
+
+from solo_registry.contract import BaseMethod, Batch
+from solo_registry.losses import infonce_paired
+from solo_registry.methods.parts import ContrastiveMixin, KeyQueue, queue_size
+
+
+class NNCLRMixin(ContrastiveMixin):
+    """NNCLR over any base class; exactly two views.
+
+    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `pred_hidden_dim`, `temperature`,
+    `queue_size` (null is the largest multiple of the batch up to half the images and 65,536).
+    """
+
+    KWARGS: ClassVar[dict[str, Any]] = {
+        "proj_hidden_dim": 2048,
+        "proj_output_dim": 256,
+        "pred_hidden_dim": 4096,
+        "temperature": 0.2,
+        "queue_size": None,
+    }
+
+    HEADS: ClassVar[tuple[str, ...]] = ("projector", "predictor")
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        kwargs = cfg.method_kwargs
+        dim = kwargs.proj_output_dim
+        self.projector = NNCLRProjectionHead(self.features_dim, kwargs.proj_hidden_dim, dim)
+        self.predictor = NNCLRPredictionHead(dim, kwargs.pred_hidden_dim, dim)
+        self.queue = KeyQueue(1, dim, queue_size(cfg))
+
+    def forward(self, X: Tensor) -> dict[str, Any]:
+        """Adds the normalised projections `z` and the predictions `p`, (N, D) each."""
+        out = super().forward(X)
+        z = self.projector(out["feats"])
+        return {**out, "z": F.normalize(z, dim=-1), "p": self.predictor(z)}
+
+    @torch.no_grad()
+    def nearest(self, z: Tensor) -> Tensor:
+        """Return the queue's nearest key of each row of `z`, (N, D)."""
+        keys = self.queue.keys[0]
+        return keys[:, (z.to(keys.dtype) @ keys).argmax(1)].T
+
+    def contrastive_loss(self, neighbour: Tensor, prediction: Tensor, indexes: Tensor) -> Tensor:
+        """Compare the neighbours (N, D) of the images `indexes` (N,) with all predictions."""
+        return infonce_paired(neighbour, prediction, self.cfg.method_kwargs.temperature)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step: the symmetric contrastive loss plus the online classifier's."""
+        out = super().training_step(batch, batch_idx)
+        (z1, z2), (p1, p2) = out["z"], out["p"]
+        nce_loss = 0.5 * (
+            self.contrastive_loss(self.nearest(z1), p2, batch[0])
+            + self.contrastive_loss(self.nearest(z2), p1, batch[0])
+        )
+        self.queue.enqueue(z1)
+        self.log("train_nce_loss", nce_loss, on_epoch=True, sync_dist=True)
+        loss: Tensor = nce_loss + out["loss"]
+        return loss
+
+
+class NNCLR(NNCLRMixin, BaseMethod):
+    """NNCLR on our own engine."""

@@ -1,0 +1,95 @@
+"""The temperature family inside methods: every name trains, and its state is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from solo_dyntemp.temperature import LearnableTemperature
+from solo_registry.config import resolve
+from solo_registry.data.module import build_data
+from solo_registry.registry import METHODS, TEMPERATURES
+from solo_registry.training.model import build_method, read_checkpoint
+from solo_registry.training.pretrain import pretrain
+
+Tiny = Callable[..., DictConfig]
+NAMES = [
+    "constant", "cosine", "cosine_schedule", "dual_constant", "dual_temperature", "exponential",
+    "inverted_cosine", "isogclr", "learnable", "linear", "macl", "monotone_cosine",
+    "shifted_cosine", "shuffled", "stabilised",
+]  # fmt: skip
+DYNAMIC = [
+    "dcl_dyntemp", "dclw_dyntemp", "mocov2plus_dyntemp", "mocov3_dyntemp", "nnclr_dyntemp",
+    "simclr_dyntemp", "supcon_dyntemp",
+]  # fmt: skip
+
+
+def make(cfg: DictConfig) -> Any:
+    cfg = resolve(cfg)
+    model = build_method(cfg, build_data(cfg))
+    model.log = model.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
+    return model
+
+
+def extra(name: str) -> list[str]:
+    return ["method_kwargs.temperature_kwargs.tau=0.15"] if name == "constant" else []
+
+
+def test_the_parameterised_list_is_the_whole_registry() -> None:
+    assert TEMPERATURES.names() == NAMES
+    assert METHODS.names("*_dyntemp") == DYNAMIC
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("method", DYNAMIC)
+def test_every_temperature_trains_in_every_form(tiny: Tiny, method: str, name: str) -> None:
+    model = make(tiny(method, f"method_kwargs.temperature={name}", *extra(name)))
+    indexes = torch.arange(8)
+    images = [torch.randn(8, 1, 8, 8) for _ in range(2)]
+    loss = model.training_step((indexes, images, indexes % 4), 0)
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad is not None and p.grad.isfinite().all()
+               for group in model.learnable_params for p in group["params"])  # fmt: skip
+
+
+def test_null_taus_take_the_temperatures_own_and_are_written_down(tiny: Tiny) -> None:
+    kwargs = resolve(tiny("simclr_dyntemp")).method_kwargs
+    assert (kwargs.tau_min, kwargs.tau_max) == (0.1, 0.2)
+    wide = resolve(tiny("simclr_dyntemp", "method_kwargs.temperature=cosine_schedule"))
+    assert (wide.method_kwargs.tau_min, wide.method_kwargs.tau_max) == (0.1, 1.0)
+    given = resolve(tiny("simclr_dyntemp", "method_kwargs.tau_max=0.3")).method_kwargs
+    assert (given.tau_min, given.tau_max) == (0.1, 0.3)
+
+
+def test_a_learnable_temperature_is_trained_without_weight_decay(tiny: Tiny) -> None:
+    model = make(tiny("simclr_dyntemp", "method_kwargs.temperature=learnable"))
+    group = model.learnable_params[-1]
+    assert group["name"] == "temperature" and group["weight_decay"] == 0
+    assert [id(p) for p in group["params"]] == [id(model.temperature.log_scale)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["learnable", "isogclr", "cosine_schedule"])
+def test_a_temperatures_state_is_in_the_checkpoint(tiny: Tiny, name: str) -> None:
+    given = tiny(
+        "simclr_dyntemp", f"method_kwargs.temperature={name}", "evaluation.enabled=false",
+        "max_epochs=1",
+    )  # fmt: skip
+    run = pretrain(given)
+    state = read_checkpoint(run.checkpoint)["state_dict"]
+    fresh = make(given)
+    if name == "learnable":
+        assert isinstance(fresh.temperature, LearnableTemperature)
+        assert state["temperature.log_scale"] != fresh.temperature.log_scale
+    elif name == "isogclr":
+        assert len(state["temperature.tau"]) == 1437
+        assert (state["temperature.tau"] != fresh.temperature.tau).sum() > 1000
+    else:
+        progress = state["temperature._extra_state"]["progress"]
+        assert progress == pytest.approx(10 / 11)  # the last of 11 steps began there
+    fresh.load_state_dict(state)
