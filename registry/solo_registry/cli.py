@@ -67,6 +67,37 @@ def evaluate(
     evaluate_again(run, {**given, "pictures": pictures}, terminal())
 
 
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    options_metavar="[OPTIONS] [KEY=VALUE]...",
+)
+def verify_ddp(
+    ctx: typer.Context,
+    processes: Annotated[int, typer.Option(help="How many processes share the batch.")] = 2,
+    images: Annotated[int, typer.Option(help="Images per process.")] = 8,
+) -> None:
+    """Check that several processes get the gradient of one: dyntemp verify-ddp method=dcl_dyntemp.
+
+    Takes the words of pretrain; needs no data and no GPU. Exits with 1 if the gradients differ.
+    """
+    from solo_registry.hydra_app import run_with_config
+
+    def check(cfg: DictConfig) -> None:
+        from solo_registry.verify_ddp import verify_ddp as verify
+
+        found = verify(cfg, processes=processes, images=images)
+        relative = found.error / found.scale
+        print(
+            f"{cfg.method}: {processes} processes against one: largest gradient difference "
+            f"{found.error:.1e} ({relative:.1e} of the largest gradient, in {found.worst}), "
+            f"loss difference {found.loss_error:.1e}"
+        )
+        if relative > 1e-6:
+            raise SystemExit(1)
+
+    run_with_config(check, ctx.args)
+
+
 def list_registry(registry: Registry, pattern: str) -> None:
     """Print name, paper and provider of the entries that match; a plain table when piped."""
     from rich.table import Table

@@ -13,6 +13,11 @@ def gathered(rows: Tensor) -> Tensor:
     return torch.cat(gather(rows)) if world_size() > 1 else rows
 
 
+def unit(rows: Tensor) -> Tensor:
+    """Normalise (N, D) rows to length 1, in float32 at least."""
+    return F.normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)), dim=-1)
+
+
 def infonce(z: Tensor, indexes: Tensor, temperature: float) -> Tensor:
     """NT-Xent over any number of views (Chen et al. 2020, arXiv 2002.05709, eq. 1).
 
@@ -32,7 +37,7 @@ def infonce(z: Tensor, indexes: Tensor, temperature: float) -> Tensor:
     >>> f"{infonce(z, torch.tensor([0, 0]), temperature=0.5):.4f}"
     '0.0000'
     """
-    z = F.normalize(z.float(), dim=-1)
+    z = unit(z)
     logits = z @ gathered(z).T / temperature
     positive = indexes[:, None] == gathered(indexes)[None, :]
     itself = torch.arange(len(z), device=z.device) + rank() * len(z)
@@ -54,7 +59,7 @@ def infonce_paired(anchors: Tensor, candidates: Tensor, temperature: float) -> T
     Returns:
         Scalar mean over this process's anchors.
     """
-    anchors, candidates = (F.normalize(x.float(), dim=-1) for x in (anchors, candidates))
+    anchors, candidates = unit(anchors), unit(candidates)
     logits = anchors @ gathered(candidates).T / temperature
     own = torch.arange(len(anchors), device=anchors.device) + rank() * len(anchors)
     return F.cross_entropy(logits, own)
@@ -64,15 +69,15 @@ def infonce_queue(query: Tensor, key: Tensor, queue: Tensor, temperature: float)
     """MoCo's loss: one positive key, and the queue as negatives (He et al. 2020, eq. 1).
 
     Args:
-        query: (N, D), normalised.
-        key: (N, D), normalised, without gradient.
+        query: (N, D).
+        key: (N, D), without gradient.
         queue: (D, K), normalised.
         temperature: divides the cosine similarities, > 0.
 
     Returns:
         Scalar mean over the queries.
     """
-    query, key, queue = query.float(), key.float(), queue.float()
+    query, key = unit(query), unit(key)
     positive = (query * key).sum(1, keepdim=True)
-    logits = torch.cat([positive, query @ queue], dim=1) / temperature
+    logits = torch.cat([positive, query @ queue.to(query.dtype)], dim=1) / temperature
     return F.cross_entropy(logits, torch.zeros(len(query), dtype=torch.long, device=query.device))

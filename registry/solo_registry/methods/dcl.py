@@ -43,7 +43,8 @@ class DCLWMixin(DCLMixin):
 
         def weight(z1: Tensor, z2: Tensor) -> Tensor:
             s = (z1 * z2).sum(1).detach()
-            return 2 - len(s) * (s / self.cfg.method_kwargs.sigma).softmax(0)
+            sigma: float = self.cfg.method_kwargs.sigma
+            return 2 - len(s) * (s / sigma).softmax(0)
 
         return weight
 

@@ -1,0 +1,145 @@
+"""A certificate that a method's gradient is the same on one process and on several.
+
+Several gloo processes on this machine's CPU take one training step of the method, each on its
+share of a random batch; the mean of their gradients is compared with the gradient of one process
+on the whole batch. The backbone is one linear layer and BatchNorm uses its running statistics,
+because statistics per process are meant to differ; loss, heads, queue and momentum are the run's.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from solo_registry.config import resolve
+from solo_registry.errors import UserError
+from solo_registry.plugins import load_plugins
+from solo_registry.registry import BACKBONES, METHODS
+
+CHANNELS, SIZE, CLASSES = 1, 8, 4
+TIMEOUT = datetime.timedelta(seconds=120)
+
+
+class LinearBackbone(nn.Module):
+    """Pixels times a matrix: no statistics over the batch."""
+
+    def __init__(self, *, in_channels: int, image_size: int) -> None:
+        super().__init__()
+        self.num_features = 32
+        self.linear = nn.Linear(in_channels * image_size**2, self.num_features)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, 32)."""
+        features: Tensor = self.linear(X.flatten(1))
+        return features
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Outcome of a check.
+
+    Attributes:
+        error: largest absolute difference of any gradient element.
+        scale: largest absolute gradient element.
+        loss_error: absolute difference of the losses.
+        worst: parameter with the largest difference.
+    """
+
+    error: float
+    scale: float
+    loss_error: float
+    worst: str
+
+
+def verify_ddp(given: DictConfig, *, processes: int = 2, images: int = 8) -> Certificate:
+    """Compare the gradients of `processes` processes with those of one.
+
+    Args:
+        given: a composed config; its method, method_kwargs and number of crops are used.
+        processes: how many, at least 2.
+        images: images per process.
+
+    Raises:
+        UserError: the config is wrong, or the numbers are too small.
+    """
+    if processes < 2 or images < 1:
+        raise UserError(f"needs 2 processes and 1 image, got {processes} and {images}")
+    cfg = small_config(given, processes, images)
+    whole = one_step(cfg, range(processes * images))
+    with tempfile.TemporaryDirectory() as folder:
+        plain = OmegaConf.to_yaml(cfg)
+        mp.spawn(_worker, (processes, images, plain, folder), nprocs=processes)  # type: ignore[no-untyped-call]
+        shares = [torch.load(Path(folder) / f"{rank}.pt") for rank in range(processes)]
+    mean = {name: torch.stack([share[name] for share in shares]).mean(0) for name in whole}
+    loss_error = float((whole.pop("loss") - mean.pop("loss")).abs())
+    errors = {name: float((whole[name] - mean[name]).abs().max()) for name in whole}
+    worst = max(errors, key=lambda name: errors[name])
+    scale = max(float(gradient.abs().max()) for gradient in whole.values())
+    return Certificate(errors[worst], scale, loss_error, worst)
+
+
+def small_config(given: DictConfig, processes: int, images: int) -> DictConfig:
+    """Keep the method of `given`; make batch, queue and images small."""
+    cfg = given.copy()
+    cfg.devices, cfg.num_nodes = processes, 1
+    cfg.optimizer.batch_size = images
+    cfg.precision = 64  # so that only a wrong gradient shows, never rounding
+    for pipeline in cfg.augmentations:
+        pipeline.crop_size = SIZE if pipeline.crop_size == cfg.augmentations[0].crop_size else 4
+    if "queue_size" in cfg.method_kwargs:
+        cfg.method_kwargs.queue_size = 4 * processes * images
+    cfg = resolve(cfg)
+    cfg.data.num_classes, cfg.data.image_channels = CLASSES, CHANNELS
+    cfg.data.train_images = processes * images
+    cfg.knn_eval.enabled = False
+    return cfg
+
+
+def one_step(cfg: DictConfig, rows: range) -> dict[str, Tensor]:
+    """Return loss and gradients of one step on some rows of the random batch."""
+    BACKBONES.add_lazy("linear_for_verify", "solo_registry.verify_ddp:LinearBackbone")
+    cfg = cfg.copy()
+    cfg.backbone.name, cfg.backbone.kwargs = "linear_for_verify", {}
+    torch.manual_seed(0)
+    model: Any = METHODS.get(cfg.method)(cfg).double()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+    model.log = model.log_dict = lambda *_, **__: None
+    generator = torch.Generator().manual_seed(1)
+    count = cfg.optimizer.batch_size * cfg.devices
+    shape = (cfg.data.num_large_crops + cfg.data.num_small_crops, count, CHANNELS, SIZE, SIZE)
+    views = torch.randn(shape, generator=generator, dtype=torch.float64)[:, list(rows)]
+    indexes = torch.arange(count)[list(rows)]
+    loss = model.training_step((indexes, list(views), indexes % CLASSES), 0)
+    loss.backward()
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return {**gradients, "loss": loss.detach()}
+
+
+def _worker(rank: int, processes: int, images: int, config: str, folder: str) -> None:
+    torch.set_num_threads(1)
+    load_plugins()
+    dist.init_process_group(
+        "gloo",
+        init_method=f"file://{folder}/meet",
+        rank=rank,
+        world_size=processes,
+        timeout=TIMEOUT,
+    )
+    try:
+        cfg: Any = OmegaConf.create(config)
+        rows = range(rank * images, (rank + 1) * images)
+        torch.save(one_step(cfg, rows), os.path.join(folder, f"{rank}.pt"))
+    finally:
+        dist.destroy_process_group()
