@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 
 from solo_registry.config import resolve
 from solo_registry.errors import UserError
@@ -78,7 +78,7 @@ def verify_ddp(given: DictConfig, *, processes: int = 2, images: int = 8) -> Cer
     whole = one_step(cfg, range(processes * images))
     with tempfile.TemporaryDirectory() as folder:
         plain = OmegaConf.to_yaml(cfg)
-        mp.spawn(_worker, (processes, images, plain, folder), nprocs=processes)  # type: ignore[no-untyped-call]
+        spawn(_worker, (processes, images, plain, folder), processes)  # type: ignore[no-untyped-call]
         shares = [torch.load(Path(folder) / f"{rank}.pt") for rank in range(processes)]
     mean = {name: torch.stack([share[name] for share in shares]).mean(0) for name in whole}
     loss_error = float((whole.pop("loss") - mean.pop("loss")).abs())
