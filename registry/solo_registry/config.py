@@ -35,8 +35,6 @@ AT_LEAST_ONE = (
     "check_val_every_n_epoch",
     "log_every_n_steps",
     "knn_eval.k",
-    "evaluation.knn_k",
-    "evaluation.max_train",
 )
 NOT_NEGATIVE = (
     "optimizer.lr",
@@ -152,6 +150,9 @@ def check(cfg: DictConfig) -> None:
     for key in NOT_NEGATIVE:
         if not (value := OmegaConf.select(cfg, key)) >= 0 or value == float("inf"):
             raise UserError(f"{key} must be 0 or more and finite, got {value}")
+    check_evaluation(cfg.evaluation)
+    if not 0 <= cfg.seed < 2**32:
+        raise UserError(f"seed must be from 0 to {2**32 - 1}, got {cfg.seed}")
     if cfg.scheduler.name == "step" and not cfg.scheduler.lr_decay_steps:
         raise UserError("scheduler.name=step needs scheduler.lr_decay_steps, a list of epochs")
     if not cfg.augmentations:
@@ -160,6 +161,18 @@ def check(cfg: DictConfig) -> None:
         )
     METHODS.get(cfg.method)
     DATASETS.get(cfg.data.dataset)
+
+
+def check_evaluation(evaluation: DictConfig) -> None:
+    """Refuse settings of the `evaluation` section that cannot work."""
+    for key in ("knn_k", "max_train"):
+        if evaluation[key] < 1:
+            raise UserError(f"evaluation.{key} must be at least 1, got {evaluation[key]}")
+    if not 0 < evaluation.knn_temperature < float("inf"):
+        raise UserError(
+            "evaluation.knn_temperature must be above 0 and finite, "
+            f"got {evaluation.knn_temperature}"
+        )
 
 
 def count_devices(cfg: DictConfig) -> int:

@@ -43,21 +43,36 @@ def run_with_config(task: Callable[[DictConfig], Any], words: Sequence[str]) -> 
     Raises:
         UserError: the words do not make a config; the text names the nearest right one.
     """
+    before = sys.argv
+    started: list[DictConfig] = []
+    failures: list[UserError] = []
+
+    def guarded(cfg: DictConfig) -> None:
+        started.append(cfg)
+        sys.argv = before  # what Lightning runs again for each further device
+        try:
+            task(cfg)
+        except UserError as error:  # Hydra would print a line of its own before ours
+            failures.append(error)
+
     ConfigStore.instance().store(name="schema", node=PretrainConfig)
     Plugins.instance().register(PluginConfigs)
     # Hydra would print a shortened stack trace and exit with 1; we tell errors ourselves.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    before = sys.argv
     sys.argv = [before[0], *map(long_form, words)]
     main = hydra.main(
         version_base="1.3", config_path="pkg://solo_registry.configs", config_name="pretrain"
     )
     try:
-        main(task)()
-    except (HydraException, OmegaConfBaseException) as error:
+        main(guarded)()
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        if started:
+            raise
         raise translate(error) from error
     finally:
         sys.argv = before
+    if failures:  # with --multirun the other jobs have run
+        raise failures[0]
 
 
 def long_form(word: str) -> str:

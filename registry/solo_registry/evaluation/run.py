@@ -15,7 +15,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from solo_registry.config import config_hash
+from solo_registry.config import check_evaluation, config_hash
 from solo_registry.contract import BaseMethod
 from solo_registry.data.module import PretrainDataModule, build_data, eval_loader
 from solo_registry.data.sampling import PretrainSet, mix
@@ -129,6 +129,7 @@ def evaluate_again(path: Path, changes: dict[str, Any], console: Console) -> dic
     given = OmegaConf.structured(EvaluationConfig)
     given.update(run.read_config().evaluation)
     given.update(changes | {"enabled": True})
+    check_evaluation(given)
     return evaluate_run(run, given, console, checkpoint=checkpoint)
 
 

@@ -17,7 +17,6 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from rich.console import Console
 
-from solo_registry.errors import UserError
 from solo_registry.training.run_folder import RunFolder, whole_file, write_json
 
 
@@ -112,11 +111,10 @@ class CostFile(Callback):
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps checkpoints/last.ckpt at the last finished epoch, with the hash of its config."""
+    """Keeps checkpoints/last.ckpt at the last finished epoch, with the name of its run."""
 
-    def __init__(self, run: RunFolder, config_hash: str, every: int, keep_all: bool) -> None:
-        self.run, self.config_hash = run, config_hash
-        self.every, self.keep_all = every, keep_all
+    def __init__(self, run: RunFolder, every: int, keep_all: bool) -> None:
+        self.run, self.every, self.keep_all = run, every, keep_all
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save every so many epochs, and at the end."""
@@ -131,22 +129,7 @@ class LastCheckpoint(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Mark whose checkpoint it is."""
-        checkpoint["config_hash"] = self.config_hash
-
-    def on_load_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Refuse the checkpoint of another config.
-
-        Raises:
-            UserError: the hashes differ.
-        """
-        found = checkpoint.get("config_hash")
-        if found != self.config_hash:
-            raise UserError(
-                f"the checkpoint belongs to another config (hash {found}, this one is "
-                f"{self.config_hash}): resume with the config in its run folder's resolved.yaml"
-            )
+        checkpoint["run"] = self.run.identity
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
@@ -170,6 +153,8 @@ class EpochLines(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the epoch's main numbers."""
+        if not trainer.is_global_zero:
+            return
         metrics = trainer.callback_metrics
         shown = {
             "loss": "train_nce_loss_epoch",

@@ -27,8 +27,12 @@ def build_method(cfg: DictConfig, data: PretrainDataModule) -> BaseMethod:
     return model
 
 
-def read_checkpoint(path: Path, expected_hash: str | None = None) -> dict[str, Any]:
+def read_checkpoint(path: Path, identity: str | None = None) -> dict[str, Any]:
     """Read a checkpoint as tensors and plain values only.
+
+    Args:
+        path: the file.
+        identity: the run it must belong to; None takes any.
 
     Raises:
         UserError: there is none, it is damaged or holds more than weights, or is another config's.
@@ -38,12 +42,18 @@ def read_checkpoint(path: Path, expected_hash: str | None = None) -> dict[str, A
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} is not a checkpoint of weights only: {reason}") from error
-    found = checkpoint.get("config_hash")
-    if expected_hash and found != expected_hash:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{path} belongs to another config (hash {found}, this one is {expected_hash}): "
+            f"{path} is damaged or holds more than weights: {reason}. "
+            "Remove it to start the run anew"
+        ) from error
+    lacking = {"epoch", "global_step", "state_dict", "loops"} - set(checkpoint)
+    if lacking:
+        raise UserError(f"{path} is no checkpoint of a run: it lacks {', '.join(sorted(lacking))}")
+    found = checkpoint.get("run")
+    if identity and found != identity:
+        raise UserError(
+            f"{path} belongs to another config or seed ({found}, this run is {identity}): "
             "resume it with the settings in its run folder's resolved.yaml"
         )
     return checkpoint

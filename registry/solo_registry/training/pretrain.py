@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, RichProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -26,7 +28,7 @@ from solo_registry.training.callbacks import (
     WholeCheckpointIO,
 )
 from solo_registry.training.model import build_method, read_checkpoint
-from solo_registry.training.run_folder import RunFolder
+from solo_registry.training.run_folder import RunFolder, whole_file
 
 
 def pretrain(given: DictConfig, console: Console | None = None) -> RunFolder:
@@ -84,11 +86,15 @@ def checkpoint_to_resume(cfg: DictConfig, run: RunFolder) -> Path | None:
     Raises:
         UserError: the one asked for does not exist or cannot be read.
     """
-    if cfg.resume_from_checkpoint:
-        path = Path(cfg.resume_from_checkpoint)
-        read_checkpoint(path, config_hash(cfg))
-        return path
-    return run.checkpoint if cfg.auto_resume.enabled and run.checkpoint.exists() else None
+    own = run.checkpoint if cfg.auto_resume.enabled and run.checkpoint.exists() else None
+    path = Path(cfg.resume_from_checkpoint) if cfg.resume_from_checkpoint else own
+    if path is None:
+        return None
+    read_checkpoint(path, run.identity)
+    if not run.checkpoint.exists():  # so that the run has its weights even if no epoch is left
+        with whole_file(run.checkpoint) as part:
+            shutil.copyfile(path, part)
+    return path
 
 
 def build_trainer(cfg: DictConfig, run: RunFolder, console: Console, *, validates: bool) -> Trainer:
@@ -108,7 +114,7 @@ def build_trainer(cfg: DictConfig, run: RunFolder, console: Console, *, validate
         SeedEpoch(cfg.seed),
         MetricsFile(run.metrics),
         CostFile(run.path / "cost.json"),
-        LastCheckpoint(run, config_hash(cfg), cfg.checkpoint.frequency, cfg.checkpoint.keep_prev),
+        LastCheckpoint(run, cfg.checkpoint.frequency, cfg.checkpoint.keep_prev),
     ]
     if bar:
         callbacks.append(RichProgressBar(leave=False))
@@ -144,13 +150,11 @@ def build_trainer(cfg: DictConfig, run: RunFolder, console: Console, *, validate
             num_sanity_val_steps=0,
             use_distributed_sampler=False,  # our sampler shards by global rank
         )
-    except (RuntimeError, ValueError, TypeError) as error:
-        if type(error).__module__ == "builtins" or "Misconfiguration" in type(error).__name__:
-            raise UserError(
-                f"no trainer for accelerator={cfg.accelerator} devices={cfg.devices} "
-                f"strategy={cfg.strategy} precision={cfg.precision}: {error}"
-            ) from error
-        raise
+    except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"no trainer for accelerator={cfg.accelerator} devices={cfg.devices} "
+            f"strategy={cfg.strategy} precision={cfg.precision}: {' '.join(str(error).split())}"
+        ) from error
 
 
 def build_logger(cfg: DictConfig, run: RunFolder) -> Logger | None:

@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from solo_registry.config import config_hash
+from solo_registry.config import config_hash, merge_schema
 from solo_registry.errors import UserError
 
 SCHEMA_VERSION = 1
@@ -80,6 +82,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.identity = f"{path.parent.name}/{path.name}"  # hash of the config, and the seed
         self.checkpoint = path / "checkpoints" / "last.ckpt"
         self.metrics = path / "metrics.csv"
         self.result = path / "result.json"
@@ -115,13 +118,13 @@ class RunFolder:
             return None
         try:
             result: dict[str, Any] = json.loads(self.result.read_text(encoding="utf-8"))
-            found = result["schema_version"]
+            if (found := result["schema_version"]) != SCHEMA_VERSION:
+                raise UserError(
+                    f"{self.result} has schema version {found}, this version reads {SCHEMA_VERSION}"
+                )
+            _ = result["evaluation"], result["results"]["trained"], result["protocols"]
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise UserError(f"{self.result} is not a run's result: {error}; remove it") from error
-        if found != SCHEMA_VERSION:
-            raise UserError(
-                f"{self.result} has schema version {found}, this version reads {SCHEMA_VERSION}"
-            )
         return result
 
     def read_config(self) -> DictConfig:
@@ -136,7 +139,10 @@ class RunFolder:
                 f"{self.path} is no run folder: it has no resolved.yaml. "
                 "A run folder is runs/<name>/<hash>/<seed>"
             )
-        return OmegaConf.load(path)  # type: ignore[return-value]
+        try:
+            return merge_schema(OmegaConf.load(path))  # type: ignore[arg-type]
+        except (OmegaConfBaseException, UserError, YAMLError) as error:
+            raise UserError(f"{path} is damaged: {' '.join(str(error).split())}") from error
 
 
 def environment() -> dict[str, Any]:

@@ -136,7 +136,7 @@ def test_the_checkpoint_of_another_config_is_refused(tiny: Tiny) -> None:
     other = tiny(
         "simclr", "method_kwargs.temperature=0.5", f"resume_from_checkpoint={run.checkpoint}"
     )
-    with pytest.raises(UserError, match="belongs to another config"):
+    with pytest.raises(UserError, match="belongs to another config or seed"):
         pretrain(other)
     with pytest.raises(UserError, match=r"no checkpoint at nowhere.ckpt"):
         pretrain(tiny("simclr", "resume_from_checkpoint=nowhere.ckpt"))
@@ -149,9 +149,33 @@ def test_a_checkpoint_that_holds_code_is_refused(tmp_path: Path) -> None:
 
     path = tmp_path / "evil.ckpt"
     torch.save({"state_dict": {}, "evil": Evil()}, path)
-    with pytest.raises(UserError, match="not a checkpoint of weights only"):
+    with pytest.raises(UserError, match="damaged or holds more than weights"):
         read_checkpoint(path)
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "foreign"])
+def test_a_damaged_checkpoint_is_named_before_training(tiny: Tiny, damage: str) -> None:
+    given = tiny("simclr", "max_epochs=1", "evaluation.enabled=false")
+    run = pretrain(given)
+    if damage == "foreign":
+        torch.save({"state_dict": {}}, run.checkpoint)
+    else:
+        whole = run.checkpoint.read_bytes()
+        run.checkpoint.write_bytes(whole[: len(whole) // 2] if damage == "cut" else b"")
+    with pytest.raises(UserError, match=r"last\.ckpt (is damaged|is no checkpoint of a run)"):
+        pretrain(given)
+
+
+def test_resuming_from_a_copy_of_the_runs_own_checkpoint(tiny: Tiny, tmp_path: Path) -> None:
+    given = tiny("simclr", "max_epochs=1", "evaluation.enabled=false")
+    run = pretrain(given)
+    copy = run.checkpoint.rename(tmp_path / "copy.ckpt")
+    pretrain(tiny("simclr", "max_epochs=1", f"resume_from_checkpoint={copy}"))
+    assert run.checkpoint.read_bytes() == copy.read_bytes()
+    assert run.read_result() is not None
+    with pytest.raises(UserError, match="belongs to another config or seed"):
+        pretrain(tiny("simclr", "max_epochs=1", "seed=6", f"resume_from_checkpoint={copy}"))
 
 
 def test_gradient_accumulation_moves_the_momentum_network_once_per_optimizer_step(

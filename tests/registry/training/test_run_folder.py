@@ -66,5 +66,11 @@ def test_foreign_results_are_named(tmp_path: Path) -> None:
     run.result.write_text('{"schema_ver')
     with pytest.raises(UserError, match="is not a run's result"):
         run.read_result()
+    run.result.write_text('{"schema_version": 1}')
+    with pytest.raises(UserError, match="is not a run's result: 'evaluation'"):
+        run.read_result()
     with pytest.raises(UserError, match="is no run folder"):
+        run.read_config()
+    (tmp_path / "resolved.yaml").write_text("method: [simclr")
+    with pytest.raises(UserError, match=r"resolved\.yaml is damaged"):
         run.read_config()
