@@ -4,7 +4,11 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-CONFIGS = {"solo_registry.configs": "configs/registry", "solo_dyntemp.configs": "configs/plugin"}
+CONFIGS = {
+    "solo_registry.configs": "configs/registry",
+    "solo_dyntemp.configs": "configs/plugin",
+    "solo_dyntemp.solo_configs": "configs/solo_learn",
+}
 EXTRAS = {
     "tensorboard": ["tensorboard>=2.16"],
     "wandb": ["wandb>=0.17"],
@@ -29,9 +33,15 @@ setup(
     package_dir={
         "solo_registry": "registry/solo_registry",
         "solo_dyntemp": "plugin/solo_dyntemp",
+        "hydra_plugins.solo_dyntemp": "plugin/hydra_plugins/solo_dyntemp",
         **CONFIGS,
     },
-    packages=[*find_packages("registry"), *find_packages("plugin"), *CONFIGS],
+    packages=[
+        *find_packages("registry"),
+        *find_packages("plugin"),
+        "hydra_plugins.solo_dyntemp",  # a namespace package of Hydra's, so without __init__.py
+        *CONFIGS,
+    ],
     package_data={"": ["py.typed"], **{package: ["**/*.yaml"] for package in CONFIGS}},
     install_requires=[
         "torch>=2.5",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import logging
+import warnings
 from typing import Any, ClassVar
 
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -13,8 +13,6 @@ from solo_dyntemp.temperature import TEMPERATURES, Temperature, build_temperatur
 from solo_registry.contract import Host
 from solo_registry.errors import UserError
 from solo_registry.optimizers import ParamGroup
-
-logger = logging.getLogger(__name__)
 
 
 class DynTempMixin(Host):
@@ -44,10 +42,10 @@ class DynTempMixin(Host):
         """Fill in and check `method_kwargs`, the temperature's range included."""
         fixed = OmegaConf.select(cfg, "method_kwargs.temperature")
         if isinstance(fixed, int | float):
-            logger.warning(
-                "method_kwargs.temperature=%s is not used: method=%s takes tau_min and tau_max",
-                fixed,
-                cfg.method,
+            warnings.warn(
+                f"method_kwargs.temperature={fixed} is not used: method={cfg.method} takes tau_min "
+                "and tau_max",
+                stacklevel=2,
             )
             with open_dict(cfg):
                 del cfg.method_kwargs.temperature

@@ -1,0 +1,1 @@
+"""Hydra configs for solo-learn's own scripts: `--config-name solo/cifar/simclr_dyntemp`."""

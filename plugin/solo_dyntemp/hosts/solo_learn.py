@@ -1,0 +1,104 @@
+"""The methods inside solo-learn: bound to its base classes, put into its tables in place.
+
+solo-learn has no plugin system; it looks methods up in `solo.methods.METHODS` and backbones in
+`BaseMethod._BACKBONES`, two dictionaries that every one of its scripts shares. Importing this
+module imports solo-learn.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from solo_dyntemp.methods.dcl_dyntemp import DCLDynTempMixin, DCLWDynTempMixin
+from solo_dyntemp.methods.mocov2plus_dyntemp import MoCoV2PlusDynTempMixin
+from solo_dyntemp.methods.mocov3_dyntemp import MoCoV3DynTempMixin
+from solo_dyntemp.methods.nnclr_dyntemp import NNCLRDynTempMixin
+from solo_dyntemp.methods.simclr_dyntemp import SimCLRDynTempMixin
+from solo_dyntemp.methods.supcon_dyntemp import SupConDynTempMixin
+from solo_registry.backbones import PREFIX, build_backbone
+from solo_registry.errors import UserError
+
+MIXINS: dict[str, type] = {
+    "simclr_dyntemp": SimCLRDynTempMixin,
+    "dcl_dyntemp": DCLDynTempMixin,
+    "dclw_dyntemp": DCLWDynTempMixin,
+    "nnclr_dyntemp": NNCLRDynTempMixin,
+    "supcon_dyntemp": SupConDynTempMixin,
+}
+MOMENTUM_MIXINS: dict[str, type] = {
+    "mocov2plus_dyntemp": MoCoV2PlusDynTempMixin,
+    "mocov3_dyntemp": MoCoV3DynTempMixin,
+}
+
+
+def attach() -> dict[str, type]:
+    """Put our methods and all timm backbones into solo-learn's tables; again changes nothing.
+
+    Returns:
+        Our classes, by method name.
+
+    Raises:
+        UserError: this is not the solo-learn we know, or another class has one of our names.
+    """
+    methods, base = _tables()
+    ours = _bound(base)
+    for name, cls in ours.items():
+        other = methods.get(name)
+        if other is not None and other.__module__ != __name__:
+            raise UserError(
+                f"solo-learn already has a method '{name}': {other.__module__}.{other.__qualname__}"
+                f"; ours is {cls.__module__}.{cls.__qualname__}. Remove one of them"
+            )
+    # in place: solo-learn's scripts hold the dictionaries themselves
+    for name, cls in ours.items():
+        ours[name] = methods.setdefault(name, cls)
+    _add_timm(base.BaseMethod._BACKBONES)
+    return ours
+
+
+def _tables() -> tuple[dict[str, Any], Any]:
+    try:
+        methods: dict[str, Any] = import_module("solo.methods").METHODS
+        base = import_module("solo.methods.base")
+        _ = base.BaseMomentumMethod, base.BaseMethod._BACKBONES
+        _ = base.BaseMethod.add_and_assert_specific_cfg
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"solo-dyntemp knows solo-learn 1.0.6, the main of its repository, not this: {error}"
+        ) from error
+    return methods, base
+
+
+def _bound(base: Any) -> dict[str, type]:
+    pairs = [(name, mixin, base.BaseMethod) for name, mixin in MIXINS.items()]
+    pairs += [(name, mixin, base.BaseMomentumMethod) for name, mixin in MOMENTUM_MIXINS.items()]
+    return {
+        name: type(
+            mixin.__name__.removesuffix("Mixin"),
+            (mixin, host),
+            {"__module__": __name__, "__doc__": f"`method: {name}` in solo-learn."},
+        )
+        for name, mixin, host in pairs
+    }
+
+
+def _add_timm(backbones: dict[str, Any]) -> None:
+    import timm
+
+    for model in timm.list_models():
+        backbones.setdefault(PREFIX + model, partial(timm_backbone, PREFIX + model))
+
+
+def timm_backbone(name: str, method: str, **kwargs: Any) -> Any:
+    """Build `timm/<model>` as solo-learn builds a backbone.
+
+    Args:
+        name: the backbone's name.
+        method: solo-learn's method name; not used.
+        **kwargs: `backbone.kwargs`; `image_size` (default 224) and `in_channels` (default 3) choose
+            the stem, the rest goes to timm.
+    """
+    size, channels = kwargs.pop("image_size", 224), kwargs.pop("in_channels", 3)
+    return build_backbone(name, in_channels=channels, image_size=size, **kwargs)
