@@ -1,0 +1,67 @@
+"""Temperatures: the only place where a formula of τ stands.
+
+>>> import torch
+>>> CosineTemperature(0.1, 0.2)(torch.tensor([-1.0, 0.0, 1.0]))
+tensor([0.2000, 0.1000, 0.2000])
+"""
+
+from solo_dyntemp.temperature.adapt import FunctionTemperature, as_temperature
+from solo_dyntemp.temperature.adaptive import (
+    DualTemperature,
+    LearnableTemperature,
+    MACLTemperature,
+)
+from solo_dyntemp.temperature.base import (
+    Batch,
+    Block,
+    Outcome,
+    Temperature,
+    largest_logit,
+    monotone_bound,
+)
+from solo_dyntemp.temperature.build import (
+    TEMPERATURES,
+    build_temperature,
+    temperature_keywords,
+)
+from solo_dyntemp.temperature.controls import DualConstantTemperature, ShuffledTemperature
+from solo_dyntemp.temperature.isogclr import ISogCLRTemperature
+from solo_dyntemp.temperature.pairwise import (
+    ConstantTemperature,
+    CosineTemperature,
+    ExponentialTemperature,
+    InvertedCosineTemperature,
+    LinearTemperature,
+    MonotoneCosineTemperature,
+    ShiftedCosineTemperature,
+)
+from solo_dyntemp.temperature.schedules import CosineScheduleTemperature, StabilisedTemperature
+
+__all__ = [
+    "TEMPERATURES",
+    "Batch",
+    "Block",
+    "ConstantTemperature",
+    "CosineScheduleTemperature",
+    "CosineTemperature",
+    "DualConstantTemperature",
+    "DualTemperature",
+    "ExponentialTemperature",
+    "FunctionTemperature",
+    "ISogCLRTemperature",
+    "InvertedCosineTemperature",
+    "LearnableTemperature",
+    "LinearTemperature",
+    "MACLTemperature",
+    "MonotoneCosineTemperature",
+    "Outcome",
+    "ShiftedCosineTemperature",
+    "ShuffledTemperature",
+    "StabilisedTemperature",
+    "Temperature",
+    "as_temperature",
+    "build_temperature",
+    "largest_logit",
+    "monotone_bound",
+    "temperature_keywords",
+]

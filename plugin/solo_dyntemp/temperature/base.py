@@ -1,0 +1,205 @@
+"""What every temperature is: a function of the cosine similarity, and hooks that a loss calls."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, is_dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+GRID = 2_001  # points on [-1, 1] for the numerical bounds; odd, so that s = 0 is among them
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a loss tells a temperature about the batch in hand.
+
+    Attributes:
+        positive_similarity: returns the mean cosine of the positive pairs over all processes, a
+            scalar without gradient; computed only when called.
+        indexes: data set index of every anchor, shape (M,), or None where the loss has none.
+    """
+
+    positive_similarity: Callable[[], Tensor]
+    indexes: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a loss tells a temperature about a block of pairs: some anchors, all candidates.
+
+    Attributes:
+        positive: which pairs are positives, boolean, shape (A, B).
+        excluded: which pairs do not count in the denominator (an anchor with itself; in decoupled
+            losses the positives too), shape (A, B), or None.
+        start: number of the block's first anchor in the batch.
+    """
+
+    positive: Tensor
+    excluded: Tensor | None = None
+    start: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a loss tells a temperature about its anchors, before they are averaged.
+
+    Attributes:
+        losses: loss of each anchor, shape (M,), with gradient.
+        terms: computes the anchors' numerators and denominators with another temperature.
+        numerator: logarithm of the positives' sum of each anchor, shape (M,), with gradient.
+        denominator: logarithm of the denominator of each anchor, shape (M,), with gradient.
+        decoupled: the positives are not in the denominator.
+        negatives: number of negatives of an anchor.
+    """
+
+    losses: Tensor
+    terms: Callable[[Temperature], tuple[Tensor, Tensor]]
+    numerator: Tensor
+    denominator: Tensor
+    decoupled: bool
+    negatives: float
+
+    def log_odds(self, other: Temperature | None = None) -> Tensor:
+        """Return log((1 - P) / P), P an anchor's probability of its positives, shape (M,).
+
+        Args:
+            other: compute it with this temperature, not with that of the batch.
+        """
+        top, bottom = (self.numerator, self.denominator) if other is None else self.terms(other)
+        if self.decoupled:
+            return bottom - top
+        surprise = (bottom - top).clamp_min(torch.finfo(top.dtype).tiny)  # -log P
+        return surprise + (-torch.expm1(-surprise)).log()
+
+
+class Temperature:
+    r"""Base class: τ(s), positive on [-1, 1], and five hooks that do nothing unless overridden.
+
+    A subclass gives the elementwise formula (`__call__`, `derivative`) and bounds
+    `tau_min <= τ(s) <= tau_max`. A loss calls, in this order: `for_batch` once, `pairs` on each
+    block of similarities, `weigh` once. A training loop calls `set_progress` before each step.
+
+    Attributes:
+        elementwise: τ depends on the pair's own similarity alone, so the tiled kernel may be used.
+        tau_min: lower bound of τ on [-1, 1].
+        tau_max: upper bound of τ on [-1, 1].
+    """
+
+    elementwise: ClassVar[bool] = True
+    tau_min: float
+    tau_max: float
+
+    def __call__(self, s: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return τ(s), elementwise, of the shape of `s`; `out` is a buffer to write it to."""
+        raise NotImplementedError(f"{type(self).__name__} is defined only for a batch: for_batch")
+
+    def derivative(self, s: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return dτ/ds, elementwise; `out` is a buffer to write it to."""
+        raise NotImplementedError(f"{type(self).__name__} is defined only for a batch: for_batch")
+
+    def curve(self, s: Tensor) -> Tensor | None:
+        """Return τ(s) as it is now, for pictures and logs; None if it takes more than s."""
+        try:
+            tau: Tensor = self(s)
+        except NotImplementedError:
+            return None
+        return tau
+
+    def for_batch(self, batch: Batch) -> Temperature:
+        """Return the temperature of this batch; it must not change until the backward pass."""
+        return self
+
+    def pairs(self, s: Tensor, block: Block) -> Tensor:
+        """Return τ of a block of pairs, of the shape of `s` or one column for its anchors.
+
+        Args:
+            s: similarities, anchors in rows, shape (A, B).
+            block: what the pairs are.
+        """
+        tau: Tensor = self(s)
+        return tau
+
+    def weigh(self, outcome: Outcome) -> Tensor:
+        """Return the anchors' losses as they enter the mean, shape (M,)."""
+        return outcome.losses
+
+    def set_progress(self, progress: float) -> None:
+        """Take notice that the fraction `progress` in [0, 1] of the training is done."""
+
+
+def check_range(tau_min: float, tau_max: float) -> None:
+    """Raise ValueError unless 0 < tau_min <= tau_max, both finite."""
+    for name, value in (("tau_min", tau_min), ("tau_max", tau_max)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f"{name} must be a number, got {value!r}")
+        if not math.isfinite(value) or value <= 0:
+            raise ValueError(f"{name} must be positive and finite, got {value}")
+    if tau_min > tau_max:
+        raise ValueError(f"tau_min must not exceed tau_max, got {tau_min} > {tau_max}")
+
+
+def check_finite(**values: float) -> None:
+    """Raise ValueError naming the first argument that is no finite number."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f"{name} must be a number, got {value!r}")
+        if not math.isfinite(value):
+            raise ValueError(f"{name} must be finite, got {value}")
+
+
+def largest_logit(temperature: Temperature) -> float:
+    """Return an upper bound of |s / τ(s)| over [-1, 1]; for value objects the maximum on a grid."""
+    return _grid_maximum(temperature) if is_dataclass(temperature) else 1 / temperature.tau_min
+
+
+@lru_cache(maxsize=256)
+def _grid_maximum(temperature: Temperature) -> float:
+    with torch.no_grad():
+        s = torch.linspace(-1, 1, GRID, dtype=torch.float64)
+        return float((s / temperature(s)).abs().max())
+
+
+def monotone_bound(temperature: Temperature) -> float:
+    r"""Return the largest tau_max / tau_min at which s / τ(s) still grows on all of [-1, 1].
+
+    The function is written τ = tau_min + (tau_max - tau_min) f(s); the scaled similarity grows
+    where τ - s τ' > 0, hence up to the ratio 1 + 1 / max(s f' - f). Beyond it a more similar pair
+    can get a smaller logit, and the gradient through τ changes its sign.
+
+    Raises:
+        ValueError: tau_min equals tau_max, so the function shows no shape.
+
+    >>> from solo_dyntemp.temperature import CosineTemperature, LinearTemperature
+    >>> round(monotone_bound(CosineTemperature(0.1, 0.2)), 3)
+    4.504
+    >>> monotone_bound(LinearTemperature(0.1, 0.2))
+    inf
+    """
+    low, width = temperature.tau_min, temperature.tau_max - temperature.tau_min
+    if width <= 0:
+        raise ValueError(f"{temperature} is constant: its bound cannot be computed")
+    with torch.no_grad():
+        s = torch.linspace(-1, 1, GRID, dtype=torch.float64)
+        excess = (s * temperature.derivative(s) - (temperature(s) - low)) / width
+    worst = float(excess.max())
+    return 1 + 1 / worst if worst > 1e-9 else math.inf
+
+
+def warn_unless_monotone(temperature: Temperature) -> None:
+    """Warn when s / τ(s) falls somewhere on [-1, 1]."""
+    if temperature.tau_max <= temperature.tau_min:
+        return
+    ratio, bound = temperature.tau_max / temperature.tau_min, monotone_bound(temperature)
+    if ratio > bound * (1 + 1e-6):
+        warnings.warn(
+            f"{temperature}: s/tau(s) is not monotone, a more similar pair can get a smaller "
+            f"logit; tau_max/tau_min is {ratio:.3f}, monotone up to {bound:.3f}",
+            UserWarning,
+            stacklevel=4,
+        )

@@ -1,0 +1,258 @@
+"""Temperatures of a pair's similarity alone: small frozen value objects, one formula each."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from solo_dyntemp.temperature.base import (
+    Temperature,
+    check_finite,
+    check_range,
+    warn_unless_monotone,
+)
+
+
+@dataclass(frozen=True)
+class ConstantTemperature(Temperature):
+    """The same temperature for every pair: plain NT-Xent.
+
+    Args:
+        tau: the temperature, positive.
+
+    Raises:
+        ValueError: tau is not positive and finite.
+
+    >>> ConstantTemperature(0.2)(torch.tensor([-1.0, 0.5]))
+    tensor([0.2000, 0.2000])
+    """
+
+    tau: float = 0.2
+
+    def __post_init__(self) -> None:
+        try:
+            check_range(self.tau, self.tau)
+        except ValueError as error:
+            raise ValueError(str(error).replace("tau_min", "tau", 1)) from None
+
+    @property
+    def tau_min(self) -> float:  # type: ignore[override]
+        """The temperature."""
+        return self.tau
+
+    @property
+    def tau_max(self) -> float:  # type: ignore[override]
+        """The temperature."""
+        return self.tau
+
+    def __call__(self, s: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return tau for every element of `s`."""
+        return torch.full_like(s, self.tau) if out is None else out.fill_(self.tau)
+
+    def derivative(self, s: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return zeros."""
+        return torch.zeros_like(s) if out is None else out.zero_()
+
+
+@dataclass(frozen=True)
+class _Ranged(Temperature):
+    """A curve between tau_min and tau_max; warns when s/tau(s) is not monotone."""
+
+    tau_min: float = 0.1
+    tau_max: float = 0.2
+
+    def __post_init__(self) -> None:
+        check_range(self.tau_min, self.tau_max)
+        warn_unless_monotone(self)
+
+    @property
+    def width(self) -> float:
+        """Difference of tau_max and tau_min."""
+        return self.tau_max - self.tau_min
+
+    def middle(self, dtype: torch.dtype) -> Tensor:
+        """Return the range's middle; as a tensor, so that one operation scales and shifts."""
+        return torch.tensor((self.tau_min + self.tau_max) / 2, dtype=dtype)
+
+
+@dataclass(frozen=True)
+class CosineTemperature(_Ranged):
+    r"""DySTreSS: τ(s) = τ_min + ½ (τ_max - τ_min) (1 + cos(π (1 + s))).
+
+    τ_min at s = 0 and τ_max at s = ±1: pairs that are alike, whether positive or false negative,
+    and opposite pairs are treated softly. Source: arXiv 2308.01140. Computed as cos(π(1+s)) =
+    -cos(πs). Typical ranges: 0.07-0.2 (CIFAR), 0.1-0.2 (ImageNet), 0.04-0.05 (sentences).
+
+    Args:
+        tau_min: temperature at s = 0.
+        tau_max: temperature at s = ±1.
+
+    Raises:
+        ValueError: not 0 < tau_min <= tau_max, or not finite.
+
+    >>> CosineTemperature(0.1, 0.2)(torch.tensor([-1.0, -0.5, 0.0, 0.5, 1.0]))
+    tensor([0.2000, 0.1500, 0.1000, 0.1500, 0.2000])
+    """
+
+    def __call__(self, s: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return τ(s)."""
+        cosine = torch.mul(s, math.pi, out=out).cos_()
+        return torch.sub(self.middle(s.dtype), cosine, alpha=self.width / 2, out=out)
+
+    def derivative(self, s: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return dτ/ds = ½ π (τ_max - τ_min) sin(πs)."""
+        return torch.mul(s, math.pi, out=out).sin_().mul_(math.pi / 2 * self.width)
+
+
+@dataclass(frozen=True)
+class ShiftedCosineTemperature(_Ranged):
+    r"""DySTreSS with a plateau: τ = τ_min + ½ (τ_max - τ_min)(1 + cos(π min(s + Δ, 0) / k)).
+
+    So τ = τ_max for s > -Δ. Source: the authors' code for NT-Xent and SimCSE, Δ = `shift`,
+    k = `scale`. Minimum at s = -Δ - k. The defaults put it at -0.3 and the plateau on [0.4, 1];
+    τ(-1) = τ_max only if k = (1 - Δ)/2. Δ = 0.2, k = 0.8 is the authors' older
+    `cosconst`; Δ = -1, k = 1 is `CosineTemperature`.
+
+    Args:
+        tau_min: lowest temperature.
+        tau_max: temperature of the plateau.
+        shift: Δ; the plateau begins at s = -Δ; in [-1, 1].
+        scale: k, half the period of the cosine, positive.
+
+    Raises:
+        ValueError: a value is outside its range.
+
+    >>> ShiftedCosineTemperature(0.1, 0.2)(torch.tensor([-1.0, -0.3, 0.4, 1.0]))
+    tensor([0.2000, 0.1000, 0.2000, 0.2000])
+    """
+
+    shift: float = -0.4
+    scale: float = 0.7
+
+    def __post_init__(self) -> None:
+        check_finite(shift=self.shift, scale=self.scale)
+        if not -1 <= self.shift <= 1:
+            raise ValueError(f"shift must be in [-1, 1], got {self.shift}")
+        if self.scale <= 0:
+            raise ValueError(f"scale must be positive, got {self.scale}")
+        super().__post_init__()
+
+    def __call__(self, s: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return τ(s)."""
+        # cos(0) = 1 is the plateau's value, so cutting the argument off at 0 is the plateau
+        angle = torch.add(s, self.shift, out=out).clamp_(max=0).mul_(math.pi / self.scale)
+        return torch.add(self.middle(s.dtype), angle.cos_(), alpha=self.width / 2, out=out)
+
+    def derivative(self, s: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return dτ/ds; 0 on the plateau."""
+        angle = torch.add(s, self.shift, out=out).clamp_(max=0).mul_(math.pi / self.scale)
+        return angle.sin_().mul_(-math.pi / self.scale * self.width / 2)
+
+
+@dataclass(frozen=True)
+class LinearTemperature(_Ranged):
+    """An ablation: τ(s) = τ_min + (τ_max - τ_min) |s|. Always monotone.
+
+    Args:
+        tau_min: temperature at s = 0.
+        tau_max: temperature at s = ±1.
+
+    >>> LinearTemperature(0.1, 0.2)(torch.tensor([-1.0, 0.5, 0.0]))
+    tensor([0.2000, 0.1500, 0.1000])
+    """
+
+    def __call__(self, s: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return τ(s)."""
+        return torch.abs(s, out=out).mul_(self.width).add_(self.tau_min)
+
+    def derivative(self, s: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return dτ/ds; 0 at s = 0, where there is a kink."""
+        return torch.sign(s, out=out).mul_(self.width)
+
+
+@dataclass(frozen=True)
+class ExponentialTemperature(_Ranged):
+    r"""An ablation: τ(s) = τ_min + (τ_max - τ_min) (1 - e^{-c|s|}) / (1 - e^{-c}).
+
+    Source: the form a - b e^{-c|s|} of the authors' first upload, with a | b | c = 0.2 | 0.1 | 3.5,
+    here parametrised by its values at 0 and ±1 (there 0.1 and 0.197).
+
+    Args:
+        tau_min: temperature at s = 0.
+        tau_max: temperature at s = ±1.
+        rate: c, positive.
+
+    >>> ExponentialTemperature(0.1, 0.2)(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([0.2000, 0.1000, 0.2000])
+    """
+
+    rate: float = 3.5
+
+    def __post_init__(self) -> None:
+        check_finite(rate=self.rate)
+        if self.rate <= 0:
+            raise ValueError(f"rate must be positive, got {self.rate}")
+        super().__post_init__()
+
+    @property
+    def height(self) -> float:
+        """Factor of 1 - e^{-c|s|}."""
+        return -self.width / math.expm1(-self.rate)
+
+    def __call__(self, s: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return τ(s)."""
+        decay = torch.abs(s, out=out).mul_(-self.rate).expm1_()
+        # autograd needs the result of expm1: it is overwritten only where a buffer is given
+        return torch.mul(decay, -self.height, out=out).add_(self.tau_min)
+
+    def derivative(self, s: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return dτ/ds; 0 at s = 0, where there is a kink."""
+        decay = torch.abs(s, out=out).mul_(-self.rate).exp_()
+        return decay.mul_(torch.sign(s)).mul_(self.height * self.rate)
+
+
+@dataclass(frozen=True)
+class MonotoneCosineTemperature(_Ranged):
+    r"""An ablation: τ(s) = τ_min + ½ (τ_max - τ_min)(1 - cos(½π(1 + s))): grows over [-1, 1].
+
+    Args:
+        tau_min: temperature at s = -1.
+        tau_max: temperature at s = 1.
+
+    >>> MonotoneCosineTemperature(0.1, 0.2)(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([0.1000, 0.1500, 0.2000])
+    """
+
+    def __call__(self, s: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return τ(s)."""
+        sine = torch.mul(s, math.pi / 2, out=out).sin_()  # -cos(½π(1+s)) = sin(½πs)
+        return torch.add(self.middle(s.dtype), sine, alpha=self.width / 2, out=out)
+
+    def derivative(self, s: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return dτ/ds."""
+        return torch.mul(s, math.pi / 2, out=out).cos_().mul_(math.pi / 4 * self.width)
+
+
+@dataclass(frozen=True)
+class InvertedCosineTemperature(_Ranged):
+    r"""A control: τ(s) = τ_min + ½ (τ_max - τ_min)(1 + cos(πs)): τ_max at 0, τ_min at ±1.
+
+    Args:
+        tau_min: temperature at s = ±1.
+        tau_max: temperature at s = 0.
+
+    >>> InvertedCosineTemperature(0.1, 0.2)(torch.tensor([-1.0, 0.0, 0.5]))
+    tensor([0.1000, 0.2000, 0.1500])
+    """
+
+    def __call__(self, s: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return τ(s)."""
+        cosine = torch.mul(s, math.pi, out=out).cos_()
+        return torch.add(self.middle(s.dtype), cosine, alpha=self.width / 2, out=out)
+
+    def derivative(self, s: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return dτ/ds."""
+        return torch.mul(s, math.pi, out=out).sin_().mul_(-math.pi / 2 * self.width)
