@@ -1,0 +1,106 @@
+"""Anchors of this process against the views of all: the terms of a loss by either kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from solo_dyntemp.losses.gather import gather, rank
+from solo_dyntemp.losses.kernels.dense import Pairs, contrast
+from solo_dyntemp.losses.kernels.tiled import Walk, logsumexp
+from solo_dyntemp.losses.reduction import Terms
+from solo_dyntemp.temperature import Temperature
+
+IMPLEMENTATIONS = ("auto", "dense", "tiled")
+# pairs from which on tiled is the faster; measured on a CPU, guessed for CUDA
+CROSSOVER = {"cpu": 50_000, "cuda": 2**24}
+
+
+def choose(
+    implementation: str, temperature: Temperature, count: int | None, rows: Tensor, columns: int
+) -> str:
+    """Return "dense" or "tiled" for "auto", else the implementation itself.
+
+    Args:
+        implementation: what the user asked for.
+        temperature: the temperature of the batch.
+        count: views of every image, None where images differ in it.
+        rows: the anchors of this process, shape (A, D).
+        columns: number of candidates.
+
+    Raises:
+        ValueError: "tiled" is asked for, but images differ in their number of views.
+    """
+    if implementation == "tiled" and count is None:
+        raise ValueError(
+            "implementation='tiled' needs the same number of views of every image, all on one "
+            "process; use implementation='dense'"
+        )
+    if implementation != "auto":
+        return implementation
+    if count is None or not temperature.elementwise:
+        return "dense"
+    crossover = CROSSOVER.get(rows.device.type, CROSSOVER["cpu"])
+    return "tiled" if len(rows) * columns >= crossover else "dense"
+
+
+def dense_terms(
+    rows: Tensor,
+    ids: Tensor,
+    everywhere: Tensor,
+    detach: bool,
+    *,
+    decoupled: bool = False,
+    mean: bool = False,
+) -> Callable[[Temperature], Terms]:
+    """Return a function that computes numerators and denominators by the dense kernel.
+
+    Args:
+        rows: embeddings of this process at unit length, shape (M, D).
+        ids: identity of each row, shape (M,); equal ones are positives.
+        everywhere: identities of the rows of all processes.
+        detach: stop the gradient through the temperature.
+        decoupled: positives do not enter the denominator.
+        mean: the numerator is the mean of the positives' logits, not their log-sum.
+    """
+    columns = gather(rows)
+    pairs = Pairs(ids, everywhere, own=rank() * len(rows), decoupled=decoupled, mean=mean)
+    return lambda temperature: contrast(
+        rows, columns, pairs, temperature=temperature, detach=detach
+    )
+
+
+def tiled_terms(
+    rows: Tensor, count: int, detach: bool, *, decoupled: bool = False
+) -> Callable[[Temperature], Terms]:
+    """Return a function that computes numerators and denominators by the tiled kernel.
+
+    Args:
+        rows: embeddings of this process at unit length, the views of an image side by side, (M, D).
+        count: views of every image.
+        detach: stop the gradient through the temperature.
+        decoupled: positives do not enter the denominator.
+    """
+    columns = gather(rows)
+    block, offset = count if decoupled else 1, rank() * len(rows)
+
+    def terms(temperature: Temperature) -> Terms:
+        numerator = _among_views(rows, count, temperature, detach)
+        walk = Walk(temperature, detach, block=block, offset=offset)
+        return numerator, logsumexp(rows, columns, walk)
+
+    return terms
+
+
+def _among_views(rows: Tensor, count: int, temperature: Temperature, detach: bool) -> Tensor:
+    """Return log Σ_p exp(s_ip / τ(s_ip)) over the other views p of each row's image, (M,)."""
+    views = rows.view(-1, count, rows.shape[1])
+    if count == 2:
+        s = (views[:, 0] * views[:, 1]).sum(1)
+        return (s / temperature(s.detach() if detach else s)).repeat_interleave(2)
+    s = views @ views.transpose(1, 2)
+    logits = s / temperature(s.detach() if detach else s)
+    itself = torch.eye(count, dtype=torch.bool, device=rows.device)
+    return logits.masked_fill(itself, -torch.inf).logsumexp(2).flatten()

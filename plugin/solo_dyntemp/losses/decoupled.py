@@ -1,0 +1,163 @@
+"""Decoupled contrastive learning: the positive is not in the denominator (DCL), weighted (DCLW)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from solo_dyntemp.losses.checks import (
+    check_choice,
+    check_embeddings,
+    check_indexes,
+    check_same_shape,
+)
+from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, choose, dense_terms, tiled_terms
+from solo_dyntemp.losses.embeddings import full_precision, normalise
+from solo_dyntemp.losses.gather import (
+    all_gather,
+    check_equal_shapes,
+    mean_over_processes,
+    rank,
+    world_size,
+)
+from solo_dyntemp.losses.reduction import mean_loss
+from solo_dyntemp.temperature import Batch, Temperature, as_temperature
+
+
+def dyntemp_dcl(
+    z1: Tensor,
+    z2: Tensor,
+    *,
+    temperature: Temperature | Callable[[Tensor], Tensor] | float,
+    detach_temperature: bool = True,
+    sigma: float | None = None,
+    indexes: Tensor | None = None,
+    implementation: str = "auto",
+) -> Tensor:
+    r"""Decoupled contrastive loss, τ a function of each pair's similarity.
+
+    The loss of anchor i with positive p is log Σ_j exp l_ij - w_i l_ip over all views j of other
+    images, l(s) = s / τ(s). Source: arXiv 2110.06848, eq. 6 (DCL) and 7 (DCLW), with one sum over
+    the negatives of both views. DCL has w = 1, DCLW w_i = 2 - N softmax_i(s_ip / σ), without
+    gradient. In a distributed run the candidates, and the softmax, are those of all processes.
+
+    Args:
+        z1: projections of the first views, not normalised, shape (N, D).
+        z2: projections of the second views, shape (N, D).
+        temperature: τ: a temperature, a number or an elementwise function.
+        detach_temperature: stop the gradient through τ (the authors of DySTreSS let it pass here).
+        sigma: σ of DCLW's weight, 0.5 in its paper; None for DCL.
+        indexes: data set index of each image, shape (N,); for temperatures per sample only.
+        implementation: "dense" builds the matrix, "tiled" does not; "auto" takes the faster.
+
+    Returns:
+        mean over this process's 2N anchors, a scalar; it can be negative.
+
+    Raises:
+        ValueError: a shape, type, device or value is not as described, there is only one image, or
+            processes bring different shapes.
+
+    >>> from solo_dyntemp.temperature import CosineTemperature
+    >>> z = torch.eye(2)
+    >>> dyntemp_dcl(z, z, temperature=CosineTemperature(0.1, 0.2))
+    tensor(-4.3069)
+    """
+    check_embeddings(z1=z1, z2=z2)
+    check_same_shape(z1=z1, z2=z2)
+    check_choice("implementation", implementation, IMPLEMENTATIONS)
+    check_sigma(sigma)
+    if indexes is not None:
+        check_indexes("indexes", indexes, z1)
+        indexes = indexes.repeat_interleave(2)
+    temperature = as_temperature(temperature)
+    check_equal_shapes(z1)
+    count = len(z1) * world_size()
+    if count == 1:
+        raise ValueError(f"there must be at least two images, got shape {tuple(z1.shape)}")
+    with full_precision(z1):
+        rows = normalise(torch.stack([z1, z2], dim=1).flatten(0, 1))  # views side by side, (2N, D)
+        with torch.no_grad():
+            similarity = (rows[::2] * rows[1::2]).sum(1)
+        batch = Batch(lambda: mean_over_processes(similarity.mean()), indexes)
+        temperature = temperature.for_batch(batch)
+        everywhere = torch.arange(count, device=z1.device).repeat_interleave(2)
+        if choose(implementation, temperature, 2, rows, 2 * count) == "tiled":
+            terms = tiled_terms(rows, 2, detach_temperature, decoupled=True)
+        else:
+            ids = everywhere[rank() * len(rows) :][: len(rows)]
+            terms = dense_terms(rows, ids, everywhere, detach_temperature, decoupled=True)
+        weight = None if sigma is None else _weight(similarity, sigma)
+        return mean_loss(
+            terms,
+            temperature,
+            negatives=2 * count - 2,
+            decoupled=True,
+            positive_weight=weight,
+        )
+
+
+def _weight(similarity: Tensor, sigma: float) -> Tensor:
+    """Return DCLW's weight of each anchor, shape (2N,)."""
+    everyone = all_gather(similarity) / sigma
+    weight = 2 - len(everyone) * (similarity / sigma - everyone.logsumexp(0)).exp()
+    return weight.repeat_interleave(2)
+
+
+def check_sigma(sigma: float | None) -> None:
+    """Raise ValueError unless sigma is None or a positive finite number."""
+    if sigma is not None and not (math.isfinite(sigma) and sigma > 0):
+        raise ValueError(f"sigma must be positive and finite, or None, got {sigma}")
+
+
+class DynTempDCL(nn.Module):
+    """`dyntemp_dcl` as a module; a temperature with state is saved and moved with it.
+
+    Args:
+        temperature: τ: a temperature, a number or an elementwise function.
+        detach_temperature: stop the gradient through τ.
+        sigma: σ of DCLW's weight; None for DCL.
+        implementation: "auto", "dense" or "tiled".
+
+    Raises:
+        ValueError: an argument is not as described.
+
+    >>> DynTempDCL(0.2, sigma=0.5)(torch.eye(2), torch.eye(2))
+    tensor(-4.3069)
+    """
+
+    def __init__(
+        self,
+        temperature: Temperature | Callable[[Tensor], Tensor] | float,
+        detach_temperature: bool = True,
+        sigma: float | None = None,
+        implementation: str = "auto",
+    ) -> None:
+        super().__init__()
+        check_sigma(sigma)
+        check_choice("implementation", implementation, IMPLEMENTATIONS)
+        self.temperature = as_temperature(temperature)
+        self.detach_temperature = detach_temperature
+        self.sigma = sigma
+        self.implementation = implementation
+
+    def forward(self, z1: Tensor, z2: Tensor, indexes: Tensor | None = None) -> Tensor:
+        """Return the loss; see `dyntemp_dcl`."""
+        return dyntemp_dcl(
+            z1,
+            z2,
+            temperature=self.temperature,
+            detach_temperature=self.detach_temperature,
+            sigma=self.sigma,
+            indexes=indexes,
+            implementation=self.implementation,
+        )
+
+    def extra_repr(self) -> str:
+        """Say how the loss is set."""
+        return (
+            f"temperature={self.temperature}, detach_temperature={self.detach_temperature}, "
+            f"sigma={self.sigma}, implementation={self.implementation}"
+        )

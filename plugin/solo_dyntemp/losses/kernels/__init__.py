@@ -1,0 +1,1 @@
+"""How the losses compute log-sums over pairs: `dense` (the reference, any temperature), `tiled`."""

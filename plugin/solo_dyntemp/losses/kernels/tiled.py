@@ -1,0 +1,212 @@
+"""Exact log-sums over all pairs without the matrix: tile by tile, for elementwise temperatures.
+
+Memory is O(M D + tile²). The forward pass computes the denominators, the backward pass the tiles
+again and from them the gradient. If anchors and candidates are the same rows, the matrix is
+symmetric, since a pair's logit depends on its similarity alone: only the upper triangle is walked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from solo_dyntemp.losses.embeddings import full_precision
+from solo_dyntemp.temperature import Temperature, largest_logit
+
+TILE = {"cpu": 512, "cuda": 4096}
+# up to this |logit|, exp and its sums neither overflow nor lose small terms without a shift
+PLAIN_EXP = {torch.float32: 40.0, torch.float64: 300.0}
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What is summed.
+
+    Attributes:
+        temperature: an elementwise temperature.
+        detach: stop the gradient through the temperature.
+        block: candidates i // block == j // block are left out: 1 leaves out the anchor itself,
+            the number of views all views of its image, 0 nothing.
+        offset: column at which the rows begin, where they are part of the columns.
+        tile: edge of a tile.
+    """
+
+    temperature: Temperature
+    detach: bool
+    block: int = 0
+    offset: int = 0
+    tile: int | None = None
+
+
+class _Tiles:
+    """Walks the tiles and computes exp(logit), in buffers that are used again and again."""
+
+    def __init__(self, rows: Tensor, columns: Tensor, walk: Walk) -> None:
+        self.rows, self.columns, self.walk = rows, columns, walk
+        self.tile = walk.tile or TILE.get(rows.device.type, TILE["cpu"])
+        self.plain = largest_logit(walk.temperature) <= PLAIN_EXP[rows.dtype]
+        area = min(self.tile, len(rows)) * min(self.tile, len(columns))
+        self.buffers = [rows.new_empty(area) for _ in range(4)]
+
+    def spans(self, tensor: Tensor, start: int = 0) -> Iterator[slice]:
+        """Return the tiles along one edge, from `start`."""
+        count = len(tensor)
+        return (slice(i, min(i + self.tile, count)) for i in range(start, count, self.tile))
+
+    def buffer(self, number: int, a: slice, b: slice) -> Tensor:
+        """Return a scratch tensor of a tile's shape."""
+        height, width = a.stop - a.start, b.stop - b.start
+        return self.buffers[number][: height * width].view(height, width)
+
+    def logits(self, a: slice, b: slice) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return a tile's logits, -inf where left out, τ, and s τ'/τ unless it is detached.
+
+        All three are buffers that the caller may overwrite. Two of them fit into a core's cache
+        at the default size of a tile, which is why so much happens in place.
+        """
+        s, tau = self.buffer(0, a, b), self.buffer(1, a, b)
+        torch.mm(self.rows[a], self.columns[b].T, out=s)
+        self.walk.temperature(s, out=tau)
+        bend = None
+        if not self.walk.detach:
+            bend = self.walk.temperature.derivative(s, out=self.buffer(2, a, b))
+            bend.mul_(s).div_(tau)
+        logits = s.div_(tau)
+        block, offset = self.walk.block, self.walk.offset
+        if block and self._meets_left_out(a, b):
+            row = torch.arange(a.start + offset, a.stop + offset, device=s.device) // block
+            column = torch.arange(b.start, b.stop, device=s.device) // block
+            logits.masked_fill_(row[:, None] == column, -torch.inf)
+        return logits, tau, bend
+
+    def _meets_left_out(self, a: slice, b: slice) -> bool:
+        block, offset = self.walk.block, self.walk.offset
+        first, last = (a.start + offset) // block, (a.stop - 1 + offset) // block
+        return bool(b.start // block <= last and first <= (b.stop - 1) // block)
+
+
+def _slope(weight: Tensor, tau: Tensor, bend: Tensor | None) -> Tensor:
+    """Multiply a tile's weights by d logit / ds: 1/τ, or (1 - s τ'/τ)/τ with its gradient."""
+    weight.div_(tau)
+    return weight if bend is None else weight.addcmul_(weight, bend, value=-1)
+
+
+class _SymmetricLogSumExp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, walk: Walk) -> Tensor:
+        with full_precision(z):
+            tiles = _Tiles(z, z, walk)
+            if tiles.plain:
+                totals = z.new_zeros(len(z))
+                for a in tiles.spans(z):
+                    for b in tiles.spans(z, a.start):
+                        power = tiles.logits(a, b)[0].exp_()
+                        totals[a] += power.sum(1)
+                        if a.start != b.start:
+                            totals[b] += power.sum(0)
+                result = totals.log_()
+            else:
+                result = z.new_full((len(z),), -torch.inf)
+                for a in tiles.spans(z):
+                    for b in tiles.spans(z, a.start):
+                        logits, _, _ = tiles.logits(a, b)
+                        result[a] = torch.logaddexp(result[a], logits.logsumexp(1))
+                        if a.start != b.start:
+                            result[b] = torch.logaddexp(result[b], logits.logsumexp(0))
+        ctx.save_for_backward(z, result)
+        ctx.walk = walk
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+        _refuse_double_backward()
+        z, result = ctx.saved_tensors
+        with full_precision(z):
+            tiles = _Tiles(z, z, ctx.walk)
+            gradient = torch.zeros_like(z)
+            share = upstream * (-result).exp()  # of each anchor; finite where exp is plain
+            for a in tiles.spans(z):
+                for b in tiles.spans(z, a.start):
+                    logits, tau, bend = tiles.logits(a, b)
+                    if tiles.plain:
+                        weight = _slope(logits.exp_(), tau, bend)
+                        weight.mul_(torch.add(share[a, None], share[b], out=tau))
+                    else:
+                        mine = torch.sub(logits, result[a, None], out=tiles.buffer(3, a, b))
+                        mine.exp_().mul_(upstream[a, None])
+                        theirs = logits.sub_(result[b]).exp_().mul_(upstream[b])
+                        weight = _slope(theirs.add_(mine), tau, bend)
+                    gradient[a].addmm_(weight, z[b])
+                    if a.start != b.start:
+                        gradient[b].addmm_(weight.T, z[a])
+        return gradient, None
+
+
+class _LogSumExp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, columns: Tensor, walk: Walk) -> Tensor:
+        with full_precision(rows):
+            tiles = _Tiles(rows, columns, walk)
+            result = rows.new_full((len(rows),), -torch.inf)
+            for a in tiles.spans(rows):
+                for b in tiles.spans(columns):
+                    logits, _, _ = tiles.logits(a, b)
+                    total = logits.exp_().sum(1).log_() if tiles.plain else logits.logsumexp(1)
+                    result[a] = torch.logaddexp(result[a], total)
+        ctx.save_for_backward(rows, columns, result)
+        ctx.walk = walk
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        _refuse_double_backward()
+        rows, columns, result = ctx.saved_tensors
+        for_rows, for_columns, _ = ctx.needs_input_grad
+        with full_precision(rows):
+            tiles = _Tiles(rows, columns, ctx.walk)
+            row_gradient = torch.zeros_like(rows) if for_rows else None
+            column_gradient = torch.zeros_like(columns) if for_columns else None
+            for a in tiles.spans(rows):
+                for b in tiles.spans(columns):
+                    logits, tau, bend = tiles.logits(a, b)
+                    weight = _slope(logits.sub_(result[a, None]).exp_(), tau, bend)
+                    weight.mul_(upstream[a, None])
+                    if row_gradient is not None:
+                        row_gradient[a].addmm_(weight, columns[b])
+                    if column_gradient is not None:
+                        column_gradient[b].addmm_(weight.T, rows[a])
+        return row_gradient, column_gradient, None
+
+
+def logsumexp(rows: Tensor, columns: Tensor, walk: Walk) -> Tensor:
+    """Return log Σ_j exp(s_ij / τ(s_ij)) over the candidates j that are not left out, shape (A,).
+
+    Args:
+        rows: anchors at unit length, shape (A, D), float32 or double.
+        columns: candidates at unit length, shape (B, D); the same tensor as `rows` where anchors
+            and candidates are the same, which halves the work.
+        walk: the temperature and what is left out.
+
+    Raises:
+        ValueError: the temperature is not elementwise.
+        RuntimeError: a second derivative is asked for.
+    """
+    if not walk.temperature.elementwise:
+        raise ValueError(
+            f"implementation='tiled' needs a temperature of the pair's similarity alone, "
+            f"got {walk.temperature}; use implementation='dense'"
+        )
+    if rows is columns:
+        return _SymmetricLogSumExp.apply(rows, walk)  # type: ignore[no-any-return]
+    return _LogSumExp.apply(rows, columns, walk)  # type: ignore[no-any-return]
+
+
+def _refuse_double_backward() -> None:
+    if torch.is_grad_enabled():  # only so when create_graph=True
+        raise RuntimeError(
+            "implementation='tiled' has no second derivative; use implementation='dense'"
+        )

@@ -1,0 +1,112 @@
+"""InfoNCE between two sets of embeddings, a x b only: sentences (SimCSE), image and text (CLIP)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from solo_dyntemp.losses.checks import (
+    check_choice,
+    check_embeddings,
+    check_indexes,
+    check_same_shape,
+)
+from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, choose
+from solo_dyntemp.losses.embeddings import full_precision, normalise
+from solo_dyntemp.losses.gather import (
+    check_equal_shapes,
+    gather,
+    mean_over_processes,
+    rank,
+    world_size,
+)
+from solo_dyntemp.losses.kernels.dense import Pairs, contrast
+from solo_dyntemp.losses.kernels.tiled import Walk, logsumexp
+from solo_dyntemp.losses.reduction import Terms, mean_loss
+from solo_dyntemp.temperature import Batch, Temperature, as_temperature
+
+
+def dyntemp_paired(
+    a: Tensor,
+    b: Tensor,
+    *,
+    temperature: Temperature | Callable[[Tensor], Tensor] | float,
+    detach_temperature: bool = True,
+    symmetric: bool = False,
+    indexes: Tensor | None = None,
+    implementation: str = "auto",
+) -> Tensor:
+    r"""InfoNCE of each a_i against all b_j, τ a function of each pair's similarity.
+
+    The loss of a_i is log Σ_j exp l(a_i·b_j) - l(a_i·b_i), l(s) = s / τ(s). Source: SimCSE
+    (arXiv 2104.08821, eq. 1) and, symmetric, CLIP (arXiv 2103.00020). In a distributed run the
+    candidates are those of all processes, with gradient.
+
+    Args:
+        a: embeddings, not normalised, shape (N, D).
+        b: embeddings, b_i the positive of a_i, shape (N, D).
+        temperature: τ: a temperature, a number or an elementwise function.
+        detach_temperature: stop the gradient through τ.
+        symmetric: return the mean with the loss of each b_i against all a_j.
+        indexes: data set index of each pair, shape (N,); for temperatures per sample only.
+        implementation: "dense" builds the matrix, "tiled" does not; "auto" takes the faster.
+
+    Returns:
+        mean over this process's anchors, a scalar.
+
+    Raises:
+        ValueError: a shape, type, device or value is not as described, or processes bring
+            different shapes.
+
+    >>> from solo_dyntemp.temperature import CosineTemperature
+    >>> dyntemp_paired(torch.eye(3), torch.eye(3), temperature=CosineTemperature(0.1, 0.2))
+    tensor(0.0134)
+    """
+    check_embeddings(a=a, b=b)
+    check_same_shape(a=a, b=b)
+    check_choice("implementation", implementation, IMPLEMENTATIONS)
+    if indexes is not None:
+        check_indexes("indexes", indexes, a)
+    temperature = as_temperature(temperature)
+    check_equal_shapes(a)
+    with full_precision(a):
+        rows, columns = normalise(a), normalise(b)
+        positive = (rows * columns).sum(1)
+        temperature = temperature.for_batch(
+            Batch(lambda: mean_over_processes(positive.mean()), indexes)
+        )
+        everywhere = torch.arange(len(a) * world_size(), device=a.device)
+        chosen = choose(implementation, temperature, 1, rows, len(everywhere))
+        compute = _tiled if chosen == "tiled" else _dense
+        negatives = len(everywhere) - 1
+        terms = compute(rows, columns, positive, everywhere, detach_temperature)
+        loss = mean_loss(terms, temperature, negatives=negatives)
+        if not symmetric:
+            return loss
+        terms = compute(columns, rows, positive, everywhere, detach_temperature)
+        return (loss + mean_loss(terms, temperature, negatives=negatives)) / 2
+
+
+def _dense(
+    rows: Tensor, columns: Tensor, positive: Tensor, everywhere: Tensor, detach: bool
+) -> Callable[[Temperature], Terms]:
+    ids = everywhere[rank() * len(rows) :][: len(rows)]
+    pairs = Pairs(ids, everywhere, own=None)
+    candidates = gather(columns)
+    return lambda temperature: contrast(
+        rows, candidates, pairs, temperature=temperature, detach=detach
+    )
+
+
+def _tiled(
+    rows: Tensor, columns: Tensor, positive: Tensor, everywhere: Tensor, detach: bool
+) -> Callable[[Temperature], Terms]:
+    candidates = gather(columns)
+
+    def terms(temperature: Temperature) -> Terms:
+        numerator = positive / temperature(positive.detach() if detach else positive)
+        return numerator, logsumexp(rows, candidates, Walk(temperature, detach))
+
+    return terms

@@ -1,0 +1,145 @@
+"""InfoNCE against a queue of keys (MoCo)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from solo_dyntemp.losses.checks import check_embeddings, check_indexes, check_same_shape
+from solo_dyntemp.losses.contrast import choose
+from solo_dyntemp.losses.embeddings import full_precision, normalise
+from solo_dyntemp.losses.gather import mean_over_processes
+from solo_dyntemp.losses.kernels.dense import in_blocks
+from solo_dyntemp.losses.kernels.dense import terms as dense_terms
+from solo_dyntemp.losses.kernels.tiled import Walk, logsumexp
+from solo_dyntemp.losses.reduction import Terms, mean_loss
+from solo_dyntemp.temperature import Batch, Block, Temperature, as_temperature
+
+
+def dyntemp_infonce_queue(
+    query: Tensor,
+    key: Tensor,
+    queue: Tensor,
+    *,
+    temperature: Temperature | Callable[[Tensor], Tensor] | float,
+    detach_temperature: bool = True,
+    indexes: Tensor | None = None,
+) -> Tensor:
+    r"""InfoNCE of queries against their keys and a queue, τ a function of each pair's similarity.
+
+    The loss of query i is log(exp l(q_i·k_i) + Σ_j exp l(q_i·n_j)) - l(q_i·k_i), l(s) = s / τ(s).
+    Source: MoCo (arXiv 1911.05722, eq. 1), τ(s) after DySTreSS (arXiv 2308.01140). Negatives come
+    from the queue alone, so nothing is gathered in a distributed run.
+
+    Args:
+        query: projections of the trained network, shape (N, D).
+        key: projections of the momentum network, row i of the same image as query i, (N, D).
+        queue: earlier keys, in columns, shape (D, K); no gradient reaches it.
+        temperature: τ: a temperature, a number or an elementwise function.
+        detach_temperature: stop the gradient through τ.
+        indexes: data set index of each query, shape (N,); for temperatures per sample only.
+
+    Returns:
+        mean over the queries, a scalar.
+
+    Raises:
+        ValueError: a shape, type, device or temperature is not as described.
+
+    >>> from solo_dyntemp.temperature import CosineTemperature
+    >>> query, queue = torch.eye(2), torch.tensor([[-1.0], [0.0]])
+    >>> dyntemp_infonce_queue(query, query, queue, temperature=CosineTemperature(0.1, 0.2))
+    tensor(0.0034)
+    """
+    check_embeddings(query=query, key=key, queue=queue)
+    check_same_shape(query=query, key=key)
+    if queue.shape[0] != query.shape[1]:
+        raise ValueError(
+            f"queue must have shape ({query.shape[1]}, K), keys in columns, "
+            f"got {tuple(queue.shape)}"
+        )
+    if indexes is not None:
+        check_indexes("indexes", indexes, query)
+    temperature = as_temperature(temperature)
+    with full_precision(query):
+        rows = normalise(query)
+        positive = (rows * normalise(key)).sum(1, keepdim=True)  # (N, 1)
+        negatives = normalise(queue.detach().T)  # (K, D)
+        temperature = temperature.for_batch(
+            Batch(lambda: mean_over_processes(positive.mean()), indexes)
+        )
+        chosen = choose("auto", temperature, 1, rows, len(negatives))
+        compute = _tiled if chosen == "tiled" else _dense
+        terms = compute(rows, positive, negatives, detach_temperature)
+        return mean_loss(terms, temperature, negatives=len(negatives))
+
+
+def _dense(
+    rows: Tensor, positive: Tensor, negatives: Tensor, detach: bool
+) -> Callable[[Temperature], Terms]:
+    def terms(temperature: Temperature) -> Terms:
+        def block(start: int, stop: int) -> Terms:
+            s = torch.cat([positive[start:stop], rows[start:stop] @ negatives.T], dim=1)
+            which = Block(torch.zeros_like(s, dtype=torch.bool), start=start)
+            which.positive[:, 0] = True
+            return dense_terms(s, which, temperature=temperature, detach=detach)
+
+        return in_blocks(block, len(rows), 1 + len(negatives))
+
+    return terms
+
+
+def _tiled(
+    rows: Tensor, positive: Tensor, negatives: Tensor, detach: bool
+) -> Callable[[Temperature], Terms]:
+    s = positive.squeeze(1)
+
+    def terms(temperature: Temperature) -> Terms:
+        numerator = s / temperature(s.detach() if detach else s)
+        denominator = logsumexp(rows, negatives, Walk(temperature, detach))
+        return numerator, torch.logaddexp(numerator, denominator)
+
+    return terms
+
+
+class DynTempQueueInfoNCE(nn.Module):
+    """`dyntemp_infonce_queue` as a module; the queue is the caller's.
+
+    Args:
+        temperature: τ: a temperature, a number or an elementwise function.
+        detach_temperature: stop the gradient through τ.
+
+    Raises:
+        ValueError: an argument is not as described.
+
+    >>> loss = DynTempQueueInfoNCE(0.2)
+    >>> loss(torch.eye(2), torch.eye(2), torch.tensor([[-1.0], [0.0]]))
+    tensor(0.0034)
+    """
+
+    def __init__(
+        self,
+        temperature: Temperature | Callable[[Tensor], Tensor] | float,
+        detach_temperature: bool = True,
+    ) -> None:
+        super().__init__()
+        self.temperature = as_temperature(temperature)
+        self.detach_temperature = detach_temperature
+
+    def forward(
+        self, query: Tensor, key: Tensor, queue: Tensor, indexes: Tensor | None = None
+    ) -> Tensor:
+        """Return the loss; see `dyntemp_infonce_queue`."""
+        return dyntemp_infonce_queue(
+            query,
+            key,
+            queue,
+            temperature=self.temperature,
+            detach_temperature=self.detach_temperature,
+            indexes=indexes,
+        )
+
+    def extra_repr(self) -> str:
+        """Say how the loss is set."""
+        return f"temperature={self.temperature}, detach_temperature={self.detach_temperature}"

@@ -1,0 +1,36 @@
+"""From every anchor's numerator and denominator to one scalar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from solo_dyntemp.temperature import Outcome, Temperature
+
+Terms = tuple[Tensor, Tensor]  # numerators, denominators: logarithms, shape (M,) each
+
+
+def mean_loss(
+    terms: Callable[[Temperature], Terms],
+    temperature: Temperature,
+    *,
+    negatives: float,
+    decoupled: bool = False,
+    positive_weight: Tensor | None = None,
+) -> Tensor:
+    """Return the mean over anchors of denominator - numerator, as the temperature weighs it.
+
+    Args:
+        terms: computes numerators and denominators with the temperature it is given.
+        temperature: the temperature of this batch.
+        negatives: number of negatives of an anchor, the mean where anchors differ.
+        decoupled: positives are not in the denominators.
+        positive_weight: factor of each numerator, shape (M,), or None.
+    """
+    numerator, denominator = terms(temperature)
+    weighed = numerator if positive_weight is None else positive_weight * numerator
+    outcome = Outcome(
+        denominator - weighed, terms, numerator, denominator, decoupled, max(negatives, 1)
+    )
+    return temperature.weigh(outcome).mean()

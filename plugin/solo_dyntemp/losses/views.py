@@ -1,0 +1,87 @@
+"""Which rows are views of one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from solo_dyntemp.losses.gather import all_gather, mean_over_processes, world_size
+
+
+@dataclass(frozen=True)
+class Views:
+    """Rows grouped by their index.
+
+    Attributes:
+        everywhere: indexes of the rows of all processes, shape (world * M,).
+        count: views of every image, or None if images differ in it or spread over processes.
+        order: permutation of this process's rows that puts views of one image side by side; None
+            where `count` is.
+        negatives: rows that are no view of an anchor's image, the mean over anchors.
+    """
+
+    everywhere: Tensor
+    count: int | None
+    order: Tensor | None
+    negatives: float
+
+
+def group(indexes: Tensor) -> Views:
+    """Group rows by index. Every process comes to the same decision.
+
+    On a GPU this waits for the device, since what follows depends on the counts.
+
+    Args:
+        indexes: index of each row of this process, shape (M,).
+
+    Raises:
+        ValueError: an index has one row only, so it has no positive.
+    """
+    everywhere = all_gather(indexes)
+    distinct, counts = torch.unique(everywhere, return_counts=True)
+    counts = counts.cpu()
+    if bool((counts == 1).any()):
+        alone = distinct.cpu()[counts == 1]
+        raise ValueError(
+            f"every index needs at least two views, but {len(alone)} of {len(counts)} have one, "
+            f"the first is index {int(alone[0])}"
+        )
+    count = int(counts[0])
+    if bool((counts != count).any()) or not _together(everywhere, count):
+        return Views(everywhere, None, None, _negatives(counts))
+    return Views(everywhere, count, indexes.argsort(stable=True), _negatives(counts))
+
+
+def _together(everywhere: Tensor, count: int) -> bool:
+    """Return whether the `count` views of each image are all on one process."""
+    if world_size() == 1:
+        return True
+    shares = everywhere.view(world_size(), -1)
+    if shares.shape[1] % count:
+        return False
+    groups = shares.sort(dim=1).values.view(-1, count)
+    return bool((groups == groups[:, :1]).all())
+
+
+def _negatives(counts: Tensor) -> float:
+    """Return the mean over rows of the number of rows with another index."""
+    return float(counts.sum() - counts.square().sum() / counts.sum())
+
+
+def positive_similarity(rows: Tensor, indexes: Tensor) -> Tensor:
+    """Return the mean cosine of the positive pairs, a scalar without gradient.
+
+    Positive pairs are those within a process; the mean is over all processes.
+
+    Args:
+        rows: embeddings at unit length, shape (M, D).
+        indexes: index of each row, shape (M,).
+    """
+    with torch.no_grad():
+        _, image, counts = torch.unique(indexes, return_inverse=True, return_counts=True)
+        sums = rows.new_zeros(len(counts), rows.shape[1]).index_add(0, image, rows)
+        # Σ_{i≠p} s_ip over the views of one image is |Σ_i z_i|² - Σ_i |z_i|²
+        total = sums.square().sum() - rows.square().sum()
+        return mean_over_processes(total / (counts * (counts - 1)).sum().clamp_min(1))

@@ -1,0 +1,59 @@
+"""Two and four gloo processes against one process with the whole batch."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+WORKER = Path(__file__).with_name("worker.py")
+spec = importlib.util.spec_from_file_location("loss_worker", WORKER)
+worker = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(worker)
+
+pytestmark = pytest.mark.distributed
+
+
+@pytest.fixture(scope="module", params=[2, 4])
+def results(request, tmp_path_factory):
+    """What every process saved; they run once for all tests."""
+    folder = tmp_path_factory.mktemp("gloo")
+    arguments = [str(request.param), str(folder)]
+    processes = [
+        subprocess.Popen([sys.executable, str(WORKER), str(rank), *arguments])
+        for rank in range(request.param)
+    ]
+    try:
+        codes = [process.wait(timeout=120) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert codes == [0] * request.param
+    return [torch.load(folder / f"{rank}.pt") for rank in range(request.param)]
+
+
+@pytest.mark.parametrize("name", worker.cases())
+def test_mean_over_processes_is_the_global_batch(results, name):
+    x, images = worker.batch()
+    value, gradient = worker.value_and_gradient(worker.cases()[name], x, images)
+    values = torch.stack([result[name][0] for result in results])
+    torch.testing.assert_close(values.mean(), value, rtol=1e-6, atol=0)
+    # DDP divides the summed gradient by the number of processes
+    averaged = torch.cat([result[name][1] for result in results]) / len(results)
+    scale = gradient.abs().max()
+    assert (averaged - gradient).abs().max() <= 1e-6 * scale
+
+
+def test_a_layer_under_ddp_gets_the_gradient_of_the_global_batch(results):
+    expected = worker.ddp_gradient(*worker.batch())
+    for result in results:
+        torch.testing.assert_close(result["ddp"], expected, rtol=1e-6, atol=1e-12)
+
+
+def test_unequal_batches_are_refused_on_every_process(results):
+    for result in results:
+        assert "same shape, got rank 0 (8, 5), rank 1 (6, 5)" in result["unequal"]

@@ -1,0 +1,166 @@
+"""One process of a distributed run: computes every case on its share and saves the results.
+
+Called as: worker.py RANK WORLD FOLDER. The parent process computes the same on the whole batch.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from solo_dyntemp.losses import (
+    dyntemp_dcl,
+    dyntemp_infonce,
+    dyntemp_infonce_queue,
+    dyntemp_paired,
+    dyntemp_supcon,
+)
+from solo_dyntemp.temperature import (
+    CosineTemperature,
+    ISogCLRTemperature,
+    MACLTemperature,
+    ShiftedCosineTemperature,
+)
+
+IMAGES, WIDTH = 12, 5  # images of the global batch; 12 is divided by 2 and 4 processes
+COSINE = CosineTemperature(0.1, 0.2)
+
+
+def infonce(views, **options):
+    """Rows (images, views, width) of this process and the images' numbers, to a loss."""
+    options.setdefault("temperature", COSINE)
+
+    def loss(x, images):
+        z = x[:, :views].transpose(0, 1).flatten(0, 1)
+        return dyntemp_infonce(z, images.repeat(views), **options)
+
+    return loss
+
+
+def queue(x, images):
+    keys = torch.linspace(-1, 1, WIDTH * 9, dtype=x.dtype).view(WIDTH, 9).sin()
+    return dyntemp_infonce_queue(x[:, 0], x[:, 1], keys, temperature=COSINE)
+
+
+def queue_macl(x, images):
+    keys = torch.linspace(-1, 1, WIDTH * 9, dtype=x.dtype).view(WIDTH, 9).sin()
+    return dyntemp_infonce_queue(x[:, 0], x[:, 1], keys, temperature=MACLTemperature())
+
+
+def cases():
+    """Return every loss by name; temperatures with state are new in each call."""
+    both = ("dense", "tiled")
+    table = {
+        f"infonce {views} {implementation} {detach}": infonce(
+            views, implementation=implementation, detach_temperature=detach
+        )
+        for views in (2, 6)
+        for implementation in both
+        for detach in (True, False)
+    }
+    for implementation in both:
+        shifted = ShiftedCosineTemperature(0.1, 0.2)
+        table[f"shifted {implementation}"] = infonce(
+            2, temperature=shifted, implementation=implementation
+        )
+        table[f"macl {implementation}"] = infonce(
+            2, temperature=MACLTemperature(), implementation=implementation
+        )
+        for sigma in (None, 0.5):
+            table[f"dcl {sigma} {implementation}"] = lambda x, images, s=sigma, i=implementation: (
+                dyntemp_dcl(x[:, 0], x[:, 1], temperature=COSINE, sigma=s, implementation=i)
+            )
+        for symmetric in (False, True):
+            table[f"paired {symmetric} {implementation}"] = (
+                lambda x, images, s=symmetric, i=implementation: dyntemp_paired(
+                    x[:, 0], x[:, 1], temperature=COSINE, symmetric=s, implementation=i
+                )
+            )
+    for form in ("in", "out"):  # three classes, spread over the processes
+        table[f"supcon {form}"] = lambda x, images, f=form: dyntemp_supcon(
+            x[:, :2].flatten(0, 1),
+            (images % 3).repeat_interleave(2),
+            temperature=COSINE,
+            form=f,
+        )
+    # a padded sampler shows an image on several processes
+    table["repeated images"] = lambda x, images: dyntemp_infonce(
+        x[:, :2].flatten(0, 1), (images % 5).repeat_interleave(2), temperature=COSINE
+    )
+    # views of the first and the last image are on different processes, the others' are not
+    table["split images"] = lambda x, images: dyntemp_infonce(
+        x[:, :2].flatten(0, 1), split(images), temperature=COSINE
+    )
+    table["queue"], table["queue macl"] = queue, queue_macl
+    table["isogclr"] = infonce(2, temperature=ISogCLRTemperature(IMAGES).double())
+    return table
+
+
+def split(images):
+    """Swap a view of the first image of the global batch with one of the last."""
+    _, everyone = batch()
+    first, last = int(everyone[0]), int(everyone[-1])
+    indexes = images.repeat_interleave(2)
+    if first in images:
+        indexes[(indexes == first).nonzero()[0]] = last + IMAGES
+    if last in images:
+        indexes[(indexes == last).nonzero()[0]] = last + IMAGES
+    indexes[indexes == last] = first
+    return indexes
+
+
+def batch():
+    """Return the global batch, (IMAGES, 6 views, WIDTH), and the images' numbers."""
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(IMAGES, 6, WIDTH, dtype=torch.float64, generator=generator)
+    return x, torch.randperm(IMAGES, generator=generator)
+
+
+def value_and_gradient(loss, x, images):
+    leaf = x.clone().requires_grad_()
+    value = loss(leaf, images)
+    value.backward()
+    return value.detach(), leaf.grad
+
+
+def ddp_gradient(x, images):
+    """Return the gradient of a layer under DistributedDataParallel."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(WIDTH, WIDTH, dtype=torch.float64)
+    if dist.is_initialized():
+        layer = torch.nn.parallel.DistributedDataParallel(layer)
+    infonce(2)(layer(x), images).backward()
+    return next(layer.parameters()).grad
+
+
+def unequal_message(rank):
+    """Return what a process is told when rank 0 brings one image more."""
+    x = torch.ones(4 if rank == 0 else 3, 6, WIDTH)
+    try:
+        infonce(2)(x, torch.arange(len(x)))
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def main():
+    rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=world
+    )
+    x, images = (part.chunk(world)[rank] for part in batch())
+    table = cases()
+    results = {name: value_and_gradient(loss, x, images) for name, loss in table.items()}
+    results["ddp"] = ddp_gradient(x, images)
+    results["unequal"] = unequal_message(rank)
+    torch.save(results, folder / f"{rank}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
