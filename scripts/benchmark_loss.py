@@ -53,7 +53,7 @@ def step(case: str, n: int, z: Tensor) -> Callable[[], Any]:
         theirs = NTXentLoss(temperature=0.2)
         loss = lambda: theirs(z[:n], z[n:])  # noqa: E731
     elif case == "solo-learn":
-        from solo.losses.simclr import simclr_loss_func  # type: ignore[import-not-found]
+        from solo.losses.simclr import simclr_loss_func
 
         loss = lambda: simclr_loss_func(z, indexes, temperature=0.2)  # noqa: E731
     else:
@@ -136,10 +136,15 @@ def table(results: dict[str, dict[str, dict[str, Any]]], unit: str) -> str:
         cells = []
         for n in sizes:
             cell = results[n].get(case, {"error": "-"})
-            cells.append(f"{cell[unit]:,.3g}" if unit in cell else cell["error"])
+            cells.append(number(cell[unit]) if unit in cell else cell["error"])
         if not all(cell == "-" or "No module" in cell for cell in cells):
             lines.append(f"| {LABELS[case]} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def number(value: float) -> str:
+    """Return a number with three digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def draw(results: dict[str, dict[str, dict[str, Any]]], path: Path) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from typing import Any, ClassVar
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor, nn
 
-from solo_dyntemp.temperature import TEMPERATURES, Temperature, build_temperature
+from solo_dyntemp.temperature import Temperature, build_temperature, temperature_keywords
 from solo_registry.contract import Host
 from solo_registry.errors import UserError
 from solo_registry.optimizers import ParamGroup
@@ -71,17 +70,12 @@ class DynTempMixin(Host):
 
     def temperature_curve(self, s: Tensor) -> Tensor | None:
         """tau(s) at each cosine similarity in `s`; None where a pair alone does not decide it."""
-        try:
-            tau: Tensor = self.temperature(s)
-        except NotImplementedError:
-            return None
-        return tau
+        return self.temperature.curve(s)
 
 
 def accepted(cfg: DictConfig, *keys: str) -> list[str]:
     """Return those keywords that the temperature of `cfg.method_kwargs` takes."""
-    kind = TEMPERATURES.get(cfg.method_kwargs.temperature)
-    known = inspect.signature(kind).parameters if kind else {}
+    known = temperature_keywords(cfg.method_kwargs.temperature)
     return [key for key in keys if key in known]
 
 
@@ -99,9 +93,10 @@ def temperature_of(cfg: DictConfig) -> Temperature:
         "tau_max": kwargs.tau_max,
         "size": OmegaConf.select(cfg, "data.train_images") or 1,
     }
-    given: Any = {key: offered[key] for key in accepted(cfg, *offered) if offered[key] is not None}
     extra: Any = OmegaConf.to_container(kwargs.temperature_kwargs)
     try:
+        known = accepted(cfg, *offered)
+        given: Any = {key: offered[key] for key in known if offered[key] is not None}
         return build_temperature(kwargs.temperature, **{**given, **extra})
     except ValueError as error:
         raise UserError(f"method_kwargs of {cfg.method}: {error}") from error
