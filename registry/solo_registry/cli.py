@@ -166,3 +166,6 @@ def main() -> None:
             raise
         print(f"error: {error}\n(DYNTEMP_TRACEBACK=1 shows where it came from)", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("\nStopped before training began; nothing to go on from.", file=sys.stderr)
+        raise SystemExit(130) from None

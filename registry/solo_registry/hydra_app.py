@@ -65,10 +65,10 @@ def run_with_config(task: Callable[[DictConfig], Any], words: Sequence[str]) -> 
     )
     try:
         main(guarded)()
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except Exception as error:
         if started:
             raise
-        raise translate(error) from error
+        raise translate(error) from error  # composing failed, so the words are to blame
     finally:
         sys.argv = before
     if failures:  # with --multirun the other jobs have run
@@ -103,4 +103,10 @@ def translate(error: Exception) -> UserError:
         cause = cause.__cause__
     if isinstance(error, OverrideParseException):
         return UserError(f"cannot read '{error.override}': write KEY=VALUE, such as seed=3")
-    return UserError(" ".join(str(error).split()))
+    reason = " ".join(str(error).split())
+    if isinstance(error, HydraException):
+        return UserError(reason)
+    return UserError(
+        f"cannot compose a config from these words ({reason}): a group takes the name of an "
+        "option, augmentations=symmetric32; a key takes a value, augmentations.0.crop_size=16"
+    )
