@@ -167,5 +167,5 @@ def main() -> None:
         print(f"error: {error}\n(DYNTEMP_TRACEBACK=1 shows where it came from)", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print("\nStopped before training began; nothing to go on from.", file=sys.stderr)
+        print("\nStopped. The same command goes on from what is saved.", file=sys.stderr)
         raise SystemExit(130) from None

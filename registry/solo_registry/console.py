@@ -21,4 +21,5 @@ def quiet_libraries() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*does not have many workers", category=UserWarning)
+    for text in ("does not have many workers", "is smaller than the logging interval"):
+        warnings.filterwarnings("ignore", message=f".*{text}")

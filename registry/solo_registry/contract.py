@@ -133,15 +133,16 @@ class BaseMethod(LightningModule):
 
         online = classification(torch.cat(outs["logits"]), targets.repeat(self.num_large_crops))
         outs.update(online)
-        self.log_dict(
-            {
-                "train_class_loss": online["loss"],
-                "train_acc1": online["acc1"],
-                "train_acc5": online["acc5"],
-            },
-            on_epoch=True,
-            sync_dist=True,
-        )
+        if self.cfg.data.num_classes:  # without labels there is nothing to report
+            self.log_dict(
+                {
+                    "train_class_loss": online["loss"],
+                    "train_acc1": online["acc1"],
+                    "train_acc5": online["acc5"],
+                },
+                on_epoch=True,
+                sync_dist=True,
+            )
         if self.knn is not None:
             self.knn.update(outs["feats"][0].detach(), targets)
         return outs
@@ -152,7 +153,7 @@ class BaseMethod(LightningModule):
         out = self(X)
         online = classification(out["logits"], targets)
         metrics: dict[str, Any] = {f"val_{name}": value for name, value in online.items()}
-        if self.knn is not None and len(self.knn):
+        if self.knn is not None and len(self.knn) >= self.knn.k:
             metrics["val_knn_acc1"] = self.knn.compute(out["feats"], targets)
         self.log_dict(metrics, batch_size=len(targets), on_epoch=True, sync_dist=True)
 

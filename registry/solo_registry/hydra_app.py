@@ -13,7 +13,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_registry.config import explain
@@ -21,6 +21,10 @@ from solo_registry.errors import UserError, nearest
 from solo_registry.plugins import load_plugins
 from solo_registry.schema import PretrainConfig
 
+FLAGS_WITH_VALUE = (
+    "--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--cfg", "-c",
+    "--package", "-p",
+)  # fmt: skip
 OPEN_SECTIONS = ("backbone.kwargs.", "optimizer.kwargs.", "method_kwargs.temperature_kwargs.")
 
 
@@ -44,11 +48,18 @@ def run_with_config(task: Callable[[DictConfig], Any], words: Sequence[str]) -> 
         UserError: the words do not make a config; the text names the nearest right one.
     """
     before = sys.argv
+    methods = [word.partition("=")[2] for word in words if word.startswith("method=")]
+    if has_own_yaml(words):  # there `method` is a key beside method_kwargs, which stay as they are
+        words = [word for word in words if not word.startswith("method=")]
+    else:
+        methods = []
     started: list[DictConfig] = []
     failures: list[UserError] = []
 
     def guarded(cfg: DictConfig) -> None:
         started.append(cfg)
+        for method in methods:
+            OmegaConf.update(cfg, "method", method, force_add=True)
         sys.argv = before  # what Lightning runs again for each further device
         try:
             task(cfg)
@@ -59,7 +70,7 @@ def run_with_config(task: Callable[[DictConfig], Any], words: Sequence[str]) -> 
     Plugins.instance().register(PluginConfigs)
     # Hydra would print a shortened stack trace and exit with 1; we tell errors ourselves.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = [before[0], *map(long_form, words)]
+    sys.argv = [before[0], *hydra_words(words)]
     main = hydra.main(
         version_base="1.3", config_path="pkg://solo_registry.configs", config_name="pretrain"
     )
@@ -75,15 +86,42 @@ def run_with_config(task: Callable[[DictConfig], Any], words: Sequence[str]) -> 
         raise failures[0]
 
 
-def long_form(word: str) -> str:
-    """Write a word as Hydra wants it: `backbone=NAME`, and keys of sections that take any key.
+def has_own_yaml(words: Sequence[str]) -> bool:
+    """Whether the words name another entry than our pretrain.yaml."""
+    return any(word.startswith(("--config-name", "-cn")) for word in words)
 
-    >>> long_form("backbone=timm/resnet18"), long_form("optimizer.kwargs.eta=0.02")
-    ('backbone.name=timm/resnet18', '++optimizer.kwargs.eta=0.02')
+
+def hydra_words(words: Sequence[str]) -> list[str]:
+    """Write the user's words as Hydra wants them.
+
+    Flags go first, `backbone=NAME` is its key, and sections that take any key need no `++`. Where
+    `--config-name` brings a YAML of its own, such as solo-learn's, that YAML lacks most keys, so
+    what is set is added.
+
+    >>> hydra_words(["backbone=timm/resnet18", "optimizer.kwargs.eta=0.02", "--multirun"])
+    ['--multirun', 'backbone.name=timm/resnet18', '++optimizer.kwargs.eta=0.02']
+    >>> hydra_words(["seed=3", "--config-name", "simclr"])
+    ['--config-name', 'simclr', '++seed=3']
     """
-    if word.startswith("backbone="):
-        return word.replace("backbone=", "backbone.name=", 1)
-    return f"++{word}" if word.startswith(OPEN_SECTIONS) else word
+    flags: list[str] = []
+    overrides: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word.startswith("-"):
+            flags.append(word)
+            if word in FLAGS_WITH_VALUE:
+                flags += [value for value in [next(rest, None)] if value is not None]
+        else:
+            overrides.append(word)
+    foreign = has_own_yaml(words)
+
+    def spell(word: str) -> str:
+        if word.startswith("backbone="):
+            word = word.replace("backbone=", "backbone.name=", 1)
+        added = word.startswith(OPEN_SECTIONS) or (foreign and word[0].isalpha())
+        return f"++{word}" if added else word
+
+    return flags + [spell(word) for word in overrides]
 
 
 def translate(error: Exception) -> UserError:

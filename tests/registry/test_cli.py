@@ -12,6 +12,41 @@ import pytest
 from solo_registry.cli import main
 
 Dyntemp = Callable[..., tuple[int, str, str]]
+SOLO_YAML = """
+hydra:
+  output_subdir: null
+  run: {dir: .}
+name: "simclr-digits"
+method: "simclr"
+backbone: {name: "resnet18"}
+method_kwargs: {proj_hidden_dim: 32, proj_output_dim: 64, temperature: 0.2}
+data: {dataset: digits, train_path: "./datasets", val_path: null, format: "image_folder",
+       num_workers: 4}
+augmentations:
+  - rrc: {enabled: True, crop_min_scale: 0.4, crop_max_scale: 1.0}
+    color_jitter: {prob: 0.8, brightness: 0.4, contrast: 0.4, saturation: 0.2, hue: 0.1}
+    grayscale: {prob: 0.2}
+    gaussian_blur: {prob: 0.0}
+    crop_size: 8
+    num_crops: 2
+optimizer:
+  name: "lars"
+  batch_size: 256
+  lr: 0.4
+  classifier_lr: 0.1
+  weight_decay: 1e-4
+  kwargs: {clip_lr: True, eta: 0.02, exclude_bias_n_norm: True}
+scheduler: {name: "warmup_cosine"}
+checkpoint: {enabled: True, dir: "trained_models", frequency: 1}
+auto_resume: {enabled: True}
+wandb: {enabled: False, entity: None, project: "solo-learn", offline: False}
+max_epochs: 1000
+devices: [0]
+sync_batchnorm: True
+accelerator: "gpu"
+strategy: "ddp"
+precision: 16-mixed
+"""
 SMALL = ("backbone=resnet10_narrow", "max_epochs=1", "data.num_workers=0", "progress=lines")
 
 
@@ -143,6 +178,25 @@ def test_pretrain_then_evaluate(dyntemp: Dyntemp, tmp_path: Path) -> None:
     assert code == 2 and "no run folder or checkpoint at" in err
     code, _, err = dyntemp("evaluate", str(tmp_path))
     assert code == 2 and "is no run folder" in err
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default:.*temperature=0.2 is not used")
+def test_a_solo_learn_yaml_runs_with_our_method_on_top(dyntemp: Dyntemp, tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "simclr.yaml").write_text(SOLO_YAML)
+    code, out, err = dyntemp(
+        "pretrain", "data.num_workers=0", "max_epochs=1", "evaluation.enabled=false",
+        "backbone=resnet10_narrow", "accelerator=cpu", "devices=1", "strategy=auto", "precision=32",
+        "sync_batchnorm=false", "progress=lines", "method=simclr_dyntemp",
+        "--config-path", str(tmp_path / "theirs"), "--config-name", "simclr",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "simclr-digits" in out and "epoch 1/1" in out
+    (resolved,) = (tmp_path / "runs").rglob("resolved.yaml")
+    text = resolved.read_text()
+    assert "method: simclr_dyntemp" in text and "proj_output_dim: 64" in text
+    assert "clip_lr: true" in text and "entity: null" in text
 
 
 @pytest.mark.distributed

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from solo_registry.errors import UserError
@@ -43,14 +43,21 @@ def is_shown(name: str) -> bool:
 
 
 def defect(path: Path) -> str | None:
-    """Say what is wrong with an image file, without decoding it where its end is in place."""
+    """Say what is wrong with an image file, without decoding it where its end is in place.
+
+    A PNG's checksums are compared as well, which reads all of it but decodes nothing.
+    """
     try:
         with open(path, "rb") as file, Image.open(file) as image:
             end = ENDS.get(image.format or "")
+            if image.format == "PNG":
+                image.verify()
             file.seek(-min(TAIL, os.fstat(file.fileno()).st_size), os.SEEK_END)
             if end is None or end not in file.read():
                 file.seek(0)
                 Image.open(file).load()
+    except UnidentifiedImageError:
+        return "not an image of a known format"
     except Exception as error:  # Pillow raises whatever it meets in broken bytes
         return str(error) or type(error).__name__
     return None

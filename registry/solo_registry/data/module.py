@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,7 +48,7 @@ class PretrainDataModule(LightningDataModule):
         self.views = Views(cfg.augmentations, self.info)
         self.seed = int(cfg.seed)
         self.batch_size = int(cfg.optimizer.batch_size)
-        self.num_workers = int(cfg.data.num_workers)
+        self.num_workers = min(int(cfg.data.num_workers), os.cpu_count() or 1)
         self.crop_size = read_pipeline(cfg.augmentations[0]).crop_size
         self._check_batch(1)
 

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import seed_everything
 from omegaconf import DictConfig
 
+from solo_registry.config import count_devices
 from solo_registry.contract import BaseMethod
 from solo_registry.data.module import PretrainDataModule
 from solo_registry.errors import UserError
@@ -16,10 +17,17 @@ from solo_registry.registry import METHODS
 
 
 def build_method(cfg: DictConfig, data: PretrainDataModule) -> BaseMethod:
-    """Build the method of a resolved config with the weights that its seed stands for."""
+    """Build the method of a resolved config with the weights that its seed stands for.
+
+    Raises:
+        UserError: the data are too few for what the config asks.
+    """
     cfg.data.num_classes = data.info.num_classes
     cfg.data.image_channels = data.info.channels
     cfg.data.train_images = len(data.train_set)
+    bank = len(data.train_set) // count_devices(cfg) // data.batch_size * data.batch_size
+    if cfg.knn_eval.enabled and cfg.knn_eval.k > bank:
+        raise UserError(f"knn_eval.k={cfg.knn_eval.k} is more than the {bank} images of an epoch")
     seed_everything(cfg.seed, workers=True, verbose=False)
     model: BaseMethod = METHODS.get(cfg.method)(cfg)
     if not cfg.performance.disable_channel_last:

@@ -113,16 +113,22 @@ def test_only_unreadable_files(folder: Path) -> None:
 
 
 def break_inside(path: Path) -> None:
-    """Spoil the pixels of a PNG but leave its header and its end, which the check looks at."""
+    """Spoil the pixels of a PNG but leave its header and its end."""
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
     content[middle : middle + 20] = bytes(20)
     path.write_bytes(content)
 
 
+def test_a_png_broken_inside_is_found_before_training(folder: Path) -> None:
+    break_inside(folder / "cat" / "a.png")
+    with pytest.raises(UserError, match=r"cannot read image .*cat/a.png.*checksum"):
+        load(folder)
+
+
 def test_an_image_found_broken_in_training_is_named(folder: Path) -> None:
     break_inside(folder / "cat" / "a.png")
-    images = load(folder)
+    images = load(folder, check_files=False)
     with pytest.raises(UserError, match=r"cannot read image .*cat/a.png"):
         images[0]
     assert images[1][1] == 0
@@ -130,7 +136,7 @@ def test_an_image_found_broken_in_training_is_named(folder: Path) -> None:
 
 def test_an_image_found_broken_in_training_is_replaced(folder: Path) -> None:
     break_inside(folder / "dog" / "a.png")
-    images = load(folder, on_error="skip")
+    images = load(folder, on_error="skip", check_files=False)
     with pytest.warns(UserWarning, match=r"cannot read .*dog/a.png .*the next image stands in"):
         image, target = images[3]
     assert torch.equal(image, images[4][0]) and target == 1

@@ -191,6 +191,22 @@ def test_gradient_accumulation_moves_the_momentum_network_once_per_optimizer_ste
     assert read_checkpoint(run.checkpoint)["global_step"] == 3
 
 
+def test_multicrop_and_online_knn_train(tiny: Tiny) -> None:
+    crops = [{"crop_size": 8, "num_crops": 2}, {"crop_size": 6, "num_crops": 3}]
+    given = tiny(
+        "simclr_dyntemp", "max_epochs=1", "knn_eval.enabled=true", "evaluation.enabled=false",
+        augmentations=crops,
+    )  # fmt: skip
+    row = pd.read_csv(pretrain(given).metrics).iloc[0]
+    assert 0 < row.val_knn_acc1 <= 100 and row.train_nce_loss > 0
+
+
+def test_online_knn_with_more_neighbours_than_images_is_refused(tiny: Tiny) -> None:
+    few = ("knn_eval.enabled=true", "data.fraction=0.01", "optimizer.batch_size=8")
+    with pytest.raises(UserError, match=r"knn_eval\.k=20 is more than the 8 images of an epoch"):
+        pretrain(tiny("simclr", *few))
+
+
 def test_batch_larger_than_the_data_is_refused(tiny: Tiny) -> None:
     with pytest.raises(UserError, match=r"batch_size=5000 is more than the 1437"):
         pretrain(tiny("simclr", "optimizer.batch_size=5000"))
