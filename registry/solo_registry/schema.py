@@ -144,12 +144,12 @@ class EvaluationConfig:
 
 @dataclass
 class CheckpointConfig:
-    """solo-learn's section; a run always keeps checkpoints/last.ckpt."""
+    """When a run saves checkpoints/last.ckpt; `enabled` and `dir` are solo-learn's, not used."""
 
     enabled: bool = True
     dir: str | None = None
     frequency: int = 1  # epochs between saves; the last epoch is always saved
-    keep_prev: bool = False
+    keep_prev: bool = False  # keep epoch-<n>.ckpt as well
 
 
 @dataclass
@@ -188,7 +188,7 @@ class AutoUmapConfig:
 
 @dataclass
 class DaliConfig:
-    """solo-learn's section for `data.format=dali`."""
+    """solo-learn's section for `data.format=dali`; accepted, DALI loaders are not here yet."""
 
     device: str = "gpu"
     encode_indexes_into_labels: bool = False
@@ -220,7 +220,7 @@ class PretrainConfig:
     logger: str = "csv"  # ours: csv, tensorboard or wandb; metrics.csv is always written
     wandb: WandbConfig = field(default_factory=WandbConfig)
     progress: str = "auto"  # ours: bar, lines or none; auto is a bar on a terminal
-    debug_augmentations: bool = False
+    debug_augmentations: bool = False  # solo-learn's; accepted, not used
     performance: PerformanceConfig = field(default_factory=PerformanceConfig)
 
     # handed to Lightning's Trainer

@@ -234,6 +234,8 @@ def draw(
 def show(result: dict[str, Any], run: RunFolder, console: Console) -> None:
     """Print the table and where everything lies."""
     console.print(result_table(result["results"]))
-    console.print(f"{run.path}", soft_wrap=True, highlight=False)
+    console.print(
+        f"{run.path}: numbers in result.json, pictures in plots/", soft_wrap=True, highlight=False
+    )
     if result["results"]["trained"]["knn_acc1"] is None:
         console.print("no accuracies: the data have no labelled validation images (data.val_path)")
