@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from solo_registry.registry import LOSSES, METHODS, TEMPERATURES
+from solo_registry.registry import COMMANDS, LOSSES, METHODS, TEMPERATURES
 
 METHOD_ENTRIES = (
     ("simclr_dyntemp", "SimCLRDynTemp", "SimCLR, tau a function of each pair's similarity"),
@@ -40,7 +40,7 @@ TEMPERATURE_ENTRIES = (
 
 
 def register() -> str:
-    """Register methods, losses and temperatures; return the package of the plugin's configs."""
+    """Register all of it and the command `solo`; return the package of the plugin's configs."""
     for name, cls, summary in METHOD_ENTRIES:
         target = f"solo_dyntemp.hosts.native:{cls}"
         METHODS.add_lazy(name, target, summary=summary, paper="arXiv 2308.01140")
@@ -51,4 +51,9 @@ def register() -> str:
         target = f"solo_dyntemp.temperature:{cls}"
         source = f"arXiv {paper}" if paper else "ours"
         TEMPERATURES.add_lazy(name, target, summary=summary, paper=source)
+    COMMANDS.add_lazy(
+        "solo",
+        "solo_dyntemp.hosts.runner:run_script",
+        summary="Run a script of a solo-learn clone with our methods: dyntemp solo main_knn.py ...",
+    )
     return "solo_dyntemp.configs"

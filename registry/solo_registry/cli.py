@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +16,7 @@ from solo_registry.errors import UserError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from solo_registry.registry import Registry
+    from solo_registry.registry import Entry, Registry
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,17 +24,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Pretrain with a similarity-dependent temperature, and find out whether it helps.",
 )
+PASS_ON = {
+    "allow_extra_args": True,
+    "ignore_unknown_options": True,
+    "help_option_names": [],  # --help goes to the program behind, which knows more
+}
 Pattern = Annotated[str, typer.Argument(help="Shell pattern, such as 'sim*'.")]
 
 
-@app.command(
-    context_settings={
-        "allow_extra_args": True,
-        "ignore_unknown_options": True,
-        "help_option_names": [],  # --help goes to Hydra, which lists the keys
-    },
-    options_metavar="[KEY=VALUE]...",
-)
+@app.command(context_settings=PASS_ON, options_metavar="[KEY=VALUE]...")
 def pretrain(ctx: typer.Context) -> None:
     """Train a backbone: dyntemp pretrain method=simclr_dyntemp data=digits seed=3.
 
@@ -157,9 +157,28 @@ def datasets(pattern: Pattern = "*") -> None:
     list_registry(DATASETS, pattern)
 
 
+@functools.cache
+def add_plugin_commands() -> None:
+    """Make the plugins' commands known; their code is imported when one is run."""
+    from solo_registry.plugins import load_plugins
+    from solo_registry.registry import COMMANDS
+
+    def command(entry: Entry) -> Callable[[typer.Context], None]:
+        return lambda ctx: entry.load()(ctx.args)
+
+    load_plugins()
+    for entry in COMMANDS.entries():
+        function = command(entry)
+        function.__annotations__ = {"ctx": typer.Context, "return": None}
+        app.command(
+            entry.name, help=entry.summary, context_settings=PASS_ON, options_metavar="[WORDS]..."
+        )(function)
+
+
 def main() -> None:
     """Run the command; an error that the user can mend is one paragraph and exit code 2."""
     try:
+        add_plugin_commands()
         app()
     except UserError as error:
         if os.environ.get("DYNTEMP_TRACEBACK"):

@@ -15,6 +15,8 @@ from __future__ import annotations
 import functools
 from importlib.metadata import entry_points
 
+from solo_registry.errors import UserError
+
 GROUP = "solo_registry.plugins"
 
 
@@ -23,7 +25,7 @@ def load_plugins() -> tuple[str, ...]:
     """Register everything, once; return the packages that hold Hydra configs, ours first.
 
     Raises:
-        RuntimeError: a plugin cannot be loaded; it is named.
+        UserError: a plugin cannot be loaded; it is named.
     """
     import solo_registry.builtin  # noqa: F401
 
@@ -32,7 +34,9 @@ def load_plugins() -> tuple[str, ...]:
         try:
             package = point.load()()
         except Exception as error:
-            raise RuntimeError(f"plugin '{point.name}' ({point.value}) failed: {error}") from error
+            raise UserError(
+                f"plugin '{point.name}' ({point.value}) failed: {error}. Mend or uninstall it"
+            ) from error
         if package:
             configs.append(package)
     return tuple(configs)

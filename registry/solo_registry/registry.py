@@ -123,3 +123,4 @@ LOSSES = Registry("loss")
 TEMPERATURES = Registry("temperature")
 BACKBONES = Registry("backbone")
 DATASETS = Registry("data set")
+COMMANDS = Registry("command")  # functions of a list of words, beside the built-in commands

@@ -55,6 +55,17 @@ def test_each_option_composes_and_resolves(group: str, name: str) -> None:
         assert views.num_small == cfg.data.num_small_crops
 
 
+def test_the_config_for_solo_learns_scripts_composes_and_runs_here_too() -> None:
+    (name,) = (path.relative_to("solo_learn") for path in FILES if path.parts[0] == "solo_learn")
+    with initialize_config_module("solo_dyntemp.solo_configs", version_base="1.2"):
+        cfg = compose(name.with_suffix("").as_posix())
+    resolved = resolve(cfg)
+    ours = composed("method=simclr_dyntemp", "data=cifar10")
+    assert resolved.method_kwargs == resolve(ours).method_kwargs
+    assert resolved.augmentations == ours.augmentations
+    assert resolved.optimizer.kwargs == ours.optimizer.kwargs
+
+
 def test_the_method_keys_in_yaml_are_the_keys_of_the_class() -> None:
     for name in METHODS:
         cfg = composed(f"method={name}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import resource
 import sys
 import time
 import zlib
@@ -73,6 +72,16 @@ class MetricsFile(Callback):
         self.rows = list(state_dict["rows"])
 
 
+def peak_host_bytes() -> int | None:
+    """Largest main memory of this process so far; None where the system does not say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
 class CostFile(Callback):
     """Writes cost.json: seconds and peak memory of training, summed over resumed parts."""
 
@@ -90,13 +99,12 @@ class CostFile(Callback):
         self.seconds = time.perf_counter() - self.started
         if not trainer.is_global_zero:
             return
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         on_gpu = pl_module.device.type == "cuda"
         cost = {
             "device": str(pl_module.device),
             "epochs": trainer.current_epoch + 1,
             "train_seconds": round(self.seconds, 3),
-            "peak_host_bytes": peak,
+            "peak_host_bytes": peak_host_bytes(),
             "peak_gpu_bytes": torch.cuda.max_memory_allocated() if on_gpu else None,
         }
         write_json(self.path, cost)

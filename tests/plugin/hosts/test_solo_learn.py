@@ -12,6 +12,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from solo_dyntemp.hosts.runner import run_script
 from solo_registry.config import resolve
 from solo_registry.registry import METHODS
 
@@ -60,6 +61,14 @@ def test_the_hydra_plugin_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
+def test_the_runner_names_a_script_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "main_knn.py").touch()
+    with pytest.raises(ValueError, match=r"no script at .*main_kn\.py\. Did you mean .*main_knn"):
+        run_script([str(tmp_path / "main_kn.py")])
+    with pytest.raises(ValueError, match="which script"):
+        run_script([])
+
+
 @pytest.mark.solo
 @pytest.mark.skipif(
     importlib.util.find_spec("solo") is None, reason="solo-learn is not on the path"
@@ -86,6 +95,19 @@ class TestAttached:
         monkeypatch.setitem(theirs, "simclr_dyntemp", theirs["simclr"])
         with pytest.raises(ValueError, match=r"solo\.methods\.simclr\.SimCLR; ours is"):
             attach()
+
+    def test_the_runner_registers_then_runs_a_script_unchanged(
+        self, tmp_path: Path, capsys: Any
+    ) -> None:
+        script = tmp_path / "main_some.py"
+        script.write_text(
+            "import sys\nfrom solo.methods import METHODS\n"
+            "print(__name__, sys.argv[1:], METHODS['simclr_dyntemp'].__mro__[1].__name__)\n"
+        )
+        before = list(sys.argv)
+        run_script([str(script), "--x", "1"])
+        assert capsys.readouterr().out == "__main__ ['--x', '1'] SimCLRDynTempMixin\n"
+        assert sys.argv == before
 
     @pytest.mark.parametrize("method", NAMES)
     def test_both_hosts_take_the_same_first_step(self, method: str) -> None:

@@ -207,6 +207,20 @@ def test_online_knn_with_more_neighbours_than_images_is_refused(tiny: Tiny) -> N
         pretrain(tiny("simclr", *few))
 
 
+def test_tensorboard_is_a_config_choice(tiny: Tiny) -> None:
+    run = pretrain(tiny("simclr", "max_epochs=1", "logger=tensorboard", "evaluation.enabled=false"))
+    assert list((run.path / "tensorboard").glob("events.out.tfevents.*"))
+    assert run.metrics.exists()
+
+
+def test_a_logger_that_is_not_installed_is_named(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(UserError, match=r"pip install 'solo-dyntemp\[wandb\]'"):
+        pretrain(tiny("simclr", "max_epochs=1", "logger=wandb"))
+
+
 def test_batch_larger_than_the_data_is_refused(tiny: Tiny) -> None:
     with pytest.raises(UserError, match=r"batch_size=5000 is more than the 1437"):
         pretrain(tiny("simclr", "optimizer.batch_size=5000"))

@@ -1,0 +1,60 @@
+"""`dyntemp solo SCRIPT ARGS...`: solo-learn's own scripts, unchanged, with our methods known.
+
+Its Hydra scripts find us by themselves; `main_knn.py` and `main_umap.py` parse arguments without
+Hydra, so somebody has to register the methods before they run.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from solo_registry.errors import UserError, nearest
+
+# faults of solo-learn 1.0.6 on current libraries: what the error says, what it means
+KNOWN_FAULTS = {
+    "compute_on_step": (
+        "solo/utils/knn.py passes compute_on_step, which torchmetrics 1.x refuses; remove that "
+        "argument there (and call .update() instead of the metric), or use `dyntemp evaluate`"
+    ),
+    "weights_only": (
+        "torch >= 2.6 reads checkpoints as tensors only, and this one holds the config as well; "
+        "solo-learn's torch.load has to say weights_only=False for a file you trust"
+    ),
+}
+
+
+def run_script(words: Sequence[str]) -> None:
+    """Attach to the solo-learn beside the script, then run it as `python SCRIPT ARGS...` would.
+
+    Args:
+        words: path of the script in a clone of solo-learn, and its own arguments.
+
+    Raises:
+        UserError: there is no such script, no solo-learn beside it, or it fails in a known way.
+    """
+    if not words:
+        raise UserError("which script? For example: dyntemp solo main_knn.py --help")
+    script = Path(words[0])
+    if not script.is_file():
+        found = [str(path) for path in script.parent.glob("main_*.py")]
+        raise UserError(f"no script at {script}.{nearest(str(script), found)}")
+    before = sys.argv, list(sys.path)
+    sys.argv = [str(script), *words[1:]]
+    sys.path.insert(0, str(script.resolve().parent))
+    try:
+        from solo_dyntemp.hosts.solo_learn import attach
+
+        attach()
+        runpy.run_path(str(script), run_name="__main__")
+    except (RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        for sign, meaning in KNOWN_FAULTS.items():
+            if sign in str(error):
+                raise UserError(f"{script.name} fails by a known fault: {meaning}") from error
+        raise
+    finally:
+        sys.argv, sys.path[:] = before
