@@ -19,6 +19,10 @@ KNOWN_FAULTS = {
         "solo/utils/knn.py passes compute_on_step, which torchmetrics 1.x refuses; remove that "
         "argument there (and call .update() instead of the metric), or use `dyntemp evaluate`"
     ),
+    "NVIDIA driver": (
+        "solo-learn's main_knn.py and main_umap.py call .cuda() and need a GPU; `dyntemp evaluate` "
+        "measures a run of ours without one"
+    ),
     "weights_only": (
         "torch >= 2.6 reads checkpoints as tensors only, and this one holds the config as well; "
         "solo-learn's torch.load has to say weights_only=False for a file you trust"
