@@ -65,7 +65,7 @@ def test_a_run_stopped_and_resumed_ends_as_an_unbroken_one(
 @pytest.mark.slow
 def test_kill_9_at_any_moment_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
     words = [
-        "method=simclr_dyntemp", "max_epochs=4", "data.num_workers=0", "evaluation.pictures=false",
+        "method=simclr_dyntemp", "max_epochs=8", "data.num_workers=0", "evaluation.pictures=false",
         "backbone.kwargs.channels=[8,8,16,16]", "method_kwargs.proj_hidden_dim=16",
     ]  # fmt: skip
     command = [sys.executable, "-m", "solo_registry", "pretrain", *words]
