@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import ProcessExitedException, spawn
 
 from solo_registry.config import resolve
 from solo_registry.errors import UserError
@@ -78,8 +78,13 @@ def verify_ddp(given: DictConfig, *, processes: int = 2, images: int = 8) -> Cer
     whole = one_step(cfg, range(processes * images))
     with tempfile.TemporaryDirectory() as folder:
         plain = OmegaConf.to_yaml(cfg)
-        spawn(_worker, (processes, images, plain, folder), processes)  # type: ignore[no-untyped-call]
-        shares = [torch.load(Path(folder) / f"{rank}.pt") for rank in range(processes)]
+        saved = [Path(folder) / f"{rank}.pt" for rank in range(processes)]
+        try:
+            spawn(_worker, (processes, images, plain, folder), processes)  # type: ignore[no-untyped-call]
+        except ProcessExitedException:  # gloo's threads can abort a process that is leaving,
+            if not all(path.exists() for path in saved):  # when all results have been saved
+                raise
+        shares = [torch.load(path) for path in saved]
     mean = {name: torch.stack([share[name] for share in shares]).mean(0) for name in whole}
     loss_error = float((whole.pop("loss") - mean.pop("loss")).abs())
     errors = {name: float((whole[name] - mean[name]).abs().max()) for name in whole}
@@ -141,5 +146,6 @@ def _worker(rank: int, processes: int, images: int, config: str, folder: str) ->
         cfg: Any = OmegaConf.create(config)
         rows = range(rank * images, (rank + 1) * images)
         torch.save(one_step(cfg, rows), os.path.join(folder, f"{rank}.pt"))
+        dist.barrier()  # nobody leaves while another still talks
     finally:
         dist.destroy_process_group()

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, RichProgressBar
@@ -71,13 +72,19 @@ def pretrain(given: DictConfig, console: Console | None = None) -> RunFolder:
 def fit(
     trainer: Trainer, model: LightningModule, data: PretrainDataModule, resume: Path | None
 ) -> None:
-    """Train; Ctrl-C ends the process with exit code 130 after saying how to go on."""
+    """Train; Ctrl-C ends the process with exit code 130 after saying how to go on.
+
+    Afterwards there is no process group: rank 0 evaluates alone, however long that takes.
+    """
     try:
         trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
     except SystemExit as error:
         if trainer.interrupted:
             raise SystemExit(130) from error
         raise
+    if dist.is_available() and dist.is_initialized():
+        trainer.strategy.barrier()
+        dist.destroy_process_group()
 
 
 def checkpoint_to_resume(cfg: DictConfig, run: RunFolder) -> Path | None:
