@@ -157,7 +157,7 @@ def check(cfg: DictConfig) -> None:
         raise UserError("scheduler.name=step needs scheduler.lr_decay_steps, a list of epochs")
     if not cfg.augmentations:
         raise UserError(
-            "augmentations is empty: choose a group option, e.g. augmentations=symmetric"
+            "augmentations is empty: choose a group option, e.g. augmentations=symmetric32"
         )
     METHODS.get(cfg.method)
     DATASETS.get(cfg.data.dataset)
@@ -199,6 +199,11 @@ def count_devices(cfg: DictConfig) -> int:
     return count
 
 
+def count_processes(cfg: DictConfig) -> int:
+    """Number of processes that train together: devices of a node x nodes (1 where not given)."""
+    return count_devices(cfg) * (OmegaConf.select(cfg, "num_nodes") or 1)
+
+
 def resolve(cfg: DictConfig) -> DictConfig:
     """Check `cfg` and fill in what follows from it; the config given is not changed.
 
@@ -210,9 +215,7 @@ def resolve(cfg: DictConfig) -> DictConfig:
     """
     cfg = merge_schema(cfg)
     check(cfg)
-    images = (
-        cfg.optimizer.batch_size * count_devices(cfg) * cfg.num_nodes * cfg.accumulate_grad_batches
-    )
+    images = cfg.optimizer.batch_size * count_processes(cfg) * cfg.accumulate_grad_batches
     cfg.optimizer.effective_lr = cfg.optimizer.lr * images / 256
     cfg.optimizer.effective_classifier_lr = cfg.optimizer.classifier_lr * images / 256
     size = cfg.augmentations[0].crop_size

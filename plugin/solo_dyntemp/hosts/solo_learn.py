@@ -2,7 +2,7 @@
 
 solo-learn has no plugin system; it looks methods up in `solo.methods.METHODS` and backbones in
 `BaseMethod._BACKBONES`, two dictionaries that every one of its scripts shares. Importing this
-module imports solo-learn.
+module does not need solo-learn; `attach` does.
 """
 
 from __future__ import annotations

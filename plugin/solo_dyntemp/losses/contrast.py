@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from solo_dyntemp.losses.gather import gather, rank
+from solo_dyntemp.gather import gather, rank
 from solo_dyntemp.losses.kernels.dense import Pairs, contrast
 from solo_dyntemp.losses.kernels.tiled import Walk, logsumexp
 from solo_dyntemp.losses.reduction import Terms

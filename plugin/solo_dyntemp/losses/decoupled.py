@@ -8,6 +8,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from solo_dyntemp.gather import (
+    all_gather,
+    check_equal_shapes,
+    mean_over_processes,
+    rank,
+    world_size,
+)
 from solo_dyntemp.losses.checks import (
     check_choice,
     check_embeddings,
@@ -16,13 +23,6 @@ from solo_dyntemp.losses.checks import (
 )
 from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, choose, dense_terms, tiled_terms
 from solo_dyntemp.losses.embeddings import full_precision, normalise
-from solo_dyntemp.losses.gather import (
-    all_gather,
-    check_equal_shapes,
-    mean_over_processes,
-    rank,
-    world_size,
-)
 from solo_dyntemp.losses.reduction import mean_loss
 from solo_dyntemp.temperature import Batch, Temperature, as_temperature
 

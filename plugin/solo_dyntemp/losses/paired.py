@@ -7,6 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from solo_dyntemp.gather import (
+    check_equal_shapes,
+    gather,
+    mean_over_processes,
+    rank,
+    world_size,
+)
 from solo_dyntemp.losses.checks import (
     check_choice,
     check_embeddings,
@@ -15,13 +22,6 @@ from solo_dyntemp.losses.checks import (
 )
 from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, choose
 from solo_dyntemp.losses.embeddings import full_precision, normalise
-from solo_dyntemp.losses.gather import (
-    check_equal_shapes,
-    gather,
-    mean_over_processes,
-    rank,
-    world_size,
-)
 from solo_dyntemp.losses.kernels.dense import Pairs, contrast
 from solo_dyntemp.losses.kernels.tiled import Walk, logsumexp
 from solo_dyntemp.losses.reduction import Terms, mean_loss

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from solo_dyntemp.gather import mean_over_processes
 from solo_dyntemp.losses.checks import check_embeddings, check_indexes, check_same_shape
 from solo_dyntemp.losses.contrast import choose
 from solo_dyntemp.losses.embeddings import full_precision, normalise
-from solo_dyntemp.losses.gather import mean_over_processes
 from solo_dyntemp.losses.kernels.dense import in_blocks
 from solo_dyntemp.losses.kernels.dense import terms as dense_terms
 from solo_dyntemp.losses.kernels.tiled import Walk, logsumexp

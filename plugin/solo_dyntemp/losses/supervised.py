@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from solo_dyntemp.gather import check_equal_shapes
 from solo_dyntemp.losses.checks import check_choice, check_embeddings, check_indexes
 from solo_dyntemp.losses.contrast import dense_terms
 from solo_dyntemp.losses.embeddings import full_precision, normalise
-from solo_dyntemp.losses.gather import check_equal_shapes
 from solo_dyntemp.losses.infonce import dyntemp_infonce
 from solo_dyntemp.losses.reduction import mean_loss
 from solo_dyntemp.losses.views import group, positive_similarity

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from solo_dyntemp.losses.gather import all_gather, mean_over_processes, world_size
+from solo_dyntemp.gather import all_gather, mean_over_processes, world_size
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
+from solo_dyntemp.gather import all_gather
 from solo_dyntemp.temperature.base import (
     Batch,
     Block,
@@ -102,11 +102,11 @@ class ISogCLRTemperature(nn.Module, Temperature):
             estimate: g of each anchor, shape (M,).
             slope: ∂ log g / ∂τ of each anchor, shape (M,).
         """
-        everywhere = _all_gather(indexes)
+        everywhere = all_gather(indexes)
         samples, place, counts = torch.unique(everywhere, return_inverse=True, return_counts=True)
 
         def mean(values: Tensor) -> Tensor:
-            values = _all_gather(values.to(self.tau.dtype))
+            values = all_gather(values.to(self.tau.dtype))
             sums = self.tau.new_zeros(len(samples)).index_add(0, place, values)
             return torch.div(sums, counts)
 
@@ -152,12 +152,3 @@ class _SampleTemperature(Temperature):
         estimate = log_odds.detach().exp() / outcome.negatives
         average = self.owner.update(self.indexes, estimate, slope)
         return log_odds * (self.tau.detach() * estimate / average)
-
-
-def _all_gather(values: Tensor) -> Tensor:
-    """Return the values of all processes, in the order of ranks."""
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        return values
-    parts = [torch.empty_like(values) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, values.contiguous())
-    return torch.cat(parts)

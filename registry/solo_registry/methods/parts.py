@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from solo_registry.config import count_devices
+from solo_registry.config import count_processes
 from solo_registry.contract import Host
 from solo_registry.errors import UserError
 from solo_registry.losses import gathered
@@ -50,8 +50,7 @@ def queue_size(cfg: DictConfig) -> int:
     Raises:
         UserError: it is not a multiple of the batch over all devices.
     """
-    nodes = OmegaConf.select(cfg, "num_nodes") or 1
-    batch = cfg.optimizer.batch_size * count_devices(cfg) * nodes
+    batch = cfg.optimizer.batch_size * count_processes(cfg)
     size: Any = cfg.method_kwargs.queue_size
     if size is None:
         images = OmegaConf.select(cfg, "data.train_images") or 2 * LARGEST_QUEUE

@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import seed_everything
 from omegaconf import DictConfig
 
-from solo_registry.config import count_devices
+from solo_registry.config import count_processes
 from solo_registry.contract import BaseMethod
 from solo_registry.data.module import PretrainDataModule
 from solo_registry.errors import UserError
@@ -25,7 +25,7 @@ def build_method(cfg: DictConfig, data: PretrainDataModule) -> BaseMethod:
     cfg.data.num_classes = data.info.num_classes
     cfg.data.image_channels = data.info.channels
     cfg.data.train_images = len(data.train_set)
-    bank = len(data.train_set) // count_devices(cfg) // data.batch_size * data.batch_size
+    bank = len(data.train_set) // count_processes(cfg) // data.batch_size * data.batch_size
     if cfg.knn_eval.enabled and cfg.knn_eval.k > bank:
         raise UserError(f"knn_eval.k={cfg.knn_eval.k} is more than the {bank} images of an epoch")
     seed_everything(cfg.seed, workers=True, verbose=False)
