@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 
 # Everything CI checks.
 test: $(VENV)/.installed-test lint types
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check

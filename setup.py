@@ -16,6 +16,7 @@ EXTRAS = {
         "mypy==2.4.1",
         "pandas-stubs",
         "pytest>=9",
+        "pytest-xdist>=3.6",
         "hypothesis>=6.100",
         "ruff==0.17.6",
         "tensorboard>=2.16",
