@@ -11,6 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from solo_registry.plugins import load_plugins
+from solo_registry.registry import METHODS
 
 TINY = {
     "data": {"dataset": "digits", "num_workers": 0},
@@ -18,12 +19,16 @@ TINY = {
     "augmentations": [{"crop_size": 8, "num_crops": 2, "rrc": {"crop_min_scale": 0.5}}],
     "optimizer": {"name": "sgd", "batch_size": 128, "lr": 0.1, "classifier_lr": 0.1},
     "scheduler": {"warmup_epochs": 1},
-    "method_kwargs": {"proj_hidden_dim": 16, "proj_output_dim": 8},
     "evaluation": {"pictures": False},
     "max_epochs": 2,
     "progress": "none",
     "accelerator": "cpu",
 }
+# values that keep a method small, for those of its `method_kwargs` that have such a name
+SMALL = {
+    "proj_hidden_dim": 16, "proj_output_dim": 8, "pred_hidden_dim": 16, "queue_size": 256,
+    "num_prototypes": 10,
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -46,9 +51,10 @@ def tiny(tmp_path: Path) -> Callable[..., DictConfig]:
     """Return a maker of small configs: tiny("simclr", "max_epochs=1", "seed=3")."""
 
     def make(method: str, *overrides: str, **extra: Any) -> DictConfig:
-        base = OmegaConf.create({**TINY, "method": method, "runs_dir": str(tmp_path / "runs")})
-        if method.startswith("mocov2plus"):
-            base.method_kwargs.queue_size = 256
+        known = METHODS.get(method).KWARGS
+        small = {key: value for key, value in SMALL.items() if key in known}
+        own = {"method": method, "method_kwargs": small, "runs_dir": str(tmp_path / "runs")}
+        base = OmegaConf.create({**TINY, **own})
         return OmegaConf.merge(base, OmegaConf.from_dotlist(list(overrides)), extra)  # type: ignore[return-value]
 
     return make

@@ -43,9 +43,11 @@ def check_type(key: str, value: Any, default: Any) -> None:
         raise UserError(f"{key} must be of type {type(default).__name__}, got {value!r}")
 
 
-def require_positive(cfg: DictConfig, *keys: str) -> None:
-    """Refuse values of `method_kwargs` that are not finite and above 0."""
+def require_positive(cfg: DictConfig, *keys: str, or_zero: bool = False) -> None:
+    """Refuse values of `method_kwargs` that are not finite and above 0, or 0 where it may be."""
     for key in keys:
         value = cfg.method_kwargs[key]
-        if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-            raise UserError(f"method_kwargs.{key} must be above 0 and finite, got {value!r}")
+        number = isinstance(value, int | float) and math.isfinite(value)
+        if not number or value < 0 or (value == 0 and not or_zero):
+            least = "0 or more" if or_zero else "above 0"
+            raise UserError(f"method_kwargs.{key} must be {least} and finite, got {value!r}")

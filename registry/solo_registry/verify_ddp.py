@@ -11,9 +11,10 @@ from __future__ import annotations
 import datetime
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -72,12 +73,19 @@ def verify_ddp(given: DictConfig, *, processes: int = 2, images: int = 8) -> Cer
     Raises:
         UserError: the config is wrong, or the numbers are too small.
     """
+    return verify_all([given], processes=processes, images=images)[0]
+
+
+def verify_all(
+    givens: Sequence[DictConfig], *, processes: int = 2, images: int = 8
+) -> list[Certificate]:
+    """Check several configs with the same processes, since starting them takes longest."""
     if processes < 2 or images < 1:
         raise UserError(f"needs 2 processes and 1 image, got {processes} and {images}")
-    cfg = small_config(given, processes, images)
-    whole = one_step(cfg, range(processes * images))
+    cfgs = [small_config(given, processes, images) for given in givens]
+    wholes = [one_step(cfg, range(processes * images)) for cfg in cfgs]
     with tempfile.TemporaryDirectory() as folder:
-        plain = OmegaConf.to_yaml(cfg)
+        plain = [OmegaConf.to_yaml(cfg) for cfg in cfgs]
         saved = [Path(folder) / f"{rank}.pt" for rank in range(processes)]
         try:
             spawn(_worker, (processes, images, plain, folder), processes)  # type: ignore[no-untyped-call]
@@ -85,11 +93,17 @@ def verify_ddp(given: DictConfig, *, processes: int = 2, images: int = 8) -> Cer
             if not all(path.exists() for path in saved):  # when all results have been saved
                 raise
         shares = [torch.load(path) for path in saved]
+    return [compare(*results) for results in zip(wholes, *shares, strict=True)]
+
+
+def compare(whole: dict[str, Tensor], *shares: dict[str, Tensor]) -> Certificate:
+    """Compare loss and gradients of one process with the mean of those of several."""
     mean = {name: torch.stack([share[name] for share in shares]).mean(0) for name in whole}
-    loss_error = float((whole.pop("loss") - mean.pop("loss")).abs())
-    errors = {name: float((whole[name] - mean[name]).abs().max()) for name in whole}
+    loss_error = float((whole["loss"] - mean["loss"]).abs())
+    names = [name for name in whole if name != "loss"]
+    errors = {name: float((whole[name] - mean[name]).abs().max()) for name in names}
     worst = max(errors, key=lambda name: errors[name])
-    scale = max(float(gradient.abs().max()) for gradient in whole.values())
+    scale = max(float(whole[name].abs().max()) for name in names)
     return Certificate(errors[worst], scale, loss_error, worst)
 
 
@@ -132,7 +146,7 @@ def one_step(cfg: DictConfig, rows: range) -> dict[str, Tensor]:
     return {**gradients, "loss": loss.detach()}
 
 
-def _worker(rank: int, processes: int, images: int, config: str, folder: str) -> None:
+def _worker(rank: int, processes: int, images: int, configs: list[str], folder: str) -> None:
     torch.set_num_threads(1)
     load_plugins()
     dist.init_process_group(
@@ -143,9 +157,9 @@ def _worker(rank: int, processes: int, images: int, config: str, folder: str) ->
         timeout=TIMEOUT,
     )
     try:
-        cfg: Any = OmegaConf.create(config)
         rows = range(rank * images, (rank + 1) * images)
-        torch.save(one_step(cfg, rows), os.path.join(folder, f"{rank}.pt"))
+        results = [one_step(cast(DictConfig, OmegaConf.create(text)), rows) for text in configs]
+        torch.save(results, os.path.join(folder, f"{rank}.pt"))
         dist.barrier()  # nobody leaves while another still talks
     finally:
         dist.destroy_process_group()

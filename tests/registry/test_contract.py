@@ -10,12 +10,10 @@ from omegaconf import DictConfig
 from solo_registry.config import resolve
 from solo_registry.contract import BaseMethod, classification
 from solo_registry.data.module import build_data
-from solo_registry.registry import METHODS
 from solo_registry.training.model import build_method
 
 Tiny = Callable[..., DictConfig]
-BASELINES = ["dcl", "dclw", "mocov2plus", "mocov3", "nnclr", "simclr", "supcon"]
-ALL = [*BASELINES, *(f"{name}_dyntemp" for name in BASELINES)]
+VARIED = ["dcl", "dclw", "mocov2plus", "mocov3", "nnclr", "simclr", "supcon"]  # have a *_dyntemp
 
 
 def make(cfg: DictConfig) -> Any:
@@ -31,58 +29,15 @@ def batch(count: int = 8, views: int = 2, size: int = 8) -> Any:
     return torch.arange(count), images, torch.arange(count) % 10
 
 
-def test_the_parameterised_list_is_the_whole_registry() -> None:
-    assert METHODS.names() == sorted(ALL)
-
-
-@pytest.mark.parametrize("method", ALL)
-def test_one_step_trains_what_should_move_and_nothing_else(tiny: Tiny, method: str) -> None:
-    model = make(tiny(method))
-    names = {group["name"] for group in model.learnable_params}
-    assert {"backbone", "classifier", "projector"} <= names <= {*names, "predictor"}
-    trained = {id(p) for group in model.learnable_params for p in group["params"]}
-    assert trained == {id(p) for p in model.parameters() if p.requires_grad}
-    loss = model.training_step(batch(), 0)
-    loss.backward()
-    assert loss.isfinite()
-    for name, parameter in model.named_parameters():
-        if name.startswith("momentum"):
-            assert not parameter.requires_grad and parameter.grad is None
-        else:
-            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
-
-
-@pytest.mark.parametrize("method", ALL)
-def test_the_online_classifier_does_not_train_the_backbone(tiny: Tiny, method: str) -> None:
-    model = make(tiny(method))
-    _, images, targets = batch()
-    out = model(images[0])
-    classification(out["logits"], targets)["loss"].backward()
-    assert model.classifier.weight.grad is not None
-    assert all(parameter.grad is None for parameter in model.backbone.parameters())
-
-
-@pytest.mark.parametrize("method", ["simclr", "simclr_dyntemp"])
-def test_multicrop_uses_all_views(tiny: Tiny, method: str) -> None:
-    pipelines = [{"crop_size": 16, "num_crops": 2}, {"crop_size": 8, "num_crops": 2}]
-    model = make(tiny(method, augmentations=pipelines))
-    seen = {}
-    model.contrastive_loss = lambda z, indexes: seen.update(z=z, indexes=indexes) or z.sum()
-    indexes, large, targets = batch(size=16)
-    model.training_step((indexes, large + batch(size=8)[1], targets), 0)
-    assert seen["z"].shape == (32, 8)
-    assert torch.equal(seen["indexes"], indexes.repeat(4))
-    with pytest.raises(ValueError, match="expected 4 views a batch, got 2"):
-        model.training_step((indexes, large, targets), 0)
-
-
-@pytest.mark.parametrize("method", BASELINES)
+@pytest.mark.parametrize("method", VARIED)
 def test_equal_taus_make_dyntemp_the_same_step_as_the_baseline(tiny: Tiny, method: str) -> None:
     fixed = make(tiny(method, "method_kwargs.temperature=0.15"))
     equal = ("method_kwargs.tau_min=0.15", "method_kwargs.tau_max=0.15")
     dynamic = make(tiny(f"{method}_dyntemp", *equal))
-    losses = [model.training_step(batch(), 0) for model in (fixed, dynamic)]
-    assert losses[0].item() == pytest.approx(losses[1].item(), abs=2e-6)
+    indexes, images, targets = batch()
+    exact = (indexes, [view.double() for view in images], targets)
+    losses = [model.double().training_step(exact, 0) for model in (fixed, dynamic)]
+    assert losses[0].item() == pytest.approx(losses[1].item(), abs=1e-7)
     for loss in losses:
         loss.backward()
     for (name, one), (_, other) in zip(
@@ -91,7 +46,7 @@ def test_equal_taus_make_dyntemp_the_same_step_as_the_baseline(tiny: Tiny, metho
         if one.grad is None:
             assert other.grad is None, name
         else:
-            torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=2e-6)
+            torch.testing.assert_close(one.grad, other.grad, rtol=1e-5, atol=1e-7)
     for one, other in zip(fixed.buffers(), dynamic.buffers(), strict=True):
         torch.testing.assert_close(one, other)
 

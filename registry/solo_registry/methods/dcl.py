@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from lightly.loss import DCLLoss
-from lightly.utils.dist import world_size
+from lightly.utils.dist import rank, world_size
 from torch import Tensor
 
 from solo_registry.contract import BaseMethod
+from solo_registry.losses import gathered
 from solo_registry.methods.simclr import SimCLRMixin
 
 
@@ -42,9 +43,10 @@ class DCLWMixin(DCLMixin):
         """Return 2 - N softmax(s / sigma) of the positives' similarities s (eq. 7)."""
 
         def weight(z1: Tensor, z2: Tensor) -> Tensor:
-            s = (z1 * z2).sum(1).detach()
+            s = gathered((z1 * z2).sum(1).detach())
             sigma: float = self.cfg.method_kwargs.sigma
-            return 2 - len(s) * (s / sigma).softmax(0)
+            weights = 2 - len(s) * (s / sigma).softmax(0)
+            return weights[rank() * len(z1) :][: len(z1)]
 
         return weight
 

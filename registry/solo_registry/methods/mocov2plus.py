@@ -7,14 +7,16 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Tensor
 
-from solo_registry.contract import BaseMomentumMethod, Batch, MomentumHost, momentum_copy
+from solo_registry.contract import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.losses import infonce_queue
-from solo_registry.methods.parts import ContrastiveMixin, KeyQueue, projector, queue_size
+from solo_registry.methods.parts.heads import projector
+from solo_registry.methods.parts.method import ContrastiveMixin, MomentumProjectorMixin
+from solo_registry.methods.parts.queue import KeyQueue, queue_size
 
 
-class MoCoV2PlusMixin(ContrastiveMixin, MomentumHost):
+class MoCoV2PlusMixin(ContrastiveMixin, MomentumProjectorMixin):
     """MoCo v2+ over any momentum base class that honours the contract; exactly two views.
 
     `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `temperature` (float > 0), `queue_size`
@@ -35,11 +37,6 @@ class MoCoV2PlusMixin(ContrastiveMixin, MomentumHost):
         self.projector = projector(self.features_dim, kwargs)
         self.momentum_projector = momentum_copy(self.projector)
         self.queue = KeyQueue(2, kwargs.proj_output_dim, queue_size(cfg))
-
-    @property
-    def momentum_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
-        """Adds the projectors."""
-        return [*super().momentum_pairs, (self.projector, self.momentum_projector)]
 
     def forward(self, X: Tensor) -> dict[str, Any]:
         """Adds the normalised queries `z` (N, D)."""

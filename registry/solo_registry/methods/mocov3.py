@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any, ClassVar
 
 import torch
-from lightly.models.modules.heads import ProjectionHead
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Tensor
 
-from solo_registry.contract import BaseMomentumMethod, Batch, MomentumHost, momentum_copy
+from solo_registry.contract import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.losses import infonce_paired
-from solo_registry.methods.parts import ContrastiveMixin
+from solo_registry.methods.parts.heads import mlp
+from solo_registry.methods.parts.method import ContrastiveMixin, MomentumProjectorMixin
 
 
-def mlp(*widths: int, last_norm: bool) -> nn.Module:
-    """Return linear layers of these widths with BatchNorm and ReLU between, as MoCo v3 has them."""
-    blocks: list[Any] = [
-        (before, after, nn.BatchNorm1d(after), nn.ReLU(inplace=True), False)
-        for before, after in itertools.pairwise(widths[:-1])
-    ]
-    norm = nn.BatchNorm1d(widths[-1], affine=False) if last_norm else None
-    blocks.append((widths[-2], widths[-1], norm, None, False))
-    head: nn.Module = ProjectionHead(blocks)
-    return head
-
-
-class MoCoV3Mixin(ContrastiveMixin, MomentumHost):
+class MoCoV3Mixin(ContrastiveMixin, MomentumProjectorMixin):
     """MoCo v3 over any momentum base class; exactly two views.
 
     ResNets get a projector of 2 layers and a predictor without last norm, other backbones 3 layers
@@ -57,11 +44,6 @@ class MoCoV3Mixin(ContrastiveMixin, MomentumHost):
             kwargs.proj_output_dim,
             last_norm=not convolutional,
         )
-
-    @property
-    def momentum_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
-        """Adds the projectors."""
-        return [*super().momentum_pairs, (self.projector, self.momentum_projector)]
 
     def forward(self, X: Tensor) -> dict[str, Any]:
         """Adds the projections `z` and the queries `q`, (N, D) each."""

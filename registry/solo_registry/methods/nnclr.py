@@ -12,7 +12,8 @@ from torch import Tensor
 
 from solo_registry.contract import BaseMethod, Batch
 from solo_registry.losses import infonce_paired
-from solo_registry.methods.parts import ContrastiveMixin, KeyQueue, queue_size
+from solo_registry.methods.parts.method import ContrastiveMixin
+from solo_registry.methods.parts.queue import KeyQueue, queue_size
 
 
 class NNCLRMixin(ContrastiveMixin):

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from solo_registry.contract import BaseMethod, Batch
 from solo_registry.losses import infonce
-from solo_registry.methods.parts import ContrastiveMixin, projector
+from solo_registry.methods.parts.heads import projector
+from solo_registry.methods.parts.method import ContrastiveMixin
 
 
 class SimCLRMixin(ContrastiveMixin):

@@ -1,0 +1,67 @@
+"""What methods share besides the contract: checked `method_kwargs`, trained heads, promises."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from solo_registry.contract import Host, MomentumHost
+from solo_registry.method_kwargs import fill_method_kwargs, require_positive
+from solo_registry.methods.parts.queue import queue_size
+from solo_registry.methods.parts.views import require_two_views
+from solo_registry.optimizers import ParamGroup
+
+
+class MethodMixin(Host):
+    """What every method declares of itself; checks and parameter groups follow from it."""
+
+    # keys of `method_kwargs` and their defaults; a number must be above 0
+    KWARGS: ClassVar[dict[str, Any]] = {}
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ()  # the keys that may be 0 as well
+    HEADS: ClassVar[tuple[str, ...]] = ("projector",)  # modules that are trained
+    TWO_VIEWS: ClassVar[bool] = True  # whether other numbers of crops are refused
+    # why several processes do not get the gradient of one; "" where they do
+    PER_PROCESS: ClassVar[str] = ""
+
+    @classmethod
+    def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
+        """Fill in and check `method_kwargs`."""
+        cfg = super().add_and_assert_specific_cfg(cfg)
+        fill_method_kwargs(cfg, cls.KWARGS)
+        for key, value in cls.KWARGS.items():
+            if type(value) in (int, float):
+                require_positive(cfg, key, or_zero=key in cls.MAY_BE_ZERO)
+        if "queue_size" in cls.KWARGS:
+            queue_size(cfg, or_none="queue_size" in cls.MAY_BE_ZERO)
+        if cls.TWO_VIEWS:
+            require_two_views(cfg)
+        return cfg
+
+    @property
+    def learnable_params(self) -> list[ParamGroup]:
+        """Adds the heads."""
+        heads = [{"name": name, "params": getattr(self, name).parameters()} for name in self.HEADS]
+        return [*super().learnable_params, *heads]
+
+
+class ContrastiveMixin(MethodMixin):
+    """A method with one temperature for every pair."""
+
+    def temperature_curve(self, s: Tensor) -> Tensor | None:
+        """The same temperature at every similarity."""
+        return torch.full_like(s, self.cfg.method_kwargs.temperature)
+
+
+class MomentumProjectorMixin(MomentumHost):
+    """A method whose `projector` has a moving average, `momentum_projector`."""
+
+    projector: nn.Module
+    momentum_projector: nn.Module
+
+    @property
+    def momentum_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
+        """Adds the projectors."""
+        return [*super().momentum_pairs, (self.projector, self.momentum_projector)]

@@ -1,0 +1,73 @@
+"""The queue of keys: its size, and the keys of the last batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from solo_registry.config import count_processes
+from solo_registry.errors import UserError
+from solo_registry.losses import gathered
+
+LARGEST_QUEUE = 65536  # solo-learn's default
+
+
+def queue_size(cfg: DictConfig, *, or_none: bool = False) -> int:
+    """Number of keys in the queue: `method_kwargs.queue_size`.
+
+    null is the largest multiple of the batch up to half the training images and 65,536.
+    With `or_none`, 0 is a queue too: none.
+
+    Raises:
+        UserError: it is not a multiple of the batch over all devices.
+    """
+    batch = cfg.optimizer.batch_size * count_processes(cfg)
+    size: Any = cfg.method_kwargs.queue_size
+    if size is None:
+        images = OmegaConf.select(cfg, "data.train_images") or 2 * LARGEST_QUEUE
+        size = max(batch, min(images // 2, LARGEST_QUEUE) // batch * batch)
+    if not isinstance(size, int) or size < (0 if or_none else 1) or size % batch:
+        raise UserError(
+            f"method_kwargs.queue_size is {size}, it must be divisible by the batch of {batch} "
+            "images over all devices"
+        )
+    return size
+
+
+class KeyQueue(nn.Module):
+    """The latest normalised keys of every view, first in, first out; saved in the checkpoint.
+
+    Args:
+        views: V, queues side by side.
+        dim: D, length of a key.
+        size: K, keys that each queue holds; random directions until they are replaced.
+    """
+
+    keys: Tensor
+    position: Tensor
+
+    def __init__(self, views: int, dim: int, size: int) -> None:
+        super().__init__()
+        self.register_buffer("keys", F.normalize(torch.randn(views, dim, size), dim=1))
+        self.register_buffer("position", torch.zeros(1, dtype=torch.long))
+
+    @torch.no_grad()
+    def enqueue(self, *keys: Tensor) -> None:
+        """Replace the oldest keys by the (N, D) keys of each view, from all processes.
+
+        Raises:
+            UserError: the queue's size is no multiple of the keys that come.
+        """
+        stacked = torch.stack([gathered(view) for view in keys]).to(self.keys.dtype)
+        count, size = stacked.shape[1], self.keys.shape[2]
+        if size % count:
+            raise UserError(
+                f"method_kwargs.queue_size {size} is not divisible by the global batch of {count}"
+            )
+        start = int(self.position)
+        self.keys[:, :, start : start + count] = stacked.transpose(1, 2)
+        self.position[0] = (start + count) % size

@@ -1,0 +1,141 @@
+"""The table of what a method needs beyond `tiny`, and what the tests over all methods share.
+
+A test with an argument `method` runs once for each name of the registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from omegaconf import DictConfig
+
+from solo_registry.config import resolve
+from solo_registry.data.module import build_data
+from solo_registry.plugins import load_plugins
+from solo_registry.registry import METHODS
+from solo_registry.training.model import build_method
+
+Tiny = Callable[..., DictConfig]
+VIT = {"name": "vit_tiny", "kwargs": {"depth": 2, "embed_dim": 16, "num_heads": 2, "patch_size": 2}}
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one method needs to run small, where its class and `tiny` do not say it.
+
+    Attributes:
+        small: overrides on top of `tiny`, such as "method_kwargs.decoder_depth=1".
+        backbones: of "resnet" and "vit"; another one is refused with a UserError.
+        resting: trained parameters (beginnings of their names) that the first epoch leaves alone.
+        learn: overrides on top of those of the learning test.
+        cannot_learn: why the learning test does not hold for it; "" where it does.
+    """
+
+    small: tuple[str, ...] = ()
+    backbones: tuple[str, ...] = ("resnet", "vit")
+    resting: tuple[str, ...] = ()
+    learn: tuple[str, ...] = ()
+    cannot_learn: str = ""
+
+
+# one line for a method with special needs; the others need none
+NEEDS: dict[str, Needs] = {}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "method" in metafunc.fixturenames:
+        load_plugins()
+        metafunc.parametrize("method", METHODS.names())
+
+
+@pytest.fixture
+def needs(method: str) -> Needs:
+    """What `method` needs."""
+    return NEEDS.get(method, Needs())
+
+
+@pytest.fixture
+def small_of(tiny: Tiny) -> Callable[[str], Callable[..., DictConfig]]:
+    """Return a maker of makers of small configs: small_of("simclr")("vit", "seed=3")."""
+
+    def of(method: str) -> Callable[..., DictConfig]:
+        def make(backbone: str, *overrides: str, **extra: Any) -> DictConfig:
+            if backbone == "vit":
+                extra["backbone"] = VIT
+            cfg = tiny(method, *NEEDS.get(method, Needs()).small, *overrides)
+            cfg.update(extra)
+            return cfg
+
+        return make
+
+    return of
+
+
+@pytest.fixture
+def small(small_of: Any, method: str) -> Callable[..., DictConfig]:
+    """Return the maker of small configs of `method`: small("vit", "seed=3")."""
+    maker: Callable[..., DictConfig] = small_of(method)
+    return maker
+
+
+@pytest.fixture
+def usual(needs: Needs) -> str:
+    """The backbone that `method` is tested with where one is enough."""
+    return needs.backbones[0]
+
+
+@pytest.fixture
+def build() -> Callable[[DictConfig], Any]:
+    """Return a builder of models outside a trainer, from a config."""
+
+    def make(cfg: DictConfig) -> Any:
+        cfg = resolve(cfg)
+        model = build_method(cfg, build_data(cfg))
+        model.log = model.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
+        return model
+
+    return make
+
+
+@pytest.fixture
+def batch() -> Callable[..., Any]:
+    """Return a maker of random batches [indexes, views, targets]."""
+
+    def make(count: int = 8, views: int = 2, size: int = 8) -> Any:
+        generator = torch.Generator().manual_seed(0)
+        images = [torch.randn(count, 1, size, size, generator=generator) for _ in range(views)]
+        return torch.arange(count), images, torch.arange(count) % 10
+
+    return make
+
+
+class Losses(Callback):
+    """Keeps the loss of every step."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, *_: Any) -> None:
+        self.values.append(float(outputs["loss"]))
+
+
+@pytest.fixture
+def train() -> Callable[..., list[float]]:
+    """Return a function that trains a model of a config some steps; it gives their losses."""
+
+    def fit(model: Any, cfg: DictConfig, steps: int) -> list[float]:
+        losses = Losses()
+        trainer = Trainer(
+            max_steps=steps, accelerator="cpu", logger=False, enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False, callbacks=[losses],
+            limit_val_batches=0, use_distributed_sampler=False,
+        )  # fmt: skip
+        trainer.fit(model, datamodule=build_data(cfg))
+        return losses.values
+
+    return fit
