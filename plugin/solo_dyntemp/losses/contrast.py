@@ -1,4 +1,4 @@
-"""Anchors of this process against the views of all: the terms of a loss by either kernel."""
+"""Anchors of this process against the views of all: the terms of a loss by one of the kernels."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from solo_dyntemp.gather import gather, rank
+from solo_dyntemp.losses.kernels import fused, tiled
 from solo_dyntemp.losses.kernels.dense import Pairs, contrast
-from solo_dyntemp.losses.kernels.tiled import Walk, logsumexp
+from solo_dyntemp.losses.kernels.walk import Walk
 from solo_dyntemp.losses.reduction import Terms
 from solo_dyntemp.temperature import Temperature
 
-IMPLEMENTATIONS = ("auto", "dense", "tiled")
+IMPLEMENTATIONS = ("auto", "dense", "tiled", "triton")
+LOG_SUMS = {"tiled": tiled.logsumexp, "triton": fused.logsumexp}
 # pairs from which on tiled is the faster; measured on a CPU, guessed for CUDA
 CROSSOVER = {"cpu": 50_000, "cuda": 2**24}
 
@@ -21,7 +23,7 @@ CROSSOVER = {"cpu": 50_000, "cuda": 2**24}
 def choose(
     implementation: str, temperature: Temperature, count: int | None, rows: Tensor, columns: int
 ) -> str:
-    """Return "dense" or "tiled" for "auto", else the implementation itself.
+    """Return "dense", "tiled" or "triton" for "auto", else the implementation itself.
 
     Args:
         implementation: what the user asked for.
@@ -31,17 +33,26 @@ def choose(
         columns: number of candidates.
 
     Raises:
-        ValueError: "tiled" is asked for, but images differ in their number of views.
+        ValueError: the implementation that is asked for cannot take this; the text says why.
     """
-    if implementation == "tiled" and count is None:
+    if implementation in LOG_SUMS and count is None:
         raise ValueError(
-            "implementation='tiled' needs the same number of views of every image, all on one "
-            "process; use implementation='dense'"
+            f"implementation={implementation!r} needs the same number of views of every image, "
+            "all on one process; use implementation='dense'"
+        )
+    if implementation == "triton" and (reason := fused.obstacle(temperature, rows, columns)):
+        raise ValueError(f"implementation='triton' {reason}; use implementation='auto'")
+    if implementation == "tiled" and not temperature.elementwise:
+        raise ValueError(
+            f"implementation='tiled' needs a temperature of the pair's similarity alone, "
+            f"got {temperature}; use implementation='dense'"
         )
     if implementation != "auto":
         return implementation
     if count is None or not temperature.elementwise:
         return "dense"
+    if rows.is_cuda and fused.obstacle(temperature, rows, columns) is None:
+        return "triton"
     crossover = CROSSOVER.get(rows.device.type, CROSSOVER["cpu"])
     return "tiled" if len(rows) * columns >= crossover else "dense"
 
@@ -72,12 +83,13 @@ def dense_terms(
     )
 
 
-def tiled_terms(
-    rows: Tensor, count: int, detach: bool, *, decoupled: bool = False
+def sparse_terms(
+    chosen: str, rows: Tensor, count: int, detach: bool, *, decoupled: bool = False
 ) -> Callable[[Temperature], Terms]:
-    """Return a function that computes numerators and denominators by the tiled kernel.
+    """Return a function that computes the few positives apart, the denominators by a kernel.
 
     Args:
+        chosen: "tiled" or "triton".
         rows: embeddings of this process at unit length, the views of an image side by side, (M, D).
         count: views of every image.
         detach: stop the gradient through the temperature.
@@ -89,7 +101,7 @@ def tiled_terms(
     def terms(temperature: Temperature) -> Terms:
         numerator = _among_views(rows, count, temperature, detach)
         walk = Walk(temperature, detach, block=block, offset=offset)
-        return numerator, logsumexp(rows, columns, walk)
+        return numerator, LOG_SUMS[chosen](rows, columns, walk)
 
     return terms
 

@@ -21,7 +21,7 @@ from solo_dyntemp.losses.checks import (
     check_indexes,
     check_same_shape,
 )
-from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, choose, dense_terms, tiled_terms
+from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, choose, dense_terms, sparse_terms
 from solo_dyntemp.losses.embeddings import full_precision, normalise
 from solo_dyntemp.losses.reduction import mean_loss
 from solo_dyntemp.temperature import Batch, Temperature, as_temperature
@@ -51,7 +51,8 @@ def dyntemp_dcl(
         detach_temperature: stop the gradient through τ (the authors of DySTreSS let it pass here).
         sigma: σ of DCLW's weight, 0.5 in its paper; None for DCL.
         indexes: data set index of each image, shape (N,); for temperatures per sample only.
-        implementation: "dense" builds the matrix, "tiled" does not; "auto" takes the faster.
+        implementation: "dense" builds the matrix, "tiled" and, on an NVIDIA GPU,
+            "triton" do not; "auto" chooses.
 
     Returns:
         mean over this process's 2N anchors, a scalar; it can be negative.
@@ -84,8 +85,9 @@ def dyntemp_dcl(
         batch = Batch(lambda: mean_over_processes(similarity.mean()), indexes)
         temperature = temperature.for_batch(batch)
         everywhere = torch.arange(count, device=z1.device).repeat_interleave(2)
-        if choose(implementation, temperature, 2, rows, 2 * count) == "tiled":
-            terms = tiled_terms(rows, 2, detach_temperature, decoupled=True)
+        chosen = choose(implementation, temperature, 2, rows, 2 * count)
+        if chosen != "dense":
+            terms = sparse_terms(chosen, rows, 2, detach_temperature, decoupled=True)
         else:
             ids = everywhere[rank() * len(rows) :][: len(rows)]
             terms = dense_terms(rows, ids, everywhere, detach_temperature, decoupled=True)
@@ -119,7 +121,7 @@ class DynTempDCL(nn.Module):
         temperature: τ: a temperature, a number or an elementwise function.
         detach_temperature: stop the gradient through τ.
         sigma: σ of DCLW's weight; None for DCL.
-        implementation: "auto", "dense" or "tiled".
+        implementation: "auto", "dense", "tiled" or "triton".
 
     Raises:
         ValueError: an argument is not as described.

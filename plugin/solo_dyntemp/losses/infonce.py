@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from solo_dyntemp.gather import check_equal_shapes
 from solo_dyntemp.losses.checks import check_choice, check_embeddings, check_indexes
-from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, choose, dense_terms, tiled_terms
+from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, choose, dense_terms, sparse_terms
 from solo_dyntemp.losses.embeddings import full_precision, normalise
 from solo_dyntemp.losses.reduction import mean_loss
 from solo_dyntemp.losses.views import group, positive_similarity
@@ -39,7 +39,8 @@ def dyntemp_infonce(
         temperature: τ: a temperature, a number or an elementwise function.
         detach_temperature: stop the gradient through τ, as the authors' code does for NT-Xent;
             False is the paper's derivation.
-        implementation: "dense" builds the (M, M) matrix, "tiled" does not; "auto" takes the faster.
+        implementation: "dense" builds the (M, M) matrix, "tiled" and, on an NVIDIA GPU,
+            "triton" do not; "auto" chooses.
 
     Returns:
         mean over this process's anchors, a scalar.
@@ -67,8 +68,8 @@ def dyntemp_infonce(
         temperature = temperature.for_batch(batch)
         columns = len(views.everywhere)
         chosen = choose(implementation, temperature, views.count, rows, columns)
-        if chosen == "tiled" and views.count is not None:
-            terms = tiled_terms(rows[views.order], views.count, detach_temperature)
+        if chosen != "dense" and views.count is not None:
+            terms = sparse_terms(chosen, rows[views.order], views.count, detach_temperature)
         else:
             terms = dense_terms(rows, indexes, views.everywhere, detach_temperature)
         return mean_loss(terms, temperature, negatives=views.negatives)
@@ -80,7 +81,7 @@ class DynTempInfoNCE(nn.Module):
     Args:
         temperature: τ: a temperature, a number or an elementwise function.
         detach_temperature: stop the gradient through τ.
-        implementation: "auto", "dense" or "tiled".
+        implementation: "auto", "dense", "tiled" or "triton".
 
     Raises:
         ValueError: an argument is not as described.

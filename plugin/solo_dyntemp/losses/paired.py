@@ -20,10 +20,10 @@ from solo_dyntemp.losses.checks import (
     check_indexes,
     check_same_shape,
 )
-from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, choose
+from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, LOG_SUMS, choose
 from solo_dyntemp.losses.embeddings import full_precision, normalise
 from solo_dyntemp.losses.kernels.dense import Pairs, contrast
-from solo_dyntemp.losses.kernels.tiled import Walk, logsumexp
+from solo_dyntemp.losses.kernels.walk import Walk
 from solo_dyntemp.losses.reduction import Terms, mean_loss
 from solo_dyntemp.temperature import Batch, Temperature, as_temperature
 
@@ -51,7 +51,8 @@ def dyntemp_paired(
         detach_temperature: stop the gradient through τ.
         symmetric: return the mean with the loss of each b_i against all a_j.
         indexes: data set index of each pair, shape (N,); for temperatures per sample only.
-        implementation: "dense" builds the matrix, "tiled" does not; "auto" takes the faster.
+        implementation: "dense" builds the matrix, "tiled" and, on an NVIDIA GPU,
+            "triton" do not; "auto" chooses.
 
     Returns:
         mean over this process's anchors, a scalar.
@@ -79,18 +80,21 @@ def dyntemp_paired(
         )
         everywhere = torch.arange(len(a) * world_size(), device=a.device)
         chosen = choose(implementation, temperature, 1, rows, len(everywhere))
-        compute = _tiled if chosen == "tiled" else _dense
-        negatives = len(everywhere) - 1
-        terms = compute(rows, columns, positive, everywhere, detach_temperature)
-        loss = mean_loss(terms, temperature, negatives=negatives)
+
+        def loss(anchors: Tensor, others: Tensor) -> Tensor:
+            if chosen == "dense":
+                terms = _dense(anchors, others, everywhere, detach_temperature)
+            else:
+                terms = _sparse(chosen, anchors, others, positive, detach_temperature)
+            return mean_loss(terms, temperature, negatives=len(everywhere) - 1)
+
         if not symmetric:
-            return loss
-        terms = compute(columns, rows, positive, everywhere, detach_temperature)
-        return (loss + mean_loss(terms, temperature, negatives=negatives)) / 2
+            return loss(rows, columns)
+        return (loss(rows, columns) + loss(columns, rows)) / 2
 
 
 def _dense(
-    rows: Tensor, columns: Tensor, positive: Tensor, everywhere: Tensor, detach: bool
+    rows: Tensor, columns: Tensor, everywhere: Tensor, detach: bool
 ) -> Callable[[Temperature], Terms]:
     ids = everywhere[rank() * len(rows) :][: len(rows)]
     pairs = Pairs(ids, everywhere, own=None)
@@ -100,13 +104,13 @@ def _dense(
     )
 
 
-def _tiled(
-    rows: Tensor, columns: Tensor, positive: Tensor, everywhere: Tensor, detach: bool
+def _sparse(
+    chosen: str, rows: Tensor, columns: Tensor, positive: Tensor, detach: bool
 ) -> Callable[[Temperature], Terms]:
     candidates = gather(columns)
 
     def terms(temperature: Temperature) -> Terms:
         numerator = positive / temperature(positive.detach() if detach else positive)
-        return numerator, logsumexp(rows, candidates, Walk(temperature, detach))
+        return numerator, LOG_SUMS[chosen](rows, candidates, Walk(temperature, detach))
 
     return terms

@@ -8,12 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from solo_dyntemp.gather import mean_over_processes
-from solo_dyntemp.losses.checks import check_embeddings, check_indexes, check_same_shape
-from solo_dyntemp.losses.contrast import choose
+from solo_dyntemp.losses.checks import (
+    check_choice,
+    check_embeddings,
+    check_indexes,
+    check_same_shape,
+)
+from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, LOG_SUMS, choose
 from solo_dyntemp.losses.embeddings import full_precision, normalise
 from solo_dyntemp.losses.kernels.dense import in_blocks
 from solo_dyntemp.losses.kernels.dense import terms as dense_terms
-from solo_dyntemp.losses.kernels.tiled import Walk, logsumexp
+from solo_dyntemp.losses.kernels.walk import Walk
 from solo_dyntemp.losses.reduction import Terms, mean_loss
 from solo_dyntemp.temperature import Batch, Block, Temperature, as_temperature
 
@@ -26,6 +31,7 @@ def dyntemp_infonce_queue(
     temperature: Temperature | Callable[[Tensor], Tensor] | float,
     detach_temperature: bool = True,
     indexes: Tensor | None = None,
+    implementation: str = "auto",
 ) -> Tensor:
     r"""InfoNCE of queries against their keys and a queue, τ a function of each pair's similarity.
 
@@ -40,6 +46,8 @@ def dyntemp_infonce_queue(
         temperature: τ: a temperature, a number or an elementwise function.
         detach_temperature: stop the gradient through τ.
         indexes: data set index of each query, shape (N,); for temperatures per sample only.
+        implementation: "dense" builds the matrix, "tiled" and, on an NVIDIA GPU,
+            "triton" do not; "auto" chooses.
 
     Returns:
         mean over the queries, a scalar.
@@ -59,6 +67,7 @@ def dyntemp_infonce_queue(
             f"queue must have shape ({query.shape[1]}, K), keys in columns, "
             f"got {tuple(queue.shape)}"
         )
+    check_choice("implementation", implementation, IMPLEMENTATIONS)
     if indexes is not None:
         check_indexes("indexes", indexes, query)
     temperature = as_temperature(temperature)
@@ -69,9 +78,11 @@ def dyntemp_infonce_queue(
         temperature = temperature.for_batch(
             Batch(lambda: mean_over_processes(positive.mean()), indexes)
         )
-        chosen = choose("auto", temperature, 1, rows, len(negatives))
-        compute = _tiled if chosen == "tiled" else _dense
-        terms = compute(rows, positive, negatives, detach_temperature)
+        chosen = choose(implementation, temperature, 1, rows, len(negatives))
+        if chosen == "dense":
+            terms = _dense(rows, positive, negatives, detach_temperature)
+        else:
+            terms = _sparse(chosen, rows, positive, negatives, detach_temperature)
         return mean_loss(terms, temperature, negatives=len(negatives))
 
 
@@ -90,14 +101,14 @@ def _dense(
     return terms
 
 
-def _tiled(
-    rows: Tensor, positive: Tensor, negatives: Tensor, detach: bool
+def _sparse(
+    chosen: str, rows: Tensor, positive: Tensor, negatives: Tensor, detach: bool
 ) -> Callable[[Temperature], Terms]:
     s = positive.squeeze(1)
 
     def terms(temperature: Temperature) -> Terms:
         numerator = s / temperature(s.detach() if detach else s)
-        denominator = logsumexp(rows, negatives, Walk(temperature, detach))
+        denominator = LOG_SUMS[chosen](rows, negatives, Walk(temperature, detach))
         return numerator, torch.logaddexp(numerator, denominator)
 
     return terms
@@ -109,6 +120,7 @@ class DynTempQueueInfoNCE(nn.Module):
     Args:
         temperature: τ: a temperature, a number or an elementwise function.
         detach_temperature: stop the gradient through τ.
+        implementation: "auto", "dense", "tiled" or "triton".
 
     Raises:
         ValueError: an argument is not as described.
@@ -122,10 +134,13 @@ class DynTempQueueInfoNCE(nn.Module):
         self,
         temperature: Temperature | Callable[[Tensor], Tensor] | float,
         detach_temperature: bool = True,
+        implementation: str = "auto",
     ) -> None:
         super().__init__()
+        check_choice("implementation", implementation, IMPLEMENTATIONS)
         self.temperature = as_temperature(temperature)
         self.detach_temperature = detach_temperature
+        self.implementation = implementation
 
     def forward(
         self, query: Tensor, key: Tensor, queue: Tensor, indexes: Tensor | None = None
@@ -138,8 +153,12 @@ class DynTempQueueInfoNCE(nn.Module):
             temperature=self.temperature,
             detach_temperature=self.detach_temperature,
             indexes=indexes,
+            implementation=self.implementation,
         )
 
     def extra_repr(self) -> str:
         """Say how the loss is set."""
-        return f"temperature={self.temperature}, detach_temperature={self.detach_temperature}"
+        return (
+            f"temperature={self.temperature}, detach_temperature={self.detach_temperature}, "
+            f"implementation={self.implementation}"
+        )

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from solo_dyntemp import temperature as tau
+from solo_dyntemp.losses.kernels import dense, tiled
 
 CURVES = {
     "constant": tau.ConstantTemperature(0.2),
@@ -33,6 +34,30 @@ def curve(request):
 @pytest.fixture(params=[True, False], ids=["detached", "flow"])
 def detach(request):
     return request.param
+
+
+@pytest.fixture(params=["dense", "tiled"])
+def implementation(request):
+    """The kernels that run everywhere; kernels/test_fused.py has the third."""
+    return request.param
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """Make tiles and blocks so small that their borders cut through the batch."""
+    monkeypatch.setitem(tiled.TILE, "cpu", 5)
+    monkeypatch.setattr(dense, "LARGEST_BLOCK", 40)
+
+
+@pytest.fixture
+def views():
+    """Return a function that draws views of some images and their indexes."""
+
+    def draw(n, count, dtype=torch.float64, dimension=8):
+        z = torch.randn(n * count, dimension, dtype=dtype)
+        return z, torch.arange(n).repeat(count)
+
+    return draw
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ spec = importlib.util.spec_from_file_location("loss_worker", WORKER)
 worker = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(worker)
 
+# Triton's kernels need an interpreter here, which a process must choose before its start
+TRITON = {"TRITON_INTERPRET": "1"} if importlib.util.find_spec("triton") else {}
 pytestmark = pytest.mark.distributed
 
 
@@ -23,8 +26,9 @@ def results(request, tmp_path_factory):
     """What every process saved; they run once for all tests."""
     folder = tmp_path_factory.mktemp("gloo")
     arguments = [str(request.param), str(folder)]
+    environment = {**os.environ, **TRITON}
     processes = [
-        subprocess.Popen([sys.executable, str(WORKER), str(rank), *arguments])
+        subprocess.Popen([sys.executable, str(WORKER), str(rank), *arguments], env=environment)
         for rank in range(request.param)
     ]
     try:
@@ -38,14 +42,17 @@ def results(request, tmp_path_factory):
 
 @pytest.mark.parametrize("name", worker.cases())
 def test_mean_over_processes_is_the_global_batch(results, name):
+    if name.startswith("triton") and not TRITON:
+        pytest.skip("triton is not installed")
+    tolerance = 1e-5 if name.startswith("triton") else 1e-6  # float32 against double
     x, images = worker.batch()
     value, gradient = worker.value_and_gradient(worker.cases()[name], x, images)
     values = torch.stack([result[name][0] for result in results])
-    torch.testing.assert_close(values.mean(), value, rtol=1e-6, atol=0)
+    torch.testing.assert_close(values.mean(), value, rtol=tolerance, atol=0, check_dtype=False)
     # DDP divides the summed gradient by the number of processes
     averaged = torch.cat([result[name][1] for result in results]) / len(results)
     scale = gradient.abs().max()
-    assert (averaged - gradient).abs().max() <= 1e-6 * scale
+    assert (averaged - gradient).abs().max() <= tolerance * scale
 
 
 def test_a_layer_under_ddp_gets_the_gradient_of_the_global_batch(results):

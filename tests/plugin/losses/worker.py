@@ -1,10 +1,12 @@
 """One process of a distributed run: computes every case on its share and saves the results.
 
-Called as: worker.py RANK WORLD FOLDER. The parent process computes the same on the whole batch.
+Called as: TRITON_INTERPRET=1 worker.py RANK WORLD FOLDER. The parent process computes the same on
+the whole batch; it cannot interpret Triton's kernels and takes the dense one instead, in double.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -94,9 +96,25 @@ def cases():
     table["split images"] = lambda x, images: dyntemp_infonce(
         x[:, :2].flatten(0, 1), split(images), temperature=COSINE
     )
+    for views in (2, 6):
+        table[f"triton {views}"] = lambda x, images, v=views: by_triton(
+            lambda **options: infonce(v, **options), x, images
+        )
+    table["triton dcl"] = lambda x, images: by_triton(
+        lambda **options: lambda x, _: dyntemp_dcl(x[:, 0], x[:, 1], temperature=COSINE, **options),
+        x,
+        images,
+    )
     table["queue"], table["queue macl"] = queue, queue_macl
     table["isogclr"] = infonce(2, temperature=ISogCLRTemperature(IMAGES).double())
     return table
+
+
+def by_triton(form, x, images):
+    """Return a loss by Triton where that runs, in float32, else by the reference."""
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        return form(implementation="triton")(x.float(), images)
+    return form(implementation="dense")(x, images)
 
 
 def split(images):

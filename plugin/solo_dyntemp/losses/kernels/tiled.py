@@ -8,38 +8,18 @@ symmetric, since a pair's logit depends on its similarity alone: only the upper 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from solo_dyntemp.losses.embeddings import full_precision
-from solo_dyntemp.temperature import Temperature, largest_logit
+from solo_dyntemp.losses.kernels.walk import Walk, refuse_double_backward
+from solo_dyntemp.temperature import largest_logit
 
 TILE = {"cpu": 512, "cuda": 4096}
 # up to this |logit|, exp and its sums neither overflow nor lose small terms without a shift
 PLAIN_EXP = {torch.float32: 40.0, torch.float64: 300.0}
-
-
-@dataclass(frozen=True)
-class Walk:
-    """What is summed.
-
-    Attributes:
-        temperature: an elementwise temperature.
-        detach: stop the gradient through the temperature.
-        block: candidates i // block == j // block are left out: 1 leaves out the anchor itself,
-            the number of views all views of its image, 0 nothing.
-        offset: column at which the rows begin, where they are part of the columns.
-        tile: edge of a tile.
-    """
-
-    temperature: Temperature
-    detach: bool
-    block: int = 0
-    offset: int = 0
-    tile: int | None = None
 
 
 class _Tiles:
@@ -47,7 +27,7 @@ class _Tiles:
 
     def __init__(self, rows: Tensor, columns: Tensor, walk: Walk) -> None:
         self.rows, self.columns, self.walk = rows, columns, walk
-        self.tile = walk.tile or TILE.get(rows.device.type, TILE["cpu"])
+        self.tile = TILE.get(rows.device.type, TILE["cpu"])
         self.plain = largest_logit(walk.temperature) <= PLAIN_EXP[rows.dtype]
         area = min(self.tile, len(rows)) * min(self.tile, len(columns))
         self.buffers = [rows.new_empty(area) for _ in range(4)]
@@ -123,7 +103,7 @@ class _SymmetricLogSumExp(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
-        _refuse_double_backward()
+        refuse_double_backward()
         z, result = ctx.saved_tensors
         with full_precision(z):
             tiles = _Tiles(z, z, ctx.walk)
@@ -163,7 +143,7 @@ class _LogSumExp(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        _refuse_double_backward()
+        refuse_double_backward()
         rows, columns, result = ctx.saved_tensors
         for_rows, for_columns, _ = ctx.needs_input_grad
         with full_precision(rows):
@@ -192,21 +172,8 @@ def logsumexp(rows: Tensor, columns: Tensor, walk: Walk) -> Tensor:
         walk: the temperature and what is left out.
 
     Raises:
-        ValueError: the temperature is not elementwise.
         RuntimeError: a second derivative is asked for.
     """
-    if not walk.temperature.elementwise:
-        raise ValueError(
-            f"implementation='tiled' needs a temperature of the pair's similarity alone, "
-            f"got {walk.temperature}; use implementation='dense'"
-        )
     if rows is columns:
         return _SymmetricLogSumExp.apply(rows, walk)  # type: ignore[no-any-return]
     return _LogSumExp.apply(rows, columns, walk)  # type: ignore[no-any-return]
-
-
-def _refuse_double_backward() -> None:
-    if torch.is_grad_enabled():  # only so when create_graph=True
-        raise RuntimeError(
-            "implementation='tiled' has no second derivative; use implementation='dense'"
-        )

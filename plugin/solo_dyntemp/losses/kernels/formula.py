@@ -1,0 +1,129 @@
+"""A temperature's own PyTorch code, written down as the source of a Triton function.
+
+A formula stands in `solo_dyntemp.temperature` alone. Here it is run once, on a stand-in for the
+similarities that notes each operation. Its numbers become arguments, so that a temperature which
+changes over training needs no new kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# sine and cosine are those of programs.py
+OPERATIONS = {
+    "abs": "tl.abs({})",
+    "add": "{} + {}",
+    "cos": "cosine({})",
+    "exp": "tl.exp({})",
+    "expm1": "tl.exp({}) - 1.0",  # off by one rounding of 1.0, which a temperature may be too
+    "expand_as": "{}",
+    "full_like": "{1}",
+    "mul": "{} * {}",
+    "sign": "tl.where({0} > 0, 1.0, 0.0) - tl.where({0} < 0, 1.0, 0.0)",
+    "sin": "sine({})",
+    "sub": "{} - {}",
+    "zeros_like": "0.0",
+}
+
+
+class UnknownOperation(TypeError):
+    """A temperature does something that cannot be written down here."""
+
+
+class _Notes:
+    """The lines written so far and the numbers they use."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.lines: list[str] = []
+        self.numbers: list[float | Tensor] = []
+
+    def operand(self, value: Any) -> str:
+        """Return how a line names an operand."""
+        if isinstance(value, _Similarities):
+            return value.name
+        place = f"numbers[{len(self.numbers)}]"
+        if isinstance(value, Tensor) and value.ndim == 0 and value.device == self.device:
+            self.numbers.append(value.float())  # the kernel reads it there, so nobody waits
+            return f"tl.load({place})"
+        if isinstance(value, (int, float)) or (isinstance(value, Tensor) and value.ndim == 0):
+            self.numbers.append(float(value))
+            return place
+        raise UnknownOperation(f"an operand {type(value).__name__}")
+
+    def write(self, operation: str, *operands: Any, alpha: float = 1, **options: Any) -> str:
+        """Write a line and return the name of its result."""
+        options = {key: value for key, value in options.items() if value is not None}
+        names = [self.operand(operand) for operand in operands]
+        if operation == "clamp" and list(options) == ["max"] and len(names) == 1:
+            text = f"tl.minimum({names[0]}, {self.operand(options['max'])})"
+        elif operation not in OPERATIONS or options:
+            raise UnknownOperation(f"{operation}({', '.join(options)})")
+        else:
+            if alpha != 1:
+                names[-1] = f"{self.operand(alpha)} * {names[-1]}"
+            text = OPERATIONS[operation].format(*names)
+        result = f"t{len(self.lines)}"
+        self.lines.append(f"    {result} = {text}\n")
+        return result
+
+
+class _Similarities:
+    """Stands for a float32 tensor of similarities, or for what a formula made of it."""
+
+    dtype = torch.float32
+
+    def __init__(self, notes: _Notes, name: str = "s") -> None:
+        self.notes, self.name = notes, name
+
+    def __getattr__(self, method: str) -> Callable[..., _Similarities]:
+        def call(*operands: Any, **options: Any) -> _Similarities:
+            name = self.notes.write(method.removesuffix("_"), self, *operands, **options)
+            if not method.endswith("_"):
+                return _Similarities(self.notes, name)
+            self.name = name  # in place
+            return self
+
+        return call
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> _Similarities:
+        notes: _Notes = next(value.notes for value in args if isinstance(value, cls))
+        return cls(notes, notes.write(function.__name__, *args, **(kwargs or {})))
+
+
+def write(
+    formula: Callable[[Any], Any], device: torch.device
+) -> tuple[str, tuple[float | Tensor, ...]]:
+    """Return the source of a function of similarities and numbers, and the numbers.
+
+    Args:
+        formula: a temperature, or its derivative; computed in float32.
+        device: where the kernel runs; a tensor without dimensions that is there is not read now.
+
+    Raises:
+        UnknownOperation: the formula does something that cannot be written down here.
+
+    >>> from solo_dyntemp.temperature import LinearTemperature
+    >>> source, numbers = write(LinearTemperature(0.25, 0.75), torch.device("cuda"))
+    >>> print(source, numbers)
+    def formula(s, numbers):
+        t0 = tl.abs(s)
+        t1 = t0 * numbers[0]
+        t2 = t1 + numbers[1]
+        return t2
+     (0.5, 0.25)
+    """
+    notes = _Notes(device)
+    try:
+        result = notes.operand(formula(_Similarities(notes)))
+    except Exception as error:  # the formula may be a stranger's and may fail in any way
+        raise UnknownOperation(str(error)) from error
+    source = f"def formula(s, numbers):\n{''.join(notes.lines)}    return {result}\n"
+    return source, tuple(notes.numbers) or (0.0,)  # Triton has no empty arguments

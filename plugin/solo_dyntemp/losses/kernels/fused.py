@@ -1,0 +1,188 @@
+"""The log-sums of `tiled` by two Triton kernels, for CUDA: similarities never leave the chip."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from solo_dyntemp.losses.kernels import formula
+from solo_dyntemp.losses.kernels.walk import Walk, refuse_double_backward
+from solo_dyntemp.temperature import Temperature
+
+# dimensions up to -> own rows, other rows and warps of a program; by registers and shared memory
+# that the compiler reports for compute capabilities 8.0 and 9.0
+SHAPES = {128: (64, 32, 4), 256: (64, 32, 8), 512: (32, 16, 8)}
+# the oldest that the kernels were compiled for, and by
+CAPABILITY, TRITON = (8, 0), (3, 4)
+
+
+def obstacle(temperature: Temperature, rows: Tensor, columns: int) -> str | None:
+    """Return why the kernels cannot take this, as the end of "implementation='triton' ...".
+
+    Args:
+        temperature: the temperature of the batch.
+        rows: anchors, shape (A, D).
+        columns: number of candidates.
+    """
+    if problem := _device_problem(rows.device) or _package_problem():
+        return problem
+    if rows.dtype != torch.float32:
+        return f"computes in float32, got {rows.dtype}"
+    if rows.shape[1] > max(SHAPES):
+        return f"takes up to {max(SHAPES)} dimensions, got shape {tuple(rows.shape)}"
+    if max(len(rows), columns) * rows.shape[1] >= 2**31:
+        return f"takes less than 2^31 numbers, got {columns} rows of {rows.shape[1]}"
+    if not temperature.elementwise:
+        return f"needs a temperature of the pair's similarity alone, got {temperature}"
+    try:
+        _functions(Walk(temperature, detach=False), rows.device)
+    except formula.UnknownOperation as error:
+        return f"cannot write {temperature} as a kernel ({error})"
+    return None
+
+
+def _device_problem(device: torch.device) -> str | None:
+    if device.type == "cuda" and torch.version.hip is None:
+        return _capability_problem(device)
+    # on the CPU Triton's interpreter runs the kernels, to test them
+    if device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1":
+        return None
+    return f"needs an NVIDIA GPU, got embeddings on {device}"
+
+
+@lru_cache
+def _capability_problem(device: torch.device) -> str | None:
+    found = torch.cuda.get_device_capability(device)
+    if found >= CAPABILITY:
+        return None
+    return f"needs compute capability {CAPABILITY[0]}.{CAPABILITY[1]}, got {found[0]}.{found[1]}"
+
+
+def _package_problem() -> str | None:
+    if importlib.util.find_spec("triton") is None:
+        return "needs the package triton, which comes with torch for CUDA on Linux"
+    import triton
+
+    found = tuple(int(part) for part in triton.__version__.split(".")[:2])
+    if found >= TRITON:
+        return None
+    return f"needs triton {TRITON[0]}.{TRITON[1]}, got {triton.__version__}"
+
+
+def _functions(walk: Walk, device: torch.device) -> dict[str, Any]:
+    """Return τ and, unless it is detached, τ' as the kernels' arguments."""
+    tau, numbers = formula.write(walk.temperature, device)
+    if walk.detach:
+        return {"TAU": tau, "numbers": numbers, "SLOPE": None, "slope_numbers": numbers}
+    slope, slope_numbers = formula.write(walk.temperature.derivative, device)
+    return {"TAU": tau, "numbers": numbers, "SLOPE": slope, "slope_numbers": slope_numbers}
+
+
+def options(walk: Walk, dimensions: int, device: torch.device) -> dict[str, Any]:
+    """Return the arguments of the gradient's kernel that are no rows: τ, τ', sizes.
+
+    Args:
+        walk: the temperature and what is left out.
+        dimensions: D.
+        device: where the kernel runs.
+    """
+    from solo_dyntemp.losses.kernels import programs
+
+    functions = _functions(walk, device)
+    for name in ("TAU", "SLOPE"):
+        if functions[name] is not None:
+            functions[name] = programs.compiled(functions[name])
+    own, other, warps = next(shape for top, shape in SHAPES.items() if dimensions <= top)
+    width = max(16, 1 << (dimensions - 1).bit_length())  # a power of two
+    return {
+        **functions,
+        "BLOCK": walk.block,
+        "PRECISION": programs.PRECISION,
+        "D": dimensions,
+        "WIDTH": width,
+        "STEP": min(32, width),
+        "OWN": own,
+        "OTHER": other,
+        "num_warps": warps,
+    }
+
+
+def _launch(kernel: Any, own: Tensor, arguments: tuple[Any, ...], how: dict[str, Any]) -> None:
+    """Run a kernel, one program for each OWN rows."""
+    with torch.cuda.device_of(own):  # type: ignore[no-untyped-call]
+        kernel[(-(-len(own) // how["OWN"]),)](*arguments, **how)
+
+
+def _log_sums(rows: Tensor, columns: Tensor, walk: Walk) -> Tensor:
+    from solo_dyntemp.losses.kernels import programs
+
+    result = rows.new_empty(len(rows))
+    how = options(walk, rows.shape[1], rows.device)
+    del how["SLOPE"], how["slope_numbers"]
+    arguments = (rows, columns, result, len(rows), len(columns), walk.offset, 0)
+    _launch(programs.log_sum_exp, rows, arguments, how)
+    return result
+
+
+def _gradient(
+    own: Tensor, other: Tensor, sums: Tensor, upstream: Tensor, walk: Walk, *parts: str
+) -> Tensor:
+    """Return the gradient of `own` in its `parts`: "anchor", "candidate"."""
+    from solo_dyntemp.losses.kernels import programs
+
+    result = torch.empty_like(own)
+    how = options(walk, own.shape[1], own.device)
+    how |= {"AS_ANCHOR": "anchor" in parts, "AS_CANDIDATE": "candidate" in parts}
+    # log-sums and upstream are the anchors', on whichever side they are
+    offsets = (walk.offset, 0) if "anchor" in parts else (0, walk.offset)
+    arguments = (own, other, result, sums, sums, upstream, upstream, len(own), len(other), *offsets)
+    _launch(programs.gradient, own, arguments, how)
+    return result
+
+
+class _LogSumExp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, columns: Tensor, walk: Walk, symmetric: bool) -> Tensor:
+        rows, columns = rows.contiguous(), columns.contiguous()
+        sums = _log_sums(rows, columns, walk)
+        ctx.save_for_backward(rows, columns, sums)
+        ctx.walk, ctx.symmetric = walk, symmetric
+        return sums
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        refuse_double_backward()
+        rows, columns, sums = ctx.saved_tensors
+        known = (sums, upstream.contiguous(), ctx.walk)
+        if ctx.symmetric:
+            return _gradient(rows, rows, *known, "anchor", "candidate"), None, None, None
+        for_rows, for_columns, *_ = ctx.needs_input_grad
+        return (
+            _gradient(rows, columns, *known, "anchor") if for_rows else None,
+            _gradient(columns, rows, *known, "candidate") if for_columns else None,
+            None,
+            None,
+        )
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # nothing in Triton's launcher to compile
+def logsumexp(rows: Tensor, columns: Tensor, walk: Walk) -> Tensor:
+    """Return log Σ_j exp(s_ij / τ(s_ij)) over the candidates j that are not left out, shape (A,).
+
+    As `tiled.logsumexp`, for what `obstacle` finds nothing against.
+
+    Args:
+        rows: anchors at unit length, shape (A, D), float32.
+        columns: candidates at unit length, shape (B, D); the same tensor as `rows` where anchors
+            and candidates are the same.
+        walk: the temperature and what is left out.
+
+    Raises:
+        RuntimeError: a second derivative is asked for.
+    """
+    return _LogSumExp.apply(rows, columns, walk, rows is columns)  # type: ignore[no-any-return]

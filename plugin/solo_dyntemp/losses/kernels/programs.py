@@ -1,0 +1,152 @@
+"""The two Triton kernels. Rows are embeddings at unit length, one program owns OWN of them.
+
+Each walks over all rows of the other side, OTHER at a time, and computes their similarities anew,
+so that nothing but its own result is stored: no matrix, no atomics, the same bits in each run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import linecache
+from functools import lru_cache
+from typing import Any
+
+import triton
+import triton.language as tl
+
+# "ieee": float32 as on a CPU. Tensor cores would be "tf32x3" (nearly exact) or "tf32" (not)
+PRECISION = "ieee"
+
+
+@triton.jit
+def sine(x):
+    """Return sin(x) for small |x|.
+
+    tl.sin and tl.cos reduce even the largest floats exactly; that path, in line, costs more
+    registers than there are. The angles of a temperature are a few π.
+    """
+    half_turns = tl.floor(x * 0.3183098861837907 + 0.5)
+    return _sine_of_rest(x, half_turns, half_turns)
+
+
+@triton.jit
+def cosine(x):
+    """Return cos(x) = sin(x + π/2) for small |x|."""
+    half_turns = tl.floor(x * 0.3183098861837907) + 1.0
+    return _sine_of_rest(x, half_turns - 0.5, half_turns)
+
+
+@triton.jit
+def _sine_of_rest(x, removed, half_turns):
+    y = x - removed * 3.140625  # few bits: the product is exact, and π's remainder follows
+    y = y - removed * 0.0009676535897932385
+    square = y * y
+    series = 1.6059043836821613e-10  # 1/13!, on |y| <= π/2 the next term is below 1e-9
+    series = series * square - 2.505210838544172e-08
+    series = series * square + 2.7557319223985893e-06
+    series = series * square - 1.984126984126984e-04
+    series = series * square + 8.333333333333333e-03
+    series = series * square - 1.6666666666666666e-01
+    odd = half_turns - 2.0 * tl.floor(0.5 * half_turns)
+    return (y + y * square * series) * (1.0 - 2.0 * odd)
+
+
+@lru_cache(maxsize=64)
+def compiled(source: str) -> Any:
+    """Return the Triton function of a source that `formula.write` made."""
+    name = f"<temperature {hashlib.sha256(source.encode()).hexdigest()}>"
+    # Triton asks for the source of a function, which it finds here
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    space: dict[str, Any] = {"tl": tl, "sine": sine, "cosine": cosine, "__name__": __name__}
+    exec(compile(source, name, "exec"), space)
+    return triton.jit(space["formula"])
+
+
+@triton.jit
+def _load(rows, index, count, first, D: tl.constexpr, WIDTH: tl.constexpr):
+    feature = first + tl.arange(0, WIDTH)
+    inside = (index[:, None] < count) & (feature[None, :] < D)
+    return tl.load(rows + index[:, None] * D + feature[None, :], mask=inside, other=0.0)
+
+
+@triton.jit
+def _similarities(
+    own, other, i, j, own_count, other_count,
+    D: tl.constexpr, WIDTH: tl.constexpr, STEP: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    s = tl.zeros((i.shape[0], j.shape[0]), tl.float32)
+    for first in range(0, WIDTH, STEP):  # whole rows would not fit into the registers
+        a = _load(own, i, own_count, first, D, STEP)
+        b = _load(other, j, other_count, first, D, STEP)
+        s = tl.dot(a, tl.trans(b), s, input_precision=PRECISION)
+    return s
+
+
+@triton.jit
+def _logits(s, tau, i, j, own_offset, other_offset, other_count, BLOCK: tl.constexpr):
+    left_out = (j >= other_count)[None, :]
+    if BLOCK > 0:
+        block, other_block = (i + own_offset) // BLOCK, (j + other_offset) // BLOCK
+        left_out = left_out | (block[:, None] == other_block[None, :])
+    return tl.where(left_out, float("-inf"), tl.div_rn(s, tau))
+
+
+@triton.jit
+def log_sum_exp(
+    own, other, result, own_count, other_count, own_offset, other_offset, numbers,
+    TAU: tl.constexpr, BLOCK: tl.constexpr, PRECISION: tl.constexpr, D: tl.constexpr,
+    WIDTH: tl.constexpr, STEP: tl.constexpr, OWN: tl.constexpr, OTHER: tl.constexpr,
+):  # fmt: skip
+    """Write each own row's log Σ_j exp(s_ij / τ(s_ij)) to `result`."""
+    i = tl.program_id(0) * OWN + tl.arange(0, OWN)
+    largest = tl.full((OWN,), -1e30, tl.float32)  # not -inf: -inf - -inf is no number
+    total = tl.zeros((OWN,), tl.float32)
+    for start in range(0, other_count, OTHER):
+        j = start + tl.arange(0, OTHER)
+        s = _similarities(own, other, i, j, own_count, other_count, D, WIDTH, STEP, PRECISION)
+        tau = TAU(s, numbers)
+        logits = _logits(s, tau, i, j, own_offset, other_offset, other_count, BLOCK)
+        larger = tl.maximum(largest, tl.max(logits, 1))
+        total = total * tl.exp(largest - larger) + tl.sum(tl.exp(logits - larger[:, None]), 1)
+        largest = larger
+    tl.store(result + i, largest + tl.log(total), mask=i < own_count)
+
+
+@triton.jit
+def gradient(
+    own, other, result, own_sums, other_sums, own_upstream, other_upstream,
+    own_count, other_count, own_offset, other_offset, numbers, slope_numbers,
+    TAU: tl.constexpr, SLOPE: tl.constexpr, AS_ANCHOR: tl.constexpr, AS_CANDIDATE: tl.constexpr,
+    BLOCK: tl.constexpr, PRECISION: tl.constexpr, D: tl.constexpr,
+    WIDTH: tl.constexpr, STEP: tl.constexpr, OWN: tl.constexpr, OTHER: tl.constexpr,
+):  # fmt: skip
+    """Write the gradient of each own row to `result`: as anchor, as candidate, or both.
+
+    `sums` are the anchors' log-sums, `upstream` the gradients that reach them. SLOPE is τ', or
+    None where no gradient goes through τ.
+    """
+    i = tl.program_id(0) * OWN + tl.arange(0, OWN)
+    if AS_ANCHOR:
+        own_sum = tl.load(own_sums + i, mask=i < own_count, other=0.0)[:, None]
+        own_factor = tl.load(own_upstream + i, mask=i < own_count, other=0.0)[:, None]
+    total = tl.zeros((OWN, WIDTH), tl.float32)
+    for start in range(0, other_count, OTHER):
+        j = start + tl.arange(0, OTHER)
+        s = _similarities(own, other, i, j, own_count, other_count, D, WIDTH, STEP, PRECISION)
+        tau = TAU(s, numbers)
+        logits = _logits(s, tau, i, j, own_offset, other_offset, other_count, BLOCK)
+        weight = tl.zeros((OWN, OTHER), tl.float32)
+        if AS_ANCHOR:
+            weight += tl.exp(logits - own_sum) * own_factor
+        if AS_CANDIDATE:
+            other_sum = tl.load(other_sums + j, mask=j < other_count, other=0.0)[None, :]
+            other_factor = tl.load(other_upstream + j, mask=j < other_count, other=0.0)[None, :]
+            weight += tl.exp(logits - other_sum) * other_factor
+        weight = weight / tau
+        if SLOPE is not None:
+            weight -= weight * s * SLOPE(s, slope_numbers) / tau
+        rows = _load(other, j, other_count, 0, D, WIDTH)
+        total = tl.dot(weight, rows, total, input_precision=PRECISION)
+    feature = tl.arange(0, WIDTH)
+    inside = (i[:, None] < own_count) & (feature[None, :] < D)
+    tl.store(result + i[:, None] * D + feature[None, :], total, mask=inside)

@@ -1,0 +1,143 @@
+"""The Triton kernels, run by Triton's interpreter, against the dense reference in double."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from solo_dyntemp.losses import dyntemp_infonce
+from solo_dyntemp.losses.contrast import choose
+from solo_dyntemp.losses.kernels import fused
+from solo_dyntemp.temperature import CosineTemperature, DualConstantTemperature, as_temperature
+
+pytest.importorskip("triton", reason="triton is not installed")
+
+WORKER = Path(__file__).with_name("fused_worker.py")
+spec = importlib.util.spec_from_file_location("fused_worker", WORKER)
+worker = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(worker)
+
+COSINE = CosineTemperature(0.1, 0.2)
+INDEXES = torch.arange(4).repeat(2)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """What a process that interprets Triton saved; it runs once for all tests."""
+    path = tmp_path_factory.mktemp("triton") / "results.pt"
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    subprocess.run([sys.executable, WORKER, path], env=environment, check=True, timeout=120)
+    return torch.load(path)
+
+
+@pytest.fixture
+def assert_right(assert_same):
+    """Assert that loss and gradients of a case are those of the dense kernel in double."""
+
+    def check(name, actual):
+        expected = worker.gradients(worker.cases()[name], "dense", torch.float64)
+        if name.startswith("1 x 2"):  # one pair: all are exactly zero
+            assert all(part.abs().max() <= 1e-6 for part in actual)
+            return
+        half = actual[1].dtype in (torch.float16, torch.bfloat16)
+        assert_same(actual[:1], expected[:1], 1e-5)
+        # a gradient of half precision is rounded to it at the end
+        assert_same(actual[1:], expected[1:], 4e-3 if half else 1e-5)
+
+    return check
+
+
+@pytest.mark.parametrize("name", worker.cases())
+def test_equals_dense(results, assert_right, name):
+    assert_right(name, results["cases"][name])
+
+
+@pytest.mark.parametrize("name", worker.CURVES)
+def test_a_written_formula_is_the_temperatures(results, name):
+    temperature, s = worker.CURVES[name], worker.GRID.double()
+    tau, slope = results["grid"][name]
+    torch.testing.assert_close(tau.double(), temperature(s), rtol=4e-7, atol=0)
+    expected = temperature.derivative(s)
+    assert (slope - expected).abs().max() <= 1e-6 * expected.abs().max()
+
+
+def test_an_infinite_input_gives_nan_and_does_not_raise(results):
+    assert results["special"]["infinite"].isnan()
+
+
+def test_gives_the_same_bits_again(results):
+    assert results["special"]["repeats"]
+
+
+def test_has_no_second_derivative(results):
+    assert "no second derivative" in results["special"]["second derivative"]
+
+
+@pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="interprets on the CPU")
+def test_needs_a_gpu():
+    message = "implementation='triton' needs an NVIDIA GPU, got embeddings on cpu"
+    with pytest.raises(ValueError, match=message):
+        dyntemp_infonce(torch.randn(8, 3), INDEXES, temperature=COSINE, implementation="triton")
+
+
+@pytest.mark.parametrize(
+    ("temperature", "rows", "message"),
+    [
+        (COSINE, torch.randn(8, 3).double(), "computes in float32, got torch.float64"),
+        (COSINE, torch.randn(8, 513), r"up to 512 dimensions, got shape \(8, 513\)"),
+        (DualConstantTemperature(), torch.randn(8, 3), "needs a temperature of the pair's"),
+        (as_temperature(lambda s: 0.1 + s.cosh()), torch.randn(8, 3), "cannot write Function"),
+    ],
+)
+def test_finds_what_it_cannot_take(monkeypatch, temperature, rows, message):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    with pytest.raises(ValueError, match=message):
+        choose("triton", temperature, 2, rows, len(rows))
+    assert fused.obstacle(COSINE, torch.randn(8, 3), 8) is None
+
+
+def test_says_when_triton_is_missing_or_too_old(monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(fused, "TRITON", (99, 0))
+    assert "needs triton 99.0, got 3." in fused.obstacle(COSINE, torch.randn(8, 3), 8)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "needs the package triton" in fused.obstacle(COSINE, torch.randn(8, 3), 8)
+
+
+def test_needs_one_number_of_views():
+    with pytest.raises(ValueError, match="implementation='triton' needs the same number of views"):
+        dyntemp_infonce(
+            torch.randn(5, 3),
+            torch.tensor([0, 0, 1, 1, 1]),
+            temperature=COSINE,
+            implementation="triton",
+        )
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+class TestOnADevice:
+    @pytest.mark.parametrize("name", worker.cases())
+    def test_equals_dense(self, assert_right, name):
+        loss, inputs = worker.cases()[name]
+        actual = worker.gradients((loss, [x.cuda() for x in inputs]), "triton")
+        assert_right(name, [part.cpu() for part in actual])
+
+    def test_auto_takes_it(self):
+        rows = torch.randn(8, 3, device="cuda")
+        assert choose("auto", COSINE, 2, rows, 8) == "triton"
+        assert choose("auto", DualConstantTemperature(), 2, rows, 8) == "dense"
+        assert choose("auto", COSINE, 2, rows.double(), 8) == "dense"
+
+    def test_large_batches_are_finite(self):
+        z = torch.randn(2 * 4096, 128, device="cuda", requires_grad=True)
+        indexes = torch.arange(4096, device="cuda").repeat(2)
+        dyntemp_infonce(z, indexes, temperature=COSINE, implementation="triton").backward()
+        assert math.isfinite(z.grad.norm().item())

@@ -1,0 +1,118 @@
+"""The Triton kernels, compiled to machine code for GPUs that need not be there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+
+import pytest
+import torch
+
+from solo_dyntemp.losses.kernels import fused
+from solo_dyntemp.losses.kernels.walk import Walk
+from solo_dyntemp.temperature import (
+    Batch,
+    ConstantTemperature,
+    CosineTemperature,
+    ExponentialTemperature,
+    InvertedCosineTemperature,
+    LinearTemperature,
+    MACLTemperature,
+    MonotoneCosineTemperature,
+    ShiftedCosineTemperature,
+)
+
+triton = pytest.importorskip("triton", reason="triton is not installed")
+pytestmark = pytest.mark.skipif(
+    os.environ.get("TRITON_INTERPRET") == "1", reason="TRITON_INTERPRET=1 compiles nothing"
+)
+
+COSINE = CosineTemperature(0.1, 0.2)
+CURVES = [
+    ConstantTemperature(0.2),
+    ShiftedCosineTemperature(0.1, 0.2),
+    LinearTemperature(0.1, 0.2),
+    ExponentialTemperature(0.1, 0.2),
+    MonotoneCosineTemperature(0.1, 0.2),
+    InvertedCosineTemperature(0.15, 0.2),
+    MACLTemperature().for_batch(Batch(lambda: torch.tensor(0.5))),  # its number is on the device
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.mktemp("triton")))
+        yield
+
+
+def compiled(name, capability, walk, dimensions=128, anchor=True, candidate=True):
+    """Return a kernel as it is compiled for a compute capability."""
+    from solo_dyntemp.losses.kernels import programs
+
+    kernel = getattr(programs, name)
+    options = fused.options(walk, dimensions, torch.device("cpu"))
+    options |= {"AS_ANCHOR": anchor, "AS_CANDIDATE": candidate}
+    signature, constants, attributes = {}, {}, {}
+    for place, argument in enumerate(kernel.arg_names):
+        if argument.endswith("numbers"):
+            signature[argument] = tuple(
+                "*fp32" if isinstance(number, torch.Tensor) else "fp32"
+                for number in options[argument]
+            )
+        elif argument in options:
+            signature[argument] = "constexpr"
+            constants[argument] = options[argument]
+        elif argument.endswith(("count", "offset")):
+            signature[argument] = "i32"
+        else:
+            signature[argument] = "*fp32"
+            attributes[(place,)] = [["tt.divisibility", 16]]
+    return triton.compile(
+        triton.compiler.ASTSource(kernel, signature, constants, attributes),
+        target=triton.backends.compiler.GPUTarget("cuda", capability, 32),
+        options={"num_warps": options["num_warps"]},
+    )
+
+
+def check(kernel, capability, tmp_path):
+    """Assert that it is machine code which the registers and the shared memory suffice for."""
+    assert kernel.asm["cubin"][:4] == b"\x7fELF"
+    assert f".target sm_{capability}" in kernel.asm["ptx"]
+    assert kernel.metadata.shared <= 99 * 1024  # of one program on capability 8.6 and 8.9
+    path = tmp_path / "kernel.cubin"
+    path.write_bytes(kernel.asm["cubin"])
+    tool = triton.knobs.nvidia.cuobjdump.path
+    usage = subprocess.run(
+        [tool, "--dump-resource-usage", path], capture_output=True, text=True, check=True
+    ).stdout
+    registers, stack = map(int, re.search(r"REG:(\d+) STACK:(\d+)", usage).groups())
+    assert 0 < registers <= 255
+    assert stack <= 64, f"{stack} bytes of each thread do not fit into the registers"
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("dimensions", [24, 128, 256, 512])
+@pytest.mark.parametrize("name", ["log_sum_exp", "gradient"])
+def test_compiles_for_every_shape(tmp_path, name, capability, dimensions):
+    walk = Walk(COSINE, detach=False, block=1)
+    check(compiled(name, capability, walk, dimensions), capability, tmp_path)
+
+
+@pytest.mark.parametrize("curve", CURVES, ids=lambda curve: type(curve).__name__)
+def test_compiles_for_every_temperature(tmp_path, curve):
+    check(compiled("gradient", 80, Walk(curve, detach=False, block=1)), 80, tmp_path)
+
+
+@pytest.mark.parametrize(("anchor", "candidate"), [(True, False), (False, True)])
+def test_compiles_for_either_side(tmp_path, anchor, candidate):
+    walk = Walk(COSINE, detach=True)
+    check(compiled("gradient", 80, walk, 64, anchor, candidate), 80, tmp_path)
+
+
+def test_float32_is_not_rounded_to_tensor_cores_formats():
+    walk = Walk(COSINE, detach=False, block=1)
+    text = compiled("gradient", 80, walk).asm["ptx"]
+    assert "fma.rn.f32" in text
+    assert "mma" not in text
