@@ -14,7 +14,7 @@ from solo_registry.methods.dcl import DCLMixin, DCLWMixin
 class DCLDynTempMixin(DynTempMixin, DCLMixin):
     """DCL's step with `dyntemp_dcl` as its loss."""
 
-    KWARGS: ClassVar[dict[str, Any]] = {**DCLMixin.KWARGS, **DynTempMixin.DYNTEMP_KWARGS}
+    KWARGS: ClassVar[dict[str, Any]] = {**DCLMixin.KWARGS, **DynTempMixin.KERNEL_KWARGS}
 
     def contrastive_loss(self, z: Tensor, groups: Tensor) -> Tensor:
         """Compare the two views `z` (2*N, D) of the images `groups` (2*N,)."""
@@ -22,6 +22,7 @@ class DCLDynTempMixin(DynTempMixin, DCLMixin):
             *z.chunk(2),
             temperature=self.temperature,
             detach_temperature=self.detach_temperature,
+            implementation=self.implementation,
             sigma=self.cfg.method_kwargs.get("sigma"),
             indexes=groups.chunk(2)[0],
         )
@@ -30,4 +31,4 @@ class DCLDynTempMixin(DynTempMixin, DCLMixin):
 class DCLWDynTempMixin(DCLDynTempMixin):
     """DCLW's step: well-aligned positives are weighted down by `method_kwargs.sigma`."""
 
-    KWARGS: ClassVar[dict[str, Any]] = {**DCLWMixin.KWARGS, **DynTempMixin.DYNTEMP_KWARGS}
+    KWARGS: ClassVar[dict[str, Any]] = {**DCLWMixin.KWARGS, **DynTempMixin.KERNEL_KWARGS}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from typing import Any, ClassVar
 
+import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor, nn
 
+from solo_dyntemp.losses.contrast import IMPLEMENTATIONS
 from solo_dyntemp.temperature import Temperature, build_temperature, temperature_keywords
 from solo_registry.contract import Host
-from solo_registry.errors import UserError
+from solo_registry.errors import UserError, nearest
 from solo_registry.optimizers import ParamGroup
 
 
@@ -20,7 +22,8 @@ class DynTempMixin(Host):
     `method_kwargs`: `temperature` (a name of `dyntemp temperatures`), `tau_min` and `tau_max`
     (null is that temperature's own default), `temperature_kwargs` (what it takes beyond them),
     `detach_temperature` (True: no gradient through tau, as in the authors' code; False: as in the
-    paper's derivation).
+    paper's derivation). Where the loss has several kernels also `implementation` (`auto`, `dense`,
+    `tiled`, `triton`).
     """
 
     DYNTEMP_KWARGS: ClassVar[dict[str, Any]] = {
@@ -30,11 +33,13 @@ class DynTempMixin(Host):
         "temperature_kwargs": {},
         "detach_temperature": True,
     }
+    KERNEL_KWARGS: ClassVar[dict[str, Any]] = {**DYNTEMP_KWARGS, "implementation": "auto"}
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg)
         self.temperature = temperature_of(cfg)
         self.detach_temperature: bool = cfg.method_kwargs.detach_temperature
+        self.implementation: str = cfg.method_kwargs.get("implementation", "auto")
 
     @classmethod
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
@@ -49,6 +54,7 @@ class DynTempMixin(Host):
             with open_dict(cfg):
                 del cfg.method_kwargs.temperature
         cfg = super().add_and_assert_specific_cfg(cfg)
+        check_implementation(cfg)
         temperature = temperature_of(cfg)
         for key in accepted(cfg, "tau_min", "tau_max"):
             cfg.method_kwargs[key] = getattr(temperature, key)
@@ -71,6 +77,21 @@ class DynTempMixin(Host):
     def temperature_curve(self, s: Tensor) -> Tensor | None:
         """tau(s) at each cosine similarity in `s`; None where a pair alone does not decide it."""
         return self.temperature.curve(s)
+
+
+def check_implementation(cfg: DictConfig) -> None:
+    """Raise UserError unless the loss can be computed as `method_kwargs.implementation` says."""
+    name = cfg.method_kwargs.get("implementation", "auto")
+    if name not in IMPLEMENTATIONS:
+        raise UserError(
+            f"method_kwargs.implementation must be one of {', '.join(IMPLEMENTATIONS)}, "
+            f"got '{name}'.{nearest(str(name), IMPLEMENTATIONS)}"
+        )
+    if name == "triton" and not (torch.cuda.is_available() and cfg.get("accelerator") != "cpu"):
+        raise UserError(
+            "method_kwargs.implementation=triton needs an NVIDIA GPU, got "
+            f"accelerator={cfg.get('accelerator')} and {torch.cuda.device_count()} GPUs; use auto"
+        )
 
 
 def accepted(cfg: DictConfig, *keys: str) -> list[str]:

@@ -14,7 +14,7 @@ from solo_registry.methods.mocov2plus import MoCoV2PlusMixin
 class MoCoV2PlusDynTempMixin(DynTempMixin, MoCoV2PlusMixin):
     """MoCo v2+'s step with `dyntemp_infonce_queue` as its loss."""
 
-    KWARGS: ClassVar[dict[str, Any]] = {**MoCoV2PlusMixin.KWARGS, **DynTempMixin.DYNTEMP_KWARGS}
+    KWARGS: ClassVar[dict[str, Any]] = {**MoCoV2PlusMixin.KWARGS, **DynTempMixin.KERNEL_KWARGS}
 
     def contrastive_loss(
         self, query: Tensor, key: Tensor, queue: Tensor, indexes: Tensor
@@ -26,5 +26,6 @@ class MoCoV2PlusDynTempMixin(DynTempMixin, MoCoV2PlusMixin):
             queue,
             temperature=self.temperature,
             detach_temperature=self.detach_temperature,
+            implementation=self.implementation,
             indexes=indexes,
         )

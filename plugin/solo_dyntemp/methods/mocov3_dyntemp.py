@@ -18,7 +18,7 @@ class MoCoV3DynTempMixin(DynTempMixin, MoCoV3Mixin):
     constant, so that tau_min = tau_max is MoCo v3 itself.
     """
 
-    KWARGS: ClassVar[dict[str, Any]] = {**MoCoV3Mixin.KWARGS, **DynTempMixin.DYNTEMP_KWARGS}
+    KWARGS: ClassVar[dict[str, Any]] = {**MoCoV3Mixin.KWARGS, **DynTempMixin.KERNEL_KWARGS}
 
     def contrastive_loss(self, query: Tensor, key: Tensor, indexes: Tensor) -> Tensor:
         """Compare `query` (N, D) of the images `indexes` (N,) with all keys (N, D)."""
@@ -27,6 +27,7 @@ class MoCoV3DynTempMixin(DynTempMixin, MoCoV3Mixin):
             key,
             temperature=self.temperature,
             detach_temperature=self.detach_temperature,
+            implementation=self.implementation,
             indexes=indexes,
         )
         return 2 * self.temperature.tau_max * loss

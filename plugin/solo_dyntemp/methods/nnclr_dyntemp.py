@@ -14,7 +14,7 @@ from solo_registry.methods.nnclr import NNCLRMixin
 class NNCLRDynTempMixin(DynTempMixin, NNCLRMixin):
     """NNCLR's step with `dyntemp_paired` as its loss."""
 
-    KWARGS: ClassVar[dict[str, Any]] = {**NNCLRMixin.KWARGS, **DynTempMixin.DYNTEMP_KWARGS}
+    KWARGS: ClassVar[dict[str, Any]] = {**NNCLRMixin.KWARGS, **DynTempMixin.KERNEL_KWARGS}
 
     def contrastive_loss(self, neighbour: Tensor, prediction: Tensor, indexes: Tensor) -> Tensor:
         """Compare the neighbours (N, D) of the images `indexes` (N,) with all predictions."""
@@ -23,5 +23,6 @@ class NNCLRDynTempMixin(DynTempMixin, NNCLRMixin):
             prediction,
             temperature=self.temperature,
             detach_temperature=self.detach_temperature,
+            implementation=self.implementation,
             indexes=indexes,
         )

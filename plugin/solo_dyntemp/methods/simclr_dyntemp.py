@@ -14,10 +14,14 @@ from solo_registry.methods.simclr import SimCLRMixin
 class SimCLRDynTempMixin(DynTempMixin, SimCLRMixin):
     """SimCLR's step with `dyntemp_infonce` as its loss."""
 
-    KWARGS: ClassVar[dict[str, Any]] = {**SimCLRMixin.KWARGS, **DynTempMixin.DYNTEMP_KWARGS}
+    KWARGS: ClassVar[dict[str, Any]] = {**SimCLRMixin.KWARGS, **DynTempMixin.KERNEL_KWARGS}
 
     def contrastive_loss(self, z: Tensor, groups: Tensor) -> Tensor:
         """Compare all views `z` (V*N, D); rows of equal `groups` (V*N,) are positives."""
         return dyntemp_infonce(
-            z, groups, temperature=self.temperature, detach_temperature=self.detach_temperature
+            z,
+            groups,
+            temperature=self.temperature,
+            detach_temperature=self.detach_temperature,
+            implementation=self.implementation,
         )

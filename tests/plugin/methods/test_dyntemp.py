@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from solo_dyntemp.temperature import LearnableTemperature
 from solo_registry.config import resolve
 from solo_registry.data.module import build_data
+from solo_registry.errors import UserError
 from solo_registry.registry import METHODS, TEMPERATURES
 from solo_registry.training.model import build_method, read_checkpoint
 from solo_registry.training.pretrain import pretrain
@@ -55,6 +56,21 @@ def test_every_temperature_trains_in_every_form(tiny: Tiny, method: str, name: s
     assert loss.isfinite()
     assert all(p.grad is not None and p.grad.isfinite().all()
                for group in model.learnable_params for p in group["params"])  # fmt: skip
+
+
+@pytest.mark.parametrize("method", [name for name in DYNAMIC if name != "supcon_dyntemp"])
+def test_the_implementation_reaches_the_loss(tiny: Tiny, method: str) -> None:
+    batch = (torch.arange(8), [torch.randn(8, 1, 8, 8) for _ in range(2)], torch.arange(8) % 4)
+    losses = []
+    for name in ("dense", "tiled"):
+        torch.manual_seed(0)
+        model = make(tiny(method, f"method_kwargs.implementation={name}"))
+        losses.append(model.training_step(batch, 0))
+    torch.testing.assert_close(*losses)
+    with pytest.raises(UserError, match=r"triton needs an NVIDIA GPU, got accelerator=cpu"):
+        resolve(tiny(method, "method_kwargs.implementation=triton"))
+    with pytest.raises(UserError, match=r"got 'tile'\. Did you mean 'tiled'"):
+        resolve(tiny(method, "method_kwargs.implementation=tile"))
 
 
 def test_null_taus_take_the_temperatures_own_and_are_written_down(tiny: Tiny) -> None:
