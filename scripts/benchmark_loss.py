@@ -1,6 +1,7 @@
 """Time and memory of the loss, forward and backward, against others and against the floor.
 
     python scripts/benchmark_loss.py --pairs 128 1024 4096 --out results
+    python scripts/benchmark_loss.py --device cuda --out results    # adds the Triton kernels
 
 Every measurement runs in its own process, so that its peak memory is its own; the cases take turns
 in several rounds and the fastest repeat counts, so that a busy machine disturbs all alike. What
@@ -25,8 +26,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CASES = ["tiled", "dense", "auto", "lightly", "solo-learn", "floor"]
+CASES = ["triton", "tiled", "dense", "auto", "lightly", "solo-learn", "floor"]
 LABELS = {
+    "triton": "ours, triton",
     "tiled": "ours, tiled",
     "dense": "ours, dense (whole matrix)",
     "auto": "ours, auto",
@@ -142,6 +144,21 @@ def table(results: dict[str, dict[str, dict[str, Any]]], unit: str) -> str:
     return "\n".join(lines)
 
 
+def fastest(results: dict[str, dict[str, dict[str, Any]]]) -> str:
+    """Say which of our kernels is the fastest at each size, and by which factor."""
+    lines = []
+    for n, cases in results.items():
+        times = {case: cases[case]["ms"] for case in CASES[:3] if "ms" in cases.get(case, {})}
+        if not times:
+            continue
+        first, *others = sorted(times, key=times.__getitem__)
+        factors = [
+            f"{case} takes {times[case] / times[first]:.2f} times as long" for case in others
+        ]
+        lines.append(f"n = {n}: {first} is the fastest of ours; {', '.join(factors)}")
+    return "\n".join(lines)
+
+
 def number(value: float) -> str:
     """Return a number with three digits, or all before the point."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
@@ -173,7 +190,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--pairs", type=int, nargs="+", default=[128, 512, 1024, 2048, 4096, 8192])
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES)
+    parser.add_argument("--cases", nargs="+", choices=CASES, help="all that run on the device")
     parser.add_argument("--dimension", type=int, default=128)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
@@ -183,6 +200,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for loss.json and loss.png")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: PyTorch finds no CUDA device")
+    options.cases = options.cases or CASES[options.device == "cpu" :]
     if options.worker:
         worker(options)
         return
@@ -206,7 +226,7 @@ def main() -> None:
         "rounds": options.rounds,
     }
     print(f"{about}\n\nTime, ms\n\n{table(results, 'ms')}\n\nPeak memory over the inputs, MB\n")
-    print(table(results, "mb"))
+    print(f"{table(results, 'mb')}\n\n{fastest(results)}")
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"about": about, "results": results}, indent=1)
