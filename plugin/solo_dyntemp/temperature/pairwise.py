@@ -1,4 +1,8 @@
-"""Temperatures of a pair's similarity alone: small frozen value objects, one formula each."""
+"""Temperatures of a pair's similarity alone: small frozen value objects, one formula each.
+
+Whether a gradient passes through them is the loss's `detach_temperature`, for all alike. A formula
+is made of operations that `losses.kernels.formula` knows, so that the Triton kernels take it too.
+"""
 
 from __future__ import annotations
 
@@ -154,7 +158,9 @@ class ShiftedCosineTemperature(_Ranged):
 
 @dataclass(frozen=True)
 class LinearTemperature(_Ranged):
-    """An ablation: τ(s) = τ_min + (τ_max - τ_min) |s|. Always monotone.
+    """An ablation: τ(s) = τ_min + (τ_max - τ_min) |s|. s/τ(s) is always monotone.
+
+    Source: DySTreSS (arXiv 2308.01140) names a linear form; its formula is not published.
 
     Args:
         tau_min: temperature at s = 0.
@@ -218,6 +224,8 @@ class ExponentialTemperature(_Ranged):
 class MonotoneCosineTemperature(_Ranged):
     r"""An ablation: τ(s) = τ_min + ½ (τ_max - τ_min)(1 - cos(½π(1 + s))): grows over [-1, 1].
 
+    Source: DySTreSS (arXiv 2308.01140) names a monotonic cosine; its formula is not published.
+
     Args:
         tau_min: temperature at s = -1.
         tau_max: temperature at s = 1.
@@ -239,6 +247,8 @@ class MonotoneCosineTemperature(_Ranged):
 @dataclass(frozen=True)
 class InvertedCosineTemperature(_Ranged):
     r"""A control: τ(s) = τ_min + ½ (τ_max - τ_min)(1 + cos(πs)): τ_max at 0, τ_min at ±1.
+
+    Source: the authors' code of 16 May 2023, there for negatives only.
 
     Args:
         tau_min: temperature at s = ±1.

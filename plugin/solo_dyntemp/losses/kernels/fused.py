@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import warnings
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from solo_dyntemp.losses.kernels import formula
+from solo_dyntemp.losses.kernels import formula, tiled
 from solo_dyntemp.losses.kernels.walk import Walk, refuse_double_backward
-from solo_dyntemp.temperature import Temperature
+from solo_dyntemp.temperature import CosineTemperature, Temperature
 
 # dimensions up to -> own rows, other rows and warps of a program; by registers and shared memory
 # that the compiler reports for compute capabilities 8.0 and 9.0
@@ -21,6 +22,7 @@ SHAPES = {128: (64, 32, 4), 256: (64, 32, 8), 512: (32, 16, 8)}
 CAPABILITY, TRITON = (8, 0), (3, 4)
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def obstacle(temperature: Temperature, rows: Tensor, columns: int) -> str | None:
     """Return why the kernels cannot take this, as the end of "implementation='triton' ...".
 
@@ -43,7 +45,7 @@ def obstacle(temperature: Temperature, rows: Tensor, columns: int) -> str | None
         _functions(Walk(temperature, detach=False), rows.device)
     except formula.UnknownOperation as error:
         return f"cannot write {temperature} as a kernel ({error})"
-    return None
+    return _trial_problem(rows.device)
 
 
 def _device_problem(device: torch.device) -> str | None:
@@ -72,6 +74,32 @@ def _package_problem() -> str | None:
     if found >= TRITON:
         return None
     return f"needs triton {TRITON[0]}.{TRITON[1]}, got {triton.__version__}"
+
+
+@lru_cache
+def _trial_problem(device: torch.device) -> str | None:
+    """Run the kernels once on few rows; return what goes wrong, of which a user is warned."""
+    z = torch.arange(70.0 * 16, device=device).sin().view(70, 16)
+    walk = Walk(CosineTemperature(), detach=False, block=1)
+    problem = None
+    try:
+        expected, actual = _trial(tiled.logsumexp, z, walk), _trial(logsumexp, z, walk)
+        if not torch.allclose(actual, expected, rtol=1e-4, atol=1e-4):
+            problem = f"gives wrong results on {device}"
+    except Exception as error:  # no C compiler, a driver too old, ...
+        problem = f"fails on {device} ({type(error).__name__}: {error})"
+    if problem:
+        warnings.warn(f"implementation='triton' {problem}", stacklevel=2)
+    return problem
+
+
+def _trial(log_sums: Any, z: Tensor, walk: Walk) -> Tensor:
+    """Return log-sums and gradient in one tensor."""
+    with torch.inference_mode(False), torch.enable_grad():
+        z = torch.nn.functional.normalize(z.clone()).requires_grad_()
+        sums = log_sums(z, z, walk)
+        (gradient,) = torch.autograd.grad(sums.sum(), z)
+        return torch.cat([sums.detach(), gradient.flatten()])
 
 
 def _functions(walk: Walk, device: torch.device) -> dict[str, Any]:

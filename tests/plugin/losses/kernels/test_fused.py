@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
+import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ import torch
 
 from solo_dyntemp.losses import dyntemp_infonce
 from solo_dyntemp.losses.contrast import choose
-from solo_dyntemp.losses.kernels import fused
+from solo_dyntemp.losses.kernels import fused, tiled
 from solo_dyntemp.temperature import CosineTemperature, DualConstantTemperature, as_temperature
 
 pytest.importorskip("triton", reason="triton is not installed")
@@ -100,7 +102,6 @@ def test_finds_what_it_cannot_take(monkeypatch, temperature, rows, message):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     with pytest.raises(ValueError, match=message):
         choose("triton", temperature, 2, rows, len(rows))
-    assert fused.obstacle(COSINE, torch.randn(8, 3), 8) is None
 
 
 def test_says_when_triton_is_missing_or_too_old(monkeypatch):
@@ -109,6 +110,30 @@ def test_says_when_triton_is_missing_or_too_old(monkeypatch):
     assert "needs triton 99.0, got 3." in fused.obstacle(COSINE, torch.randn(8, 3), 8)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert "needs the package triton" in fused.obstacle(COSINE, torch.randn(8, 3), 8)
+
+
+@pytest.mark.parametrize(
+    ("log_sums", "message"),
+    [
+        (tiled.logsumexp, None),
+        (
+            lambda z, _, walk: 1.001 * fused.tiled.logsumexp(z, z, walk),
+            "gives wrong results on cpu",
+        ),
+        (lambda z, _, walk: z.nothing, r"fails on cpu \(AttributeError: .*nothing"),
+    ],
+    ids=["right", "wrong", "fails"],
+)
+def test_is_tried_before_it_is_used(monkeypatch, log_sums, message):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(fused, "logsumexp", log_sums)
+    fused._trial_problem.cache_clear()
+    z = torch.randn(8, 3)
+    with pytest.warns(UserWarning, match=message) if message else nullcontext():
+        problem = fused.obstacle(COSINE, z, 8)
+    assert re.search(message, problem) if message else problem is None
+    assert fused.obstacle(COSINE, z, 8) == problem  # and warns no more
+    fused._trial_problem.cache_clear()
 
 
 def test_needs_one_number_of_views():
