@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Collection
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -10,8 +12,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from solo_registry.errors import UserError, nearest
 
 
-def fill_method_kwargs(cfg: DictConfig, defaults: dict[str, Any]) -> None:
+def fill_method_kwargs(
+    cfg: DictConfig, defaults: dict[str, Any], unused: Collection[str] = ()
+) -> None:
     """Give every key of `defaults` that `cfg.method_kwargs` lacks its value; idempotent.
+
+    Keys named in `unused` are dropped with a warning.
 
     Raises:
         UserError: a key that the method does not know, or a value of another type.
@@ -23,6 +29,9 @@ def fill_method_kwargs(cfg: DictConfig, defaults: dict[str, Any]) -> None:
     """
     node = OmegaConf.select(cfg, "method_kwargs")
     given: Any = {} if node is None else OmegaConf.to_container(node, resolve=True)
+    for key in [key for key in given if key in unused]:
+        warnings.warn(f"method_kwargs.{key} is not used by method '{cfg.method}'", stacklevel=2)
+        del given[key]
     for key, value in given.items():
         if key not in defaults:
             raise UserError(

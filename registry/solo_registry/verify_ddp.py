@@ -126,7 +126,8 @@ def small_config(given: DictConfig, processes: int, images: int) -> DictConfig:
 
 def one_step(cfg: DictConfig, rows: range) -> dict[str, Tensor]:
     """Return loss and gradients of one step on some rows of the random batch."""
-    BACKBONES.add_lazy("linear_for_verify", "solo_registry.verify_ddp:LinearBackbone")
+    target = "solo_registry.verify_ddp:LinearBackbone"
+    BACKBONES.add_lazy("linear_for_verify", target, summary="one matrix, for verify-ddp")
     cfg = cfg.copy()
     cfg.backbone.name, cfg.backbone.kwargs = "linear_for_verify", {}
     torch.manual_seed(0)

@@ -108,7 +108,7 @@ def test_listing_takes_a_pattern_and_refuses_one_that_matches_nothing(dyntemp: D
 def test_pretrain_help_lists_groups_and_keys(dyntemp: Dyntemp) -> None:
     code, out, err = dyntemp("pretrain", "--help")
     assert code == 0, err
-    for text in ("mocov2plus_dyntemp, mocov3, mocov3_dyntemp, nnclr", "tau_max",
+    for text in ("mocov2plus_dyntemp, mocov3, mocov3_dyntemp", "tau_max",
                  "effective_lr", "dyntemp pretrain method=simclr_dyntemp"):  # fmt: skip
         assert text in out
 

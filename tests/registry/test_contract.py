@@ -86,7 +86,7 @@ def test_nnclr_positives_are_the_queues_nearest_keys(tiny: Tiny) -> None:
     model = make(tiny("nnclr", "optimizer.batch_size=8", "method_kwargs.queue_size=32"))
     z = torch.nn.functional.normalize(torch.randn(6, 8), dim=1)
     keys = model.queue.keys[0].T
-    for row, found in zip(z, model.nearest(z), strict=True):
+    for row, found in zip(z, model.queue.nearest(z), strict=True):
         assert torch.equal(found, max(keys, key=lambda key: float(row @ key)))
 
 

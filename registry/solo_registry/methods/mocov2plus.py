@@ -38,16 +38,15 @@ class MoCoV2PlusMixin(ContrastiveMixin, MomentumProjectorMixin):
         self.momentum_projector = momentum_copy(self.projector)
         self.queue = KeyQueue(2, kwargs.proj_output_dim, queue_size(cfg))
 
-    def forward(self, X: Tensor) -> dict[str, Any]:
-        """Adds the normalised queries `z` (N, D)."""
-        out = super().forward(X)
-        return {**out, "z": F.normalize(self.projector(out["feats"]), dim=-1)}
+    def project(self, feats: Tensor) -> dict[str, Any]:
+        """Return the normalised queries `z` (N, D)."""
+        return {"z": F.normalize(self.projector(feats), dim=-1)}
 
     @torch.no_grad()
     def momentum_forward(self, X: Tensor) -> dict[str, Any]:
-        """Adds the normalised keys `z` (N, D)."""
+        """Normalises the keys `z` (N, D)."""
         out = super().momentum_forward(X)
-        return {**out, "z": F.normalize(self.momentum_projector(out["feats"]), dim=-1)}
+        return {**out, "z": F.normalize(out["z"], dim=-1)}
 
     def contrastive_loss(
         self, query: Tensor, key: Tensor, queue: Tensor, indexes: Tensor
@@ -65,9 +64,7 @@ class MoCoV2PlusMixin(ContrastiveMixin, MomentumProjectorMixin):
             + self.contrastive_loss(q2, k1, queue[0], batch[0])
         )
         self.queue.enqueue(k1, k2)
-        self.log("train_nce_loss", nce_loss, on_epoch=True, sync_dist=True)
-        loss: Tensor = nce_loss + out["loss"]
-        return loss
+        return self.total(out, nce_loss, "nce")
 
 
 class MoCoV2Plus(MoCoV2PlusMixin, BaseMomentumMethod):

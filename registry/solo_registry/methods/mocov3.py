@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -45,17 +44,10 @@ class MoCoV3Mixin(ContrastiveMixin, MomentumProjectorMixin):
             last_norm=not convolutional,
         )
 
-    def forward(self, X: Tensor) -> dict[str, Any]:
-        """Adds the projections `z` and the queries `q`, (N, D) each."""
-        out = super().forward(X)
-        z = self.projector(out["feats"])
-        return {**out, "z": z, "q": self.predictor(z)}
-
-    @torch.no_grad()
-    def momentum_forward(self, X: Tensor) -> dict[str, Any]:
-        """Adds the keys `k` (N, D)."""
-        out = super().momentum_forward(X)
-        return {**out, "k": self.momentum_projector(out["feats"])}
+    def project(self, feats: Tensor) -> dict[str, Any]:
+        """Return the projections `z` and the queries `q`, (N, D) each."""
+        z = self.projector(feats)
+        return {"z": z, "q": self.predictor(z)}
 
     def contrastive_loss(self, query: Tensor, key: Tensor, indexes: Tensor) -> Tensor:
         """Compare `query` (N, D) of the images `indexes` (N,) with all keys (N, D); times 2 tau."""
@@ -65,11 +57,9 @@ class MoCoV3Mixin(ContrastiveMixin, MomentumProjectorMixin):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: the contrastive losses of both directions plus the online classifier's."""
         out = super().training_step(batch, batch_idx)
-        (q1, q2), (k1, k2) = out["q"], out["momentum_k"]
+        (q1, q2), (k1, k2) = out["q"], out["momentum_z"]
         nce_loss = self.contrastive_loss(q1, k2, batch[0]) + self.contrastive_loss(q2, k1, batch[0])
-        self.log("train_nce_loss", nce_loss, on_epoch=True, sync_dist=True)
-        loss: Tensor = nce_loss + out["loss"]
-        return loss
+        return self.total(out, nce_loss, "nce")
 
 
 class MoCoV3(MoCoV3Mixin, BaseMomentumMethod):

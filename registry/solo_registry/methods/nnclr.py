@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import torch
 import torch.nn.functional as F
 from lightly.models.modules.heads import NNCLRPredictionHead, NNCLRProjectionHead
 from omegaconf import DictConfig
@@ -41,17 +40,10 @@ class NNCLRMixin(ContrastiveMixin):
         self.predictor = NNCLRPredictionHead(dim, kwargs.pred_hidden_dim, dim)
         self.queue = KeyQueue(1, dim, queue_size(cfg))
 
-    def forward(self, X: Tensor) -> dict[str, Any]:
-        """Adds the normalised projections `z` and the predictions `p`, (N, D) each."""
-        out = super().forward(X)
-        z = self.projector(out["feats"])
-        return {**out, "z": F.normalize(z, dim=-1), "p": self.predictor(z)}
-
-    @torch.no_grad()
-    def nearest(self, z: Tensor) -> Tensor:
-        """Return the queue's nearest key of each row of `z`, (N, D)."""
-        keys = self.queue.keys[0]
-        return keys[:, (z.to(keys.dtype) @ keys).argmax(1)].T
+    def project(self, feats: Tensor) -> dict[str, Any]:
+        """Return the normalised projections `z` and the predictions `p`, (N, D) each."""
+        z = self.projector(feats)
+        return {"z": F.normalize(z, dim=-1), "p": self.predictor(z)}
 
     def contrastive_loss(self, neighbour: Tensor, prediction: Tensor, indexes: Tensor) -> Tensor:
         """Compare the neighbours (N, D) of the images `indexes` (N,) with all predictions."""
@@ -62,13 +54,11 @@ class NNCLRMixin(ContrastiveMixin):
         out = super().training_step(batch, batch_idx)
         (z1, z2), (p1, p2) = out["z"], out["p"]
         nce_loss = 0.5 * (
-            self.contrastive_loss(self.nearest(z1), p2, batch[0])
-            + self.contrastive_loss(self.nearest(z2), p1, batch[0])
+            self.contrastive_loss(self.queue.nearest(z1), p2, batch[0])
+            + self.contrastive_loss(self.queue.nearest(z2), p1, batch[0])
         )
         self.queue.enqueue(z1)
-        self.log("train_nce_loss", nce_loss, on_epoch=True, sync_dist=True)
-        loss: Tensor = nce_loss + out["loss"]
-        return loss
+        return self.total(out, nce_loss, "nce")
 
 
 class NNCLR(NNCLRMixin, BaseMethod):

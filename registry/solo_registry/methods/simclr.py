@@ -32,15 +32,9 @@ class SimCLRMixin(ContrastiveMixin):
         super().__init__(cfg)
         self.projector = projector(self.features_dim, cfg.method_kwargs)
 
-    def forward(self, X: Tensor) -> dict[str, Any]:
-        """Adds the projections `z` (N, D)."""
-        out = super().forward(X)
-        return {**out, "z": self.projector(out["feats"])}
-
-    def multicrop_forward(self, X: Tensor) -> dict[str, Any]:
-        """Adds the projections `z` (N, D)."""
-        out = super().multicrop_forward(X)
-        return {**out, "z": self.projector(out["feats"])}
+    def project(self, feats: Tensor) -> dict[str, Any]:
+        """Return the projections `z` (N, D)."""
+        return {"z": self.projector(feats)}
 
     def groups(self, batch: Batch) -> Tensor:
         """Return what makes two rows positives: here the image, (N,)."""
@@ -55,9 +49,7 @@ class SimCLRMixin(ContrastiveMixin):
         out = super().training_step(batch, batch_idx)
         groups = self.groups(batch).repeat(self.num_crops)
         nce_loss = self.contrastive_loss(torch.cat(out["z"]), groups)
-        self.log("train_nce_loss", nce_loss, on_epoch=True, sync_dist=True)
-        loss: Tensor = nce_loss + out["loss"]
-        return loss
+        return self.total(out, nce_loss, "nce")
 
 
 class SimCLR(SimCLRMixin, BaseMethod):

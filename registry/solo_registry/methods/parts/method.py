@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from solo_registry.contract import Host, MomentumHost
 from solo_registry.method_kwargs import fill_method_kwargs, require_positive
 from solo_registry.methods.parts.queue import queue_size
-from solo_registry.methods.parts.views import require_two_views
+from solo_registry.methods.parts.views import require_two_views, require_views
 from solo_registry.optimizers import ParamGroup
 
 
@@ -23,21 +23,27 @@ class MethodMixin(Host):
     MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ()  # the keys that may be 0 as well
     HEADS: ClassVar[tuple[str, ...]] = ("projector",)  # modules that are trained
     TWO_VIEWS: ClassVar[bool] = True  # whether other numbers of crops are refused
+    LEAST_VIEWS: ClassVar[int] = 2  # where others are not
+    MULTICROP: ClassVar[bool] = True  # whether they may be small crops
     # why several processes do not get the gradient of one; "" where they do
     PER_PROCESS: ClassVar[str] = ""
+    # keys that solo-learn's YAML has for the method and its code never reads
+    UNUSED: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
         """Fill in and check `method_kwargs`."""
         cfg = super().add_and_assert_specific_cfg(cfg)
-        fill_method_kwargs(cfg, cls.KWARGS)
+        fill_method_kwargs(cfg, cls.KWARGS, unused=cls.UNUSED)
         for key, value in cls.KWARGS.items():
-            if type(value) in (int, float):
+            if type(value) in (int, float) and key != "queue_size":
                 require_positive(cfg, key, or_zero=key in cls.MAY_BE_ZERO)
         if "queue_size" in cls.KWARGS:
             queue_size(cfg, or_none="queue_size" in cls.MAY_BE_ZERO)
         if cls.TWO_VIEWS:
             require_two_views(cfg)
+        else:
+            require_views(cfg, least=cls.LEAST_VIEWS, small=cls.MULTICROP)
         return cfg
 
     @property
@@ -45,6 +51,26 @@ class MethodMixin(Host):
         """Adds the heads."""
         heads = [{"name": name, "params": getattr(self, name).parameters()} for name in self.HEADS]
         return [*super().learnable_params, *heads]
+
+    def project(self, feats: Tensor) -> dict[str, Any]:
+        """Return what the method's heads make of the features (N, D) of one view."""
+        return {}
+
+    def forward(self, X: Tensor) -> dict[str, Any]:
+        """Adds what `project` makes of large crops."""
+        out = super().forward(X)
+        return {**out, **self.project(out["feats"])}
+
+    def multicrop_forward(self, X: Tensor) -> dict[str, Any]:
+        """Adds what `project` makes of small crops."""
+        out = super().multicrop_forward(X)
+        return {**out, **self.project(out["feats"])}
+
+    def total(self, out: dict[str, Any], loss: Tensor, name: str) -> Tensor:
+        """Log the method's `loss` as `train_<name>_loss`; return it plus the classifier's."""
+        self.log(f"train_{name}_loss", loss, on_epoch=True, sync_dist=True)
+        total: Tensor = loss + out["loss"]
+        return total
 
 
 class ContrastiveMixin(MethodMixin):
@@ -65,3 +91,9 @@ class MomentumProjectorMixin(MomentumHost):
     def momentum_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
         """Adds the projectors."""
         return [*super().momentum_pairs, (self.projector, self.momentum_projector)]
+
+    @torch.no_grad()
+    def momentum_forward(self, X: Tensor) -> dict[str, Any]:
+        """Adds the moving average's projections `z` (N, D)."""
+        out = super().momentum_forward(X)
+        return {**out, "z": self.momentum_projector(out["feats"])}

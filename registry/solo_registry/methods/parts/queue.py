@@ -10,8 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from solo_registry.config import count_processes
+from solo_registry.contract import Host
 from solo_registry.errors import UserError
-from solo_registry.losses import gathered
+from solo_registry.losses import gathered, unit
 
 LARGEST_QUEUE = 65536  # solo-learn's default
 
@@ -71,3 +72,24 @@ class KeyQueue(nn.Module):
         start = int(self.position)
         self.keys[:, :, start : start + count] = stacked.transpose(1, 2)
         self.position[0] = (start + count) % size
+
+    @torch.no_grad()
+    def nearest(self, z: Tensor, count: int = 1) -> Tensor:
+        """Return the first view's keys nearest to each row of `z`, (N, D), or (N, count, D)."""
+        keys = self.keys[0]
+        found: Tensor = keys.T[(z.to(keys.dtype) @ keys).topk(count).indices]
+        return found[:, 0] if count == 1 else found
+
+
+class NeighbourQueueMixin(Host):
+    """Replaces the `targets` of a method with predictions by their neighbours in a queue."""
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        self.queue = KeyQueue(1, cfg.method_kwargs.proj_output_dim, queue_size(cfg))
+
+    def targets(self, views: list[Tensor]) -> list[Tensor]:
+        """Return the neighbours of each view's projections (N, D); then remember the first's."""
+        found = [self.queue.nearest(z) for z in views]
+        self.queue.enqueue(unit(views[0].detach()))
+        return found

@@ -1,4 +1,4 @@
-"""Which numbers of crops a method can use."""
+"""Which numbers of crops a method can use: checks before anything runs."""
 
 from __future__ import annotations
 
@@ -18,4 +18,23 @@ def require_two_views(cfg: DictConfig) -> None:
         raise UserError(
             f"method '{cfg.method}' compares exactly 2 large crops, "
             f"got {large} large and {small} small: see augmentations[].num_crops"
+        )
+
+
+def require_views(cfg: DictConfig, *, least: int, small: bool) -> None:
+    """Refuse fewer than `least` crops, and small ones unless `small`.
+
+    Raises:
+        UserError: the numbers of crops do not fit.
+    """
+    large, few = cfg.data.num_large_crops, cfg.data.num_small_crops
+    if few and not small:
+        raise UserError(
+            f"method '{cfg.method}' uses large crops only, "
+            f"got {large} large and {few} small: see augmentations[].crop_size"
+        )
+    if large + few < least:
+        raise UserError(
+            f"method '{cfg.method}' compares at least {least} crops, got {large + few}: "
+            "see augmentations[].num_crops"
         )
