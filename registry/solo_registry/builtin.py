@@ -12,6 +12,25 @@ for name, target, summary, paper in (
     ("dcl", "dcl:DCL", "SimCLR without the positive in the denominator", "2110.06848"),
     ("dclw", "dcl:DCLW", "DCL with weighted positives", "2110.06848"),
     ("supcon", "supcon:SupCon", "images of one class as positives; needs labels", "2004.11362"),
+    ("byol", "byol:BYOL", "predicts a momentum encoder's other view", "2006.07733"),
+    ("nnbyol", "nnbyol:NNBYOL", "BYOL, neighbours in a queue as targets", "2104.14548"),
+    ("simsiam", "simsiam:SimSiam", "predicts the other view, stop-gradient", "2011.10566"),
+    ("nnsiam", "nnsiam:NNSiam", "SimSiam, neighbours in a queue as targets", "2104.14548"),
+    ("barlow_twins", "barlow_twins:BarlowTwins", "decorrelates features", "2103.03230"),
+    ("vicreg", "vicreg:VICReg", "invariance, variance, covariance", "2105.04906"),
+    ("vibcreg", "vibcreg:VIbCReg", "VICReg with a normalised covariance", "2109.00783"),
+    ("wmse", "wmse:WMSE", "distance of whitened views", "2007.06346"),
+    ("swav", "swav:SwAV", "views predict each other's balanced clusters", "2006.09882"),
+    (
+        "deepclusterv2",
+        "deepclusterv2:DeepClusterV2",
+        "k-means over all images each epoch",
+        "2006.09882",
+    ),
+    ("dino", "dino:DINO", "momentum teacher's sharpened, centred outputs", "2104.14294"),
+    ("ressl", "ressl:ReSSL", "relations to a queue follow a momentum teacher's", "2107.09282"),
+    ("all4one", "all4one:All4One", "neighbours, attention over them, decorrelation", "2303.09417"),
+    ("mae", "mae:MAE", "reconstructs hidden patches; needs a ViT", "2111.06377"),
 ):
     METHODS.add_lazy(
         name, f"solo_registry.methods.{target}", summary=summary, paper=f"arXiv {paper}"

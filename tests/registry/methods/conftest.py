@@ -44,7 +44,21 @@ class Needs:
 
 
 # one line for a method with special needs; the others need none
-NEEDS: dict[str, Needs] = {}
+NEEDS: dict[str, Needs] = {
+    "deepclusterv2": Needs(small=("method_kwargs.num_prototypes=[4,3]",)),
+    "dino": Needs(resting=("projector.prototypes",)),
+    "mae": Needs(
+        small=tuple(
+            f"method_kwargs.decoder_{key}" for key in ("embed_dim=16", "depth=1", "num_heads=2")
+        ),
+        backbones=("vit",),
+    ),
+    "swav": Needs(
+        small=("method_kwargs.freeze_prototypes_epochs=1", "method_kwargs.epoch_queue_starts=1"),
+        resting=("prototypes",),
+    ),
+    "wmse": Needs(small=("method_kwargs.proj_output_dim=2", "method_kwargs.whitening_size=4")),
+}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -54,20 +68,27 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def needs(method: str) -> Needs:
-    """What `method` needs."""
-    return NEEDS.get(method, Needs())
+def needs_of() -> Callable[[str], Needs]:
+    """Return the look-up in the table."""
+    return lambda method: NEEDS.get(method, Needs())
 
 
 @pytest.fixture
-def small_of(tiny: Tiny) -> Callable[[str], Callable[..., DictConfig]]:
+def needs(needs_of: Any, method: str) -> Needs:
+    """What `method` needs."""
+    found: Needs = needs_of(method)
+    return found
+
+
+@pytest.fixture
+def small_of(tiny: Tiny, needs_of: Any) -> Callable[[str], Callable[..., DictConfig]]:
     """Return a maker of makers of small configs: small_of("simclr")("vit", "seed=3")."""
 
     def of(method: str) -> Callable[..., DictConfig]:
         def make(backbone: str, *overrides: str, **extra: Any) -> DictConfig:
             if backbone == "vit":
                 extra["backbone"] = VIT
-            cfg = tiny(method, *NEEDS.get(method, Needs()).small, *overrides)
+            cfg = tiny(method, *needs_of(method).small, *overrides)
             cfg.update(extra)
             return cfg
 

@@ -25,6 +25,10 @@ def test_small_crops_are_used_or_refused(
         with pytest.raises(UserError, match="exactly 2 large crops, got 2 large and 2 small"):
             resolve(cfg)
         return
+    if not METHODS.get(method).MULTICROP:
+        with pytest.raises(UserError, match="large crops only, got 2 large and 2 small"):
+            resolve(cfg)
+        return
     model = build(cfg)
     indexes, large, targets = batch(size=16)
     views = [*large, *batch(size=8)[1]]

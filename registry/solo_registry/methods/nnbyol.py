@@ -1,0 +1,23 @@
+"""BYOL with nearest neighbours as targets (Dwibedi et al. 2021, arXiv 2104.14548)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from solo_registry.contract import BaseMomentumMethod
+from solo_registry.methods.byol import BYOLMixin
+from solo_registry.methods.parts.queue import NeighbourQueueMixin
+
+
+class NNBYOLMixin(NeighbourQueueMixin, BYOLMixin):
+    """BYOL's step, each target replaced by its neighbour in a queue; exactly two views.
+
+    `method_kwargs`: BYOL's and `queue_size`, as NNCLR's.
+    """
+
+    KWARGS: ClassVar[dict[str, Any]] = {**BYOLMixin.KWARGS, "queue_size": None}
+    TWO_VIEWS: ClassVar[bool] = True
+
+
+class NNBYOL(NNBYOLMixin, BaseMomentumMethod):
+    """NNBYOL on our own engine."""

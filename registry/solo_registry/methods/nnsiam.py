@@ -1,0 +1,26 @@
+"""SimSiam with nearest neighbours as targets (Dwibedi et al. 2021, arXiv 2104.14548)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from solo_registry.contract import BaseMethod
+from solo_registry.methods.parts.queue import NeighbourQueueMixin
+from solo_registry.methods.simsiam import SimSiamMixin
+
+
+class NNSiamMixin(NeighbourQueueMixin, SimSiamMixin):
+    """SimSiam's step, each target replaced by its neighbour in a queue.
+
+    `method_kwargs`: SimSiam's and `queue_size`, as NNCLR's.
+    """
+
+    KWARGS: ClassVar[dict[str, Any]] = {
+        **SimSiamMixin.KWARGS,
+        "pred_hidden_dim": 4096,
+        "queue_size": None,
+    }
+
+
+class NNSiam(NNSiamMixin, BaseMethod):
+    """NNSiam on our own engine."""
