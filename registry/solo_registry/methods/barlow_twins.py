@@ -1,0 +1,55 @@
+"""Barlow Twins (Zbontar et al. 2021, arXiv 2103.03230)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from lightly.loss import BarlowTwinsLoss
+from lightly.models.modules.heads import BarlowTwinsProjectionHead
+from omegaconf import DictConfig
+from torch import Tensor
+
+from solo_registry.contract import BaseMethod, Batch
+from solo_registry.losses import gathered
+from solo_registry.methods.parts.method import MethodMixin
+
+
+class BarlowTwinsMixin(MethodMixin):
+    """Barlow Twins over any base class; exactly two views.
+
+    The cross-correlation is that of all processes' rows, standardised together. solo-learn
+    standardises per process unless `sync_batchnorm` is on, and averages the matrices; on one
+    process both are the same.
+
+    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `lamb` (weight of the off-diagonal),
+    `scale_loss` (of the whole).
+    """
+
+    KWARGS: ClassVar[dict[str, Any]] = {
+        "proj_hidden_dim": 2048,
+        "proj_output_dim": 2048,
+        "lamb": 0.0051,
+        "scale_loss": 0.024,
+    }
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        kwargs = cfg.method_kwargs
+        self.projector = BarlowTwinsProjectionHead(
+            self.features_dim, kwargs.proj_hidden_dim, kwargs.proj_output_dim
+        )
+
+    def project(self, feats: Tensor) -> dict[str, Any]:
+        """Return the projections `z` (N, D)."""
+        return {"z": self.projector(feats)}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step: the cross-correlation of the two views towards the identity (eq. 1)."""
+        out = super().training_step(batch, batch_idx)
+        kwargs = self.cfg.method_kwargs
+        loss = BarlowTwinsLoss(kwargs.lamb)(*map(gathered, out["z"]))
+        return self.total(out, kwargs.scale_loss * loss, "barlow")
+
+
+class BarlowTwins(BarlowTwinsMixin, BaseMethod):
+    """Barlow Twins on our own engine."""

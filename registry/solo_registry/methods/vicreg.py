@@ -1,0 +1,72 @@
+"""VICReg (Bardes et al. 2022, arXiv 2105.04906)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from lightly.loss import VICRegLoss
+from lightly.models.modules.heads import VICRegProjectionHead
+from lightly.utils.dist import world_size
+from omegaconf import DictConfig
+from torch import Tensor
+
+from solo_registry.contract import BaseMethod, Batch
+from solo_registry.methods.parts.method import MethodMixin
+
+
+class VICRegMixin(MethodMixin):
+    """VICReg over any base class; exactly two views.
+
+    The loss is lightly's with twice its variance term: solo-learn, whose weights these are, sums
+    that term over the views, lightly takes the mean. Variance and covariance are those of all
+    processes' rows.
+
+    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `sim_loss_weight`, `var_loss_weight`,
+    `cov_loss_weight` (eq. 6).
+    """
+
+    KWARGS: ClassVar[dict[str, Any]] = {
+        "proj_hidden_dim": 2048,
+        "proj_output_dim": 2048,
+        "sim_loss_weight": 25.0,
+        "var_loss_weight": 25.0,
+        "cov_loss_weight": 1.0,
+    }
+
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = (
+        "sim_loss_weight",
+        "var_loss_weight",
+        "cov_loss_weight",
+    )
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        kwargs = cfg.method_kwargs
+        self.projector = VICRegProjectionHead(
+            self.features_dim, kwargs.proj_hidden_dim, kwargs.proj_output_dim
+        )
+
+    def project(self, feats: Tensor) -> dict[str, Any]:
+        """Return the projections `z` (N, D)."""
+        return {"z": self.projector(feats)}
+
+    def regularised_loss(self, z1: Tensor, z2: Tensor) -> Tensor:
+        """Return the three weighted terms of two views (N, D)."""
+        kwargs = self.cfg.method_kwargs
+        criterion = VICRegLoss(
+            lambda_param=kwargs.sim_loss_weight,
+            mu_param=2 * kwargs.var_loss_weight,
+            nu_param=kwargs.cov_loss_weight,
+            gather_distributed=world_size() > 1,
+        )
+        loss: Tensor = criterion(z1, z2)
+        return loss
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step: invariance, variance and covariance."""
+        out = super().training_step(batch, batch_idx)
+        return self.total(out, self.regularised_loss(*out["z"]), "vicreg")
+
+
+class VICReg(VICRegMixin, BaseMethod):
+    """VICReg on our own engine."""

@@ -1,0 +1,82 @@
+"""W-MSE (Ermolov et al. 2021, arXiv 2007.06346)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from lightly.loss import WMSELoss
+from lightly.models.modules.heads import BYOLProjectionHead
+from omegaconf import DictConfig
+from torch import Tensor
+
+from solo_registry.contract import BaseMethod, Batch
+from solo_registry.errors import UserError
+from solo_registry.methods.parts.method import MethodMixin
+
+
+class WMSEMixin(MethodMixin):
+    """W-MSE over any base class; exactly two views.
+
+    Both views of a pair get a gradient, as in the paper (eq. 4) and its code; solo-learn's loss has
+    the same value but stops the gradient at one of them.
+
+    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `whitening_iters` (random divisions of
+    the batch), `whitening_size` (images whitened together; divides the batch and is at least twice
+    `proj_output_dim`, else the covariance has no inverse), `whitening_eps` (share of the identity
+    mixed into the covariance).
+    """
+
+    KWARGS: ClassVar[dict[str, Any]] = {
+        "proj_hidden_dim": 1024,
+        "proj_output_dim": 64,
+        "whitening_iters": 1,
+        "whitening_size": 128,
+        "whitening_eps": 0.0,
+    }
+
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("whitening_eps",)
+    PER_PROCESS: ClassVar[str] = "random parts of one process's batch are whitened"
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        kwargs = cfg.method_kwargs
+        self.projector = BYOLProjectionHead(
+            self.features_dim, kwargs.proj_hidden_dim, kwargs.proj_output_dim
+        )
+        self.criterion = WMSELoss(
+            embedding_dim=kwargs.proj_output_dim,
+            eps=kwargs.whitening_eps,
+            track_running_stats=False,
+            w_iter=kwargs.whitening_iters,
+            w_size=kwargs.whitening_size,
+        )
+
+    @classmethod
+    def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
+        """Check that a part of the batch can be whitened."""
+        cfg = super().add_and_assert_specific_cfg(cfg)
+        kwargs, batch = cfg.method_kwargs, cfg.optimizer.batch_size
+        size, least = kwargs.whitening_size, 2 * kwargs.proj_output_dim
+        if batch % size or size < least:
+            raise UserError(
+                f"method_kwargs.whitening_size is {size}: it must divide optimizer.batch_size, "
+                f"{batch}, and be at least twice method_kwargs.proj_output_dim, {least}"
+            )
+        return cfg
+
+    def project(self, feats: Tensor) -> dict[str, Any]:
+        """Return the projections `z` (N, D)."""
+        return {"z": self.projector(feats)}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step: the distance of the whitened views."""
+        out = super().training_step(batch, batch_idx)
+        z = torch.cat(out["z"])
+        with torch.autocast(z.device.type, enabled=False):  # there is no Cholesky in half precision
+            loss = self.criterion(z.to(torch.promote_types(z.dtype, torch.float32)))
+        return self.total(out, loss, "wmse")
+
+
+class WMSE(WMSEMixin, BaseMethod):
+    """W-MSE on our own engine."""
