@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from lightly.models.modules.heads import ProjectionHead
 from omegaconf import DictConfig
-from torch import nn
+from torch import Tensor, nn
 
 
 def projector(features_dim: int, method_kwargs: DictConfig) -> nn.Sequential:
@@ -29,3 +31,65 @@ def mlp(*widths: int, last_norm: bool) -> nn.Module:
     blocks.append((widths[-2], widths[-1], norm, None, False))
     head: nn.Module = ProjectionHead(blocks)
     return head
+
+
+class Prototypes(nn.Linear):
+    """Similarities of rows (N, D) to K prototypes, whose length does not count.
+
+    >>> torch.equal(Prototypes(2, 3)(torch.zeros(5, 2)), torch.zeros(5, 3))
+    True
+    """
+
+    def __init__(self, dim: int, count: int) -> None:
+        super().__init__(dim, count, bias=False)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map (N, D) to (N, K); rows of length 1 give cosines."""
+        return F.linear(z, F.normalize(self.weight, dim=1))
+
+
+class DINOHead(nn.Module):
+    """Three layers to a bottleneck of length 1, then its similarities to the prototypes.
+
+    lightly's head of that name uses torch's deprecated weight norm, which cannot be copied.
+
+    Args:
+        features_dim: of the backbone.
+        hidden_dim: of both hidden layers.
+        bottleneck_dim: D.
+        prototypes: K.
+        batch_norm: whether the hidden layers have BatchNorm.
+        norm_prototypes: whether the prototypes' length is fixed to 1; else it is learned.
+    """
+
+    def __init__(
+        self,
+        features_dim: int,
+        hidden_dim: int,
+        bottleneck_dim: int,
+        prototypes: int,
+        *,
+        batch_norm: bool,
+        norm_prototypes: bool,
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before in (features_dim, hidden_dim):
+            norm = [nn.BatchNorm1d(hidden_dim)] if batch_norm else []
+            layers += [nn.Linear(before, hidden_dim), *norm, nn.GELU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(hidden_dim, bottleneck_dim))
+        for layer in self.layers.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                nn.init.zeros_(layer.bias)
+        self.prototypes = Prototypes(bottleneck_dim, prototypes)
+        self.lengths = nn.Parameter(torch.ones(prototypes), requires_grad=not norm_prototypes)
+
+    def forward(self, feats: Tensor) -> Tensor:
+        """Map features (N, features_dim) to similarities (N, K)."""
+        similarities: Tensor = self.prototypes(F.normalize(self.layers(feats), dim=1))
+        return similarities * self.lengths
+
+    def rest(self) -> None:
+        """Forget the prototypes' gradients."""
+        self.prototypes.weight.grad = self.lengths.grad = None

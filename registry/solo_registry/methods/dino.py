@@ -1,0 +1,91 @@
+"""DINO (Caron et al. 2021, arXiv 2104.14294)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from lightly.loss import DINOLoss
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from solo_registry.contract import BaseMomentumMethod, Batch, momentum_copy
+from solo_registry.methods.parts.heads import DINOHead
+from solo_registry.methods.parts.method import MethodMixin, MomentumProjectorMixin
+
+
+class DINOMixin(MethodMixin, MomentumProjectorMixin):
+    """DINO over any momentum base class; multi-crop too.
+
+    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim` (bottleneck), `num_prototypes`,
+    `use_bn_in_head`, `norm_last_layer` (prototypes of length 1), `clip_grad` (largest norm of each
+    of the backbone's gradients, 0 is no limit), `freeze_last_layer` (first epochs in which the
+    prototypes rest), `student_temperature`, `teacher_temperature`, `warmup_teacher_temperature` and
+    `warmup_teacher_temperature_epochs` (the teacher's way to its temperature, a straight line).
+    """
+
+    KWARGS: ClassVar[dict[str, Any]] = {
+        "proj_hidden_dim": 2048,
+        "proj_output_dim": 256,
+        "num_prototypes": 4096,
+        "use_bn_in_head": False,
+        "norm_last_layer": True,
+        "clip_grad": 0.0,
+        "freeze_last_layer": 1,
+        "student_temperature": 0.1,
+        "teacher_temperature": 0.07,
+        "warmup_teacher_temperature": 0.04,
+        "warmup_teacher_temperature_epochs": 0,
+    }
+
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = (
+        "clip_grad",
+        "freeze_last_layer",
+        "warmup_teacher_temperature_epochs",
+    )
+    TWO_VIEWS: ClassVar[bool] = False
+
+    projector: DINOHead
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        kwargs = cfg.method_kwargs
+        self.projector = DINOHead(
+            self.features_dim,
+            kwargs.proj_hidden_dim,
+            kwargs.proj_output_dim,
+            kwargs.num_prototypes,
+            batch_norm=kwargs.use_bn_in_head,
+            norm_prototypes=kwargs.norm_last_layer,
+        )
+        self.momentum_projector = momentum_copy(self.projector)
+        self.criterion = DINOLoss(
+            output_dim=kwargs.num_prototypes,
+            warmup_teacher_temp=kwargs.warmup_teacher_temperature,
+            teacher_temp=kwargs.teacher_temperature,
+            warmup_teacher_temp_epochs=kwargs.warmup_teacher_temperature_epochs,
+            student_temp=kwargs.student_temperature,
+        )
+
+    def project(self, feats: Tensor) -> dict[str, Any]:
+        """Return the similarities to the prototypes, `z` (N, K)."""
+        return {"z": self.projector(feats)}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step: every crop predicts the teacher's view of every other large crop (eq. 3)."""
+        out = super().training_step(batch, batch_idx)
+        loss = self.criterion(out["momentum_z"], out["z"], epoch=self.current_epoch)
+        return self.total(out, loss, "dino")
+
+    def on_after_backward(self) -> None:
+        """Clip the backbone's gradients one by one; let the prototypes rest in the first epochs."""
+        super().on_after_backward()
+        kwargs = self.cfg.method_kwargs
+        if kwargs.clip_grad:
+            for parameter in self.backbone.parameters():
+                nn.utils.clip_grad_norm_(parameter, kwargs.clip_grad)
+        if self.current_epoch < kwargs.freeze_last_layer:
+            self.projector.rest()
+
+
+class DINO(DINOMixin, BaseMomentumMethod):
+    """DINO on our own engine."""

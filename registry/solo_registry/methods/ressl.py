@@ -1,0 +1,86 @@
+"""ReSSL (Zheng et al. 2021, arXiv 2107.09282)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch.nn.functional as F
+from omegaconf import DictConfig
+from torch import Tensor
+
+from solo_registry.contract import BaseMomentumMethod, Batch, momentum_copy
+from solo_registry.losses import unit
+from solo_registry.methods.parts.heads import projector
+from solo_registry.methods.parts.method import MethodMixin, MomentumProjectorMixin
+from solo_registry.methods.parts.queue import KeyQueue, queue_size
+
+
+def relational_loss(
+    query: Tensor, key: Tensor, queue: Tensor, temperature_q: float, temperature_k: float
+) -> Tensor:
+    """Cross-entropy from the key's to the query's distribution over the queue (eq. 5).
+
+    Args:
+        query: (N, D) student's projections, not normalised.
+        key: (N, D) teacher's, without gradient, not normalised.
+        queue: (D, K), normalised.
+        temperature_q: of the student, > 0.
+        temperature_k: of the teacher, > 0; lower, so that its distribution is sharper.
+
+    Returns:
+        Scalar mean over the images.
+    """
+    query, key = unit(query), unit(key)
+    queue = queue.to(query.dtype)
+    wanted = (key @ queue / temperature_k).softmax(1)
+    return F.cross_entropy(query @ queue / temperature_q, wanted)
+
+
+class ReSSLMixin(MethodMixin, MomentumProjectorMixin):
+    """ReSSL over any momentum base class; exactly two views.
+
+    The first view is the student's, the second the teacher's: make that one the weaker
+    (`augmentations=relational32`).
+
+    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `temperature_q` (student),
+    `temperature_k` (teacher), `queue_size` as MoCo's.
+    """
+
+    KWARGS: ClassVar[dict[str, Any]] = {
+        "proj_hidden_dim": 4096,
+        "proj_output_dim": 256,
+        "temperature_q": 0.1,
+        "temperature_k": 0.04,
+        "queue_size": None,
+    }
+
+    UNUSED: ClassVar[tuple[str, ...]] = (
+        "base_tau_momentum",
+        "final_tau_momentum",
+        "momentum_classifier",
+    )
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        kwargs = cfg.method_kwargs
+        self.projector = projector(self.features_dim, kwargs)
+        self.momentum_projector = momentum_copy(self.projector)
+        self.queue = KeyQueue(1, kwargs.proj_output_dim, queue_size(cfg))
+
+    def project(self, feats: Tensor) -> dict[str, Any]:
+        """Return the projections `z` (N, D)."""
+        return {"z": self.projector(feats)}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step: the student's relations to the queue follow the teacher's."""
+        out = super().training_step(batch, batch_idx)
+        kwargs = self.cfg.method_kwargs
+        query, key = out["z"][0], out["momentum_z"][1]
+        queue = self.queue.keys[0].clone()  # backward needs it after `enqueue` wrote
+        loss = relational_loss(query, key, queue, kwargs.temperature_q, kwargs.temperature_k)
+        self.queue.enqueue(unit(key))
+        return self.total(out, loss, "ressl")
+
+
+class ReSSL(ReSSLMixin, BaseMomentumMethod):
+    """ReSSL on our own engine."""
