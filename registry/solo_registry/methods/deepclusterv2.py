@@ -1,0 +1,120 @@
+"""DeepCluster v2 (Caron et al. 2020, arXiv 2006.09882, appendix)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from lightly.models.modules.heads import SwaVProjectionHead
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from solo_registry.contract import BaseMethod, Batch
+from solo_registry.errors import UserError
+from solo_registry.losses import gathered, unit
+from solo_registry.methods.parts.clusters import ClusterBank
+from solo_registry.methods.parts.method import MethodMixin
+
+
+class DeepClusterV2Mixin(MethodMixin):
+    """DeepCluster v2 over any base class; several views and multi-crop.
+
+    Before the first epoch one pass over the images fills the bank of projections (solo-learn has no
+    such pass, and no clusters in its first epoch); before every epoch spherical k-means divides the
+    bank, and the centroids are that epoch's prototypes.
+
+    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `num_prototypes` (a list, one number of
+    clusters per head; null is three heads of a tenth of the images, 3000 at most), `temperature`,
+    `kmeans_iters`.
+    """
+
+    KWARGS: ClassVar[dict[str, Any]] = {
+        "proj_hidden_dim": 2048,
+        "proj_output_dim": 128,
+        "num_prototypes": None,
+        "temperature": 0.1,
+        "kmeans_iters": 10,
+    }
+
+    TWO_VIEWS: ClassVar[bool] = False
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        kwargs = cfg.method_kwargs
+        dim, images = kwargs.proj_output_dim, OmegaConf.select(cfg, "data.train_images") or 1
+        self.projector = SwaVProjectionHead(self.features_dim, kwargs.proj_hidden_dim, dim)
+        self.clusters = ClusterBank(
+            images, dim, cluster_counts(cfg, images), views=self.num_large_crops
+        )
+
+    @classmethod
+    def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
+        """Check the numbers of clusters."""
+        cfg = super().add_and_assert_specific_cfg(cfg)
+        counts = cfg.method_kwargs.num_prototypes
+        if counts is not None and (
+            not OmegaConf.is_list(counts) or not counts or any(count < 1 for count in counts)
+        ):
+            raise UserError(f"method_kwargs.num_prototypes must be a list of counts, got {counts}")
+        return cfg
+
+    def project(self, feats: Tensor) -> dict[str, Any]:
+        """Return the normalised projections `z` (N, D)."""
+        return {"z": unit(self.projector(feats))}
+
+    @torch.no_grad()
+    def on_train_start(self) -> None:
+        """Fill the bank with a pass over the images, unless a checkpoint did."""
+        super().on_train_start()
+        if self.clusters.bank.any():
+            return
+        for batch in self.trainer.train_dataloader:  # type: ignore[union-attr]
+            indexes, views, _ = batch
+            large = [self(view.to(self.device)) for view in views[: self.num_large_crops]]
+            self.remember(indexes.to(self.device), [out["z"] for out in large])
+
+    def on_train_epoch_start(self) -> None:
+        """Divide the bank into this epoch's clusters."""
+        super().on_train_epoch_start()
+        self.clusters.divide(self.cfg.method_kwargs.kmeans_iters, seed=self.current_epoch)
+
+    def remember(self, indexes: Tensor, views: list[Tensor]) -> None:
+        """Put the projections (N, D) of each large crop of all processes into the bank."""
+        rows = torch.stack([gathered(z.detach()) for z in views])
+        self.clusters.bank[:, gathered(indexes)] = rows.to(self.clusters.bank.dtype)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step: every crop is told its image's cluster."""
+        out = super().training_step(batch, batch_idx)
+        tau: float = self.cfg.method_kwargs.temperature
+        z = torch.cat(out["z"])
+        losses = [
+            F.cross_entropy(
+                z @ prototypes.T.to(z.dtype) / tau,
+                assignments[batch[0]].repeat(self.num_crops),
+                ignore_index=-1,
+            )
+            for prototypes, assignments in self.clusters.heads()
+        ]
+        self.remember(batch[0], out["z"][: self.num_large_crops])
+        return self.total(out, torch.stack(losses).mean(), "deepcluster")
+
+
+def cluster_counts(cfg: DictConfig, images: int) -> list[int]:
+    """Return the number of clusters of each head.
+
+    Raises:
+        UserError: more clusters than images.
+    """
+    counts = cfg.method_kwargs.num_prototypes or [max(1, min(3000, images // 10))] * 3
+    if max(counts) > images:
+        raise UserError(
+            f"method_kwargs.num_prototypes asks for {max(counts)} clusters, more than the {images} "
+            "training images"
+        )
+    return list(counts)
+
+
+class DeepClusterV2(DeepClusterV2Mixin, BaseMethod):
+    """DeepCluster v2 on our own engine."""

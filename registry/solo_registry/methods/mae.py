@@ -1,0 +1,121 @@
+"""MAE (He et al. 2022, arXiv 2111.06377)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from lightly.models.utils import (
+    get_at_index,
+    initialize_2d_sine_cosine_positional_embedding,
+    normalize_mean_var,
+    patchify,
+    random_token_mask,
+)
+from omegaconf import DictConfig
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+from solo_registry.contract import BaseMethod, Batch
+from solo_registry.errors import UserError
+from solo_registry.methods.parts.masking import KeepPatches, PixelDecoder
+from solo_registry.methods.parts.method import MethodMixin
+
+
+class MAEMixin(MethodMixin):
+    """MAE over any base class with a vision transformer of timm; one or more large crops.
+
+    The backbone's position embedding becomes the fixed sine-cosine one. In training its features,
+    and so the online classifier's, are those of the visible patches.
+
+    `method_kwargs`: `decoder_embed_dim`, `decoder_depth`, `decoder_num_heads`, `mask_ratio` (share
+    of hidden patches), `norm_pix_loss` (whether each patch is standardised first).
+    """
+
+    KWARGS: ClassVar[dict[str, Any]] = {
+        "decoder_embed_dim": 512,
+        "decoder_depth": 8,
+        "decoder_num_heads": 16,
+        "mask_ratio": 0.75,
+        "norm_pix_loss": False,
+    }
+
+    HEADS: ClassVar[tuple[str, ...]] = ("decoder",)
+    TWO_VIEWS: ClassVar[bool] = False
+    LEAST_VIEWS: ClassVar[int] = 1
+    MULTICROP: ClassVar[bool] = False
+    PER_PROCESS: ClassVar[str] = "every process draws its own masks"
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        vit, kwargs = self.backbone, cfg.method_kwargs
+        if not isinstance(vit, VisionTransformer) or vit.pos_embed is None or vit.no_embed_class:
+            raise UserError(
+                f"method 'mae' hides patches and needs a vision transformer, such as "
+                f"backbone=vit_tiny; backbone '{cfg.backbone.name}' is none"
+            )
+        self.prefix, self.patches = vit.num_prefix_tokens, vit.patch_embed.num_patches
+        self.patch_size = vit.patch_embed.patch_size[0]
+        vit.patch_drop = KeepPatches(self.prefix)  # type: ignore[assignment]
+        initialize_2d_sine_cosine_positional_embedding(vit.pos_embed, num_prefix_tokens=self.prefix)
+        self.decoder = PixelDecoder(
+            self.features_dim,
+            kwargs.decoder_embed_dim,
+            depth=kwargs.decoder_depth,
+            heads=kwargs.decoder_num_heads,
+            prefix=self.prefix,
+            patches=self.patches,
+            pixels=self.patch_size**2 * vit.patch_embed.proj.in_channels,
+        )
+
+    @classmethod
+    def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
+        """Check the mask and the decoder's width."""
+        cfg = super().add_and_assert_specific_cfg(cfg)
+        kwargs = cfg.method_kwargs
+        if kwargs.mask_ratio >= 1:
+            raise UserError(f"method_kwargs.mask_ratio must be below 1, got {kwargs.mask_ratio}")
+        width, heads = kwargs.decoder_embed_dim, kwargs.decoder_num_heads
+        if width % heads or width % 4:
+            raise UserError(
+                f"method_kwargs.decoder_embed_dim, {width}, must be divisible by 4 and by "
+                f"method_kwargs.decoder_num_heads, {heads}"
+            )
+        return cfg
+
+    def forward(self, X: Tensor) -> dict[str, Any]:
+        """In training, adds the patches' predictions `pred` (N, L, P) and which are `hidden`."""
+        if not self.training:
+            return super().forward(X)
+        vit: Any = self.backbone
+        seen, hidden = random_token_mask(
+            (len(X), self.patches),
+            self.cfg.method_kwargs.mask_ratio,
+            mask_class_token=True,  # these are patches only
+            device=X.device,
+        )
+        vit.patch_drop.chosen = seen
+        try:
+            tokens = vit.forward_features(X)
+        finally:
+            vit.patch_drop.chosen = None
+        feats = vit.forward_head(tokens)
+        pred = get_at_index(self.decoder(tokens, seen), hidden)
+        logits = self.classifier(feats.detach())
+        return {"logits": logits, "feats": feats, "pred": pred, "hidden": hidden}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step: the squared error of the hidden patches' pixels."""
+        out = super().training_step(batch, batch_idx)
+        losses = []
+        for view, pred, hidden in zip(batch[1], out["pred"], out["hidden"], strict=True):
+            wanted = patchify(view, self.patch_size)
+            if self.cfg.method_kwargs.norm_pix_loss:
+                wanted = normalize_mean_var(wanted)
+            losses.append(F.mse_loss(pred, get_at_index(wanted, hidden)))
+        return self.total(out, torch.stack(losses).mean(), "mae")
+
+
+class MAE(MAEMixin, BaseMethod):
+    """MAE on our own engine."""
