@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from solo_registry.registry import COMMANDS, LOSSES, METHODS, TEMPERATURES
 
+DYSTRESS = "2308.01140"
 METHOD_ENTRIES = (
-    ("simclr_dyntemp", "SimCLRDynTemp", "SimCLR, tau a function of each pair's similarity"),
-    ("mocov2plus_dyntemp", "MoCoV2PlusDynTemp", "MoCo v2+ with tau(s)"),
-    ("mocov3_dyntemp", "MoCoV3DynTemp", "MoCo v3 with tau(s)"),
-    ("nnclr_dyntemp", "NNCLRDynTemp", "NNCLR with tau(s)"),
-    ("dcl_dyntemp", "DCLDynTemp", "decoupled contrastive learning with tau(s)"),
-    ("dclw_dyntemp", "DCLWDynTemp", "weighted DCL with tau(s)"),
-    ("supcon_dyntemp", "SupConDynTemp", "supervised contrastive learning with tau(s)"),
+    ("simclr_dyntemp", "SimCLRDynTemp", "SimCLR with tau(s) of each pair", DYSTRESS),
+    ("mocov2plus_dyntemp", "MoCoV2PlusDynTemp", "MoCo v2+ with tau(s)", DYSTRESS),
+    ("mocov3_dyntemp", "MoCoV3DynTemp", "MoCo v3 with tau(s)", DYSTRESS),
+    ("nnclr_dyntemp", "NNCLRDynTemp", "NNCLR with tau(s)", DYSTRESS),
+    ("dcl_dyntemp", "DCLDynTemp", "decoupled contrastive learning with tau(s)", DYSTRESS),
+    ("dclw_dyntemp", "DCLWDynTemp", "weighted DCL with tau(s)", DYSTRESS),
+    ("supcon_dyntemp", "SupConDynTemp", "supervised contrastive learning with tau(s)", DYSTRESS),
+    ("macl", "MACL", "SimCLR, tau follows the positives' similarity", "2207.07874"),
+    ("temperature_schedule", "TemperatureSchedule", "SimCLR, tau swings in time", "2303.13664"),
+    ("isogclr", "ISogCLR", "SimCLR, each image learns its own tau", "2305.11965"),
+    ("dual_temperature", "DualTemperature", "SimCLR, two taus weigh each anchor", "2203.17248"),
+    ("simclr_learnable", "SimCLRLearnable", "SimCLR, one trained tau as in CLIP", "2103.00020"),
 )
 LOSS_ENTRIES = (
     ("dyntemp_infonce", "all views against all, tau(s) per pair", "2308.01140"),
@@ -41,9 +47,9 @@ TEMPERATURE_ENTRIES = (
 
 def register() -> str:
     """Register all of it and the command `solo`; return the package of the plugin's configs."""
-    for name, cls, summary in METHOD_ENTRIES:
+    for name, cls, summary, paper in METHOD_ENTRIES:
         target = f"solo_dyntemp.hosts.native:{cls}"
-        METHODS.add_lazy(name, target, summary=summary, paper="arXiv 2308.01140")
+        METHODS.add_lazy(name, target, summary=summary, paper=f"arXiv {paper}")
     for name, summary, paper in LOSS_ENTRIES:
         target = f"solo_dyntemp.losses:{name}"
         LOSSES.add_lazy(name, target, summary=summary, paper=f"arXiv {paper}")

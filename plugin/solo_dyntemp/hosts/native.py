@@ -7,6 +7,13 @@ from solo_dyntemp.methods.mocov2plus_dyntemp import MoCoV2PlusDynTempMixin
 from solo_dyntemp.methods.mocov3_dyntemp import MoCoV3DynTempMixin
 from solo_dyntemp.methods.nnclr_dyntemp import NNCLRDynTempMixin
 from solo_dyntemp.methods.simclr_dyntemp import SimCLRDynTempMixin
+from solo_dyntemp.methods.simclr_temperatures import (
+    DualTemperatureMixin,
+    ISogCLRMixin,
+    MACLMixin,
+    SimCLRLearnableMixin,
+    TemperatureScheduleMixin,
+)
 from solo_dyntemp.methods.supcon_dyntemp import SupConDynTempMixin
 from solo_registry.contract import BaseMethod, BaseMomentumMethod
 
@@ -37,3 +44,23 @@ class NNCLRDynTemp(NNCLRDynTempMixin, BaseMethod):
 
 class SupConDynTemp(SupConDynTempMixin, BaseMethod):
     """`method=supcon_dyntemp`."""
+
+
+class MACL(MACLMixin, BaseMethod):
+    """`method=macl`."""
+
+
+class TemperatureSchedule(TemperatureScheduleMixin, BaseMethod):
+    """`method=temperature_schedule`."""
+
+
+class ISogCLR(ISogCLRMixin, BaseMethod):
+    """`method=isogclr`."""
+
+
+class DualTemperature(DualTemperatureMixin, BaseMethod):
+    """`method=dual_temperature`."""
+
+
+class SimCLRLearnable(SimCLRLearnableMixin, BaseMethod):
+    """`method=simclr_learnable`."""

@@ -16,6 +16,13 @@ from solo_dyntemp.methods.mocov2plus_dyntemp import MoCoV2PlusDynTempMixin
 from solo_dyntemp.methods.mocov3_dyntemp import MoCoV3DynTempMixin
 from solo_dyntemp.methods.nnclr_dyntemp import NNCLRDynTempMixin
 from solo_dyntemp.methods.simclr_dyntemp import SimCLRDynTempMixin
+from solo_dyntemp.methods.simclr_temperatures import (
+    DualTemperatureMixin,
+    ISogCLRMixin,
+    MACLMixin,
+    SimCLRLearnableMixin,
+    TemperatureScheduleMixin,
+)
 from solo_dyntemp.methods.supcon_dyntemp import SupConDynTempMixin
 from solo_registry.backbones import PREFIX, build_backbone
 from solo_registry.errors import UserError
@@ -26,6 +33,11 @@ MIXINS: dict[str, type] = {
     "dclw_dyntemp": DCLWDynTempMixin,
     "nnclr_dyntemp": NNCLRDynTempMixin,
     "supcon_dyntemp": SupConDynTempMixin,
+    "macl": MACLMixin,
+    "temperature_schedule": TemperatureScheduleMixin,
+    "isogclr": ISogCLRMixin,
+    "dual_temperature": DualTemperatureMixin,
+    "simclr_learnable": SimCLRLearnableMixin,
 }
 MOMENTUM_MIXINS: dict[str, type] = {
     "mocov2plus_dyntemp": MoCoV2PlusDynTempMixin,

@@ -17,8 +17,9 @@ from solo_registry.config import resolve
 from solo_registry.registry import METHODS
 
 PLUGIN = Path(__file__).parents[3] / "plugin"
-NAMES = ["dcl_dyntemp", "dclw_dyntemp", "mocov2plus_dyntemp", "mocov3_dyntemp", "nnclr_dyntemp",
-         "simclr_dyntemp", "supcon_dyntemp"]  # fmt: skip
+NAMES = ["dcl_dyntemp", "dclw_dyntemp", "dual_temperature", "isogclr", "macl",
+         "mocov2plus_dyntemp", "mocov3_dyntemp", "nnclr_dyntemp", "simclr_dyntemp",
+         "simclr_learnable", "supcon_dyntemp", "temperature_schedule"]  # fmt: skip
 
 
 def config(method: str) -> Any:
@@ -27,6 +28,8 @@ def config(method: str) -> Any:
         kwargs["queue_size"] = 32
     if method.startswith(("mocov3", "nnclr")):
         kwargs["pred_hidden_dim"] = 16
+    if method == "isogclr":
+        kwargs["temperature_kwargs"] = {"size": 8}  # solo-learn does not say how many images
     return OmegaConf.create(
         {
             "method": method,
