@@ -31,6 +31,17 @@ for name, target, summary, paper in (
     ("ressl", "ressl:ReSSL", "relations to a queue follow a momentum teacher's", "2107.09282"),
     ("all4one", "all4one:All4One", "neighbours, attention over them, decorrelation", "2303.09417"),
     ("mae", "mae:MAE", "reconstructs hidden patches; needs a ViT", "2111.06377"),
+    ("supcon_out", "supcon_out:SupConOut", "SupCon, mean outside the logarithm", "2004.11362"),
+    ("debiased", "debiased:Debiased", "takes the own class out of the negatives", "2007.00224"),
+    ("hcl", "debiased:HCL", "debiased, hard negatives weighted up", "2010.04592"),
+    ("rince", "rince:RINCE", "InfoNCE that bears noisy views", "2201.04309"),
+    ("siglip", "siglip:SigLIP", "a sigmoid for each pair, scale and bias trained", "2303.15343"),
+    (
+        "directclr",
+        "directclr:DirectCLR",
+        "SimCLR on the features, no projector",
+        "2110.09348",
+    ),
 ):
     METHODS.add_lazy(
         name, f"solo_registry.methods.{target}", summary=summary, paper=f"arXiv {paper}"
@@ -40,6 +51,10 @@ for name, summary, paper in (
     ("infonce", "NT-Xent over any number of views, one temperature", "2002.05709"),
     ("infonce_paired", "each anchor against all candidates, one temperature", "2104.02057"),
     ("infonce_queue", "a positive key and a queue of negatives, one temperature", "1911.05722"),
+    ("supcon_out", "labels make the positives, mean outside the logarithm", "2004.11362"),
+    ("debiased_infonce", "own class taken out of the negatives; HCL with beta", "2007.00224"),
+    ("rince", "bears noisy views, from InfoNCE (q=0) to symmetric (q=1)", "2201.04309"),
+    ("sigmoid_pairs", "a sigmoid for each pair of two views", "2303.15343"),
 ):
     LOSSES.add_lazy(name, f"solo_registry.losses:{name}", summary=summary, paper=f"arXiv {paper}")
 

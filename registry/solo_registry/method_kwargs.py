@@ -60,3 +60,10 @@ def require_positive(cfg: DictConfig, *keys: str, or_zero: bool = False) -> None
         if not number or value < 0 or (value == 0 and not or_zero):
             least = "0 or more" if or_zero else "above 0"
             raise UserError(f"method_kwargs.{key} must be {least} and finite, got {value!r}")
+
+
+def require_at_most_one(cfg: DictConfig, *keys: str) -> None:
+    """Refuse values of `method_kwargs` above 1."""
+    for key in keys:
+        if (value := cfg.method_kwargs[key]) > 1:
+            raise UserError(f"method_kwargs.{key} must be at most 1, got {value!r}")

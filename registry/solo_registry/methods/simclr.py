@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 from omegaconf import DictConfig
-from torch import Tensor
+from torch import Tensor, nn
 
 from solo_registry.contract import BaseMethod, Batch
 from solo_registry.losses import infonce
@@ -30,7 +30,11 @@ class SimCLRMixin(ContrastiveMixin):
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg)
-        self.projector = projector(self.features_dim, cfg.method_kwargs)
+        self.projector = self.build_projector()
+
+    def build_projector(self) -> nn.Module:
+        """Return what maps features (N, F) to projections (N, D)."""
+        return projector(self.features_dim, self.cfg.method_kwargs)
 
     def project(self, feats: Tensor) -> dict[str, Any]:
         """Return the projections `z` (N, D)."""

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from solo_registry.contract import Host, MomentumHost
-from solo_registry.method_kwargs import fill_method_kwargs, require_positive
+from solo_registry.method_kwargs import fill_method_kwargs, require_at_most_one, require_positive
 from solo_registry.methods.parts.queue import queue_size
 from solo_registry.methods.parts.views import require_two_views, require_views
 from solo_registry.optimizers import ParamGroup
@@ -18,9 +18,10 @@ from solo_registry.optimizers import ParamGroup
 class MethodMixin(Host):
     """What every method declares of itself; checks and parameter groups follow from it."""
 
-    # keys of `method_kwargs` and their defaults; a number must be above 0
+    # keys of `method_kwargs` and their defaults; a number must be above 0 if its default is
     KWARGS: ClassVar[dict[str, Any]] = {}
     MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ()  # the keys that may be 0 as well
+    SHARES: ClassVar[tuple[str, ...]] = ()  # the keys that are 1 at most
     HEADS: ClassVar[tuple[str, ...]] = ("projector",)  # modules that are trained
     TWO_VIEWS: ClassVar[bool] = True  # whether other numbers of crops are refused
     LEAST_VIEWS: ClassVar[int] = 2  # where others are not
@@ -36,8 +37,9 @@ class MethodMixin(Host):
         cfg = super().add_and_assert_specific_cfg(cfg)
         fill_method_kwargs(cfg, cls.KWARGS, unused=cls.UNUSED)
         for key, value in cls.KWARGS.items():
-            if type(value) in (int, float) and key != "queue_size":
+            if type(value) in (int, float) and value >= 0 and key != "queue_size":
                 require_positive(cfg, key, or_zero=key in cls.MAY_BE_ZERO)
+        require_at_most_one(cfg, *cls.SHARES)
         if "queue_size" in cls.KWARGS:
             queue_size(cfg, or_none="queue_size" in cls.MAY_BE_ZERO)
         if cls.TWO_VIEWS:

@@ -1,21 +1,12 @@
-"""The fixed-temperature losses that the baselines train with."""
+"""InfoNCE at one temperature, in the forms that SimCLR, MoCo v3, NNCLR, MoCo and SupCon have."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from lightly.utils.dist import gather, rank, world_size
 from torch import Tensor
 
-
-def gathered(rows: Tensor) -> Tensor:
-    """Stack the (N, ...) rows of all processes, with gradient; one process's as they are."""
-    return torch.cat(gather(rows)) if world_size() > 1 else rows
-
-
-def unit(rows: Tensor) -> Tensor:
-    """Normalise (N, D) rows to length 1, in float32 at least."""
-    return F.normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)), dim=-1)
+from solo_registry.losses.rows import gathered, own_columns, unit, view_logits
 
 
 def infonce(z: Tensor, indexes: Tensor, temperature: float) -> Tensor:
@@ -37,13 +28,30 @@ def infonce(z: Tensor, indexes: Tensor, temperature: float) -> Tensor:
     >>> f"{infonce(z, torch.tensor([0, 0]), temperature=0.5):.4f}"
     '0.0000'
     """
-    z = unit(z)
-    logits = z @ gathered(z).T / temperature
-    positive = indexes[:, None] == gathered(indexes)[None, :]
-    itself = torch.arange(len(z), device=z.device) + rank() * len(z)
-    positive[torch.arange(len(z), device=z.device), itself] = False
-    logits = logits.scatter(1, itself[:, None], -torch.inf)
+    logits, positive = view_logits(z, indexes, temperature)
     return (logits.logsumexp(1) - logits.masked_fill(~positive, -torch.inf).logsumexp(1)).mean()
+
+
+def supcon_out(z: Tensor, indexes: Tensor, temperature: float) -> Tensor:
+    """SupCon's L_out: the mean over positives outside the logarithm (arXiv 2004.11362, eq. 2).
+
+    For anchor i: logsumexp over all others minus the mean logit of its positives.
+
+    Args:
+        z: (V*N, D) projections of all views, not normalised.
+        indexes: (V*N,) class of each row; each row needs another one of its class.
+        temperature: divides the cosine similarities, > 0.
+
+    Returns:
+        Scalar mean over this process's anchors; the candidates are gathered from all processes.
+
+    >>> z = torch.eye(4)[[0, 1, 0, 1]]
+    >>> f"{supcon_out(z, torch.zeros(4), temperature=1.0):.4f}"  # ln(e + 2) - 1 / 3
+    '1.2181'
+    """
+    logits, positive = view_logits(z, indexes, temperature)
+    pull = logits.where(positive, 0).sum(1) / positive.sum(1)
+    return (logits.logsumexp(1) - pull).mean()
 
 
 def infonce_paired(anchors: Tensor, candidates: Tensor, temperature: float) -> Tensor:
@@ -61,8 +69,7 @@ def infonce_paired(anchors: Tensor, candidates: Tensor, temperature: float) -> T
     """
     anchors, candidates = unit(anchors), unit(candidates)
     logits = anchors @ gathered(candidates).T / temperature
-    own = torch.arange(len(anchors), device=anchors.device) + rank() * len(anchors)
-    return F.cross_entropy(logits, own)
+    return F.cross_entropy(logits, own_columns(anchors))
 
 
 def infonce_queue(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 from lightly.loss import NTXentLoss
 
-from solo_registry.losses import infonce, infonce_queue
+from solo_registry.losses import infonce, infonce_queue, supcon_out
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.2, 1.0])
@@ -53,3 +55,25 @@ def test_small_temperatures_stay_finite_under_autocast() -> None:
         loss = infonce(z, torch.arange(8).repeat(2), 0.005)
     loss.backward()
     assert loss.isfinite() and z.grad is not None and z.grad.isfinite().all()
+
+
+def test_supcon_out_equals_the_formula_in_a_loop(z: torch.Tensor, exponentials: Any) -> None:
+    classes = torch.tensor([0, 1, 2, 1, 0, 0, 1, 2, 1, 0])
+    e, losses = exponentials(z, 0.2), []
+    for i in range(10):
+        everyone = sum(e[i, j] for j in range(10) if j != i)
+        own = [j for j in range(10) if j != i and classes[j] == classes[i]]
+        losses.append(-sum(torch.log(e[i, j] / everyone) for j in own) / len(own))
+    loss = supcon_out(z, classes, 0.2)
+    assert loss.item() == pytest.approx(torch.stack(losses).mean().item(), rel=1e-10)
+    assert torch.autograd.gradcheck(lambda z: supcon_out(z, classes, 0.2), z)
+
+
+def test_supcon_out_is_above_supcon_in_and_equal_for_one_positive(
+    z: torch.Tensor, images: torch.Tensor
+) -> None:
+    torch.testing.assert_close(supcon_out(z, images, 0.1), infonce(z, images, 0.1))
+    classes = images % 2
+    counts = (classes[:, None] == classes[None, :]).sum(1) - 1
+    inside = infonce(z, classes, 0.1) + counts.double().log().mean()  # Jensen, arXiv 2004.11362
+    assert supcon_out(z, classes, 0.1) > inside

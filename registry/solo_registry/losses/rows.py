@@ -1,0 +1,43 @@
+"""What the losses share: rows of all processes, unit rows, the logits of all views."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from lightly.utils.dist import gather, rank, world_size
+from torch import Tensor
+
+
+def gathered(rows: Tensor) -> Tensor:
+    """Stack the (N, ...) rows of all processes, with gradient; one process's as they are."""
+    return torch.cat(gather(rows)) if world_size() > 1 else rows
+
+
+def unit(rows: Tensor) -> Tensor:
+    """Normalise (N, D) rows to length 1, in float32 at least."""
+    return F.normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)), dim=-1)
+
+
+def own_columns(rows: Tensor) -> Tensor:
+    """Return the places (N,) that this process's `rows` (N, ...) have among those of all."""
+    start: int = rank() * len(rows)
+    return torch.arange(start, start + len(rows), device=rows.device)
+
+
+def view_logits(z: Tensor, indexes: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Compare this process's views with those of all processes.
+
+    Args:
+        z: (M, D) projections of all views, not normalised.
+        indexes: (M,) what makes two rows positives: the image, or the class.
+        temperature: divides the cosine similarities, > 0.
+
+    Returns:
+        The logits (M, W*M) with -inf where a view meets itself, and which of them are positives;
+        W processes.
+    """
+    z, itself = unit(z), own_columns(z)
+    logits = z @ gathered(z).T / temperature
+    positive = indexes[:, None] == gathered(indexes)[None, :]
+    positive[torch.arange(len(z), device=z.device), itself] = False
+    return logits.scatter(1, itself[:, None], -torch.inf), positive
