@@ -3,11 +3,12 @@
 from solo_registry.losses.infonce import infonce, infonce_paired, infonce_queue, supcon_out
 from solo_registry.losses.negatives import debiased_infonce
 from solo_registry.losses.robust import rince
-from solo_registry.losses.rows import gathered, unit
+from solo_registry.losses.rows import full, gathered, unit
 from solo_registry.losses.sigmoid import sigmoid_pairs
 
 __all__ = [
     "debiased_infonce",
+    "full",
     "gathered",
     "infonce",
     "infonce_paired",

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from solo_registry.losses.rows import gathered, own_columns, unit, view_logits
+from solo_registry.losses.rows import own_columns, similarities, unit, view_logits
 
 
 def infonce(z: Tensor, indexes: Tensor, temperature: float) -> Tensor:
@@ -67,9 +67,7 @@ def infonce_paired(anchors: Tensor, candidates: Tensor, temperature: float) -> T
     Returns:
         Scalar mean over this process's anchors.
     """
-    anchors, candidates = unit(anchors), unit(candidates)
-    logits = anchors @ gathered(candidates).T / temperature
-    return F.cross_entropy(logits, own_columns(anchors))
+    return F.cross_entropy(similarities(anchors, candidates) / temperature, own_columns(anchors))
 
 
 def infonce_queue(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:

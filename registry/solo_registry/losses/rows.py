@@ -13,9 +13,28 @@ def gathered(rows: Tensor) -> Tensor:
     return torch.cat(gather(rows)) if world_size() > 1 else rows
 
 
+def full(rows: Tensor) -> Tensor:
+    """Return the rows in float32 at least."""
+    return rows.to(torch.promote_types(rows.dtype, torch.float32))
+
+
 def unit(rows: Tensor) -> Tensor:
     """Normalise (N, D) rows to length 1, in float32 at least."""
-    return F.normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)), dim=-1)
+    return F.normalize(full(rows), dim=-1)
+
+
+def similarities(anchors: Tensor, candidates: Tensor) -> Tensor:
+    """Compare rows with those of all processes, in float32 at least, also under autocast.
+
+    Args:
+        anchors: (N, D), not normalised.
+        candidates: (M, D), not normalised; gathered from all processes, with gradient.
+
+    Returns:
+        Cosines (N, W*M); W processes.
+    """
+    with torch.autocast(anchors.device.type, enabled=False):
+        return unit(anchors) @ gathered(unit(candidates)).T
 
 
 def own_columns(rows: Tensor) -> Tensor:
@@ -36,8 +55,8 @@ def view_logits(z: Tensor, indexes: Tensor, temperature: float) -> tuple[Tensor,
         The logits (M, W*M) with -inf where a view meets itself, and which of them are positives;
         W processes.
     """
-    z, itself = unit(z), own_columns(z)
-    logits = z @ gathered(z).T / temperature
+    itself = own_columns(z)
+    logits = similarities(z, z) / temperature
     positive = indexes[:, None] == gathered(indexes)[None, :]
     positive[torch.arange(len(z), device=z.device), itself] = False
     return logits.scatter(1, itself[:, None], -torch.inf), positive

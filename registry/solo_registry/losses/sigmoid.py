@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from solo_registry.losses.rows import gathered, own_columns, unit
+from solo_registry.losses.rows import own_columns, similarities
 
 
 def sigmoid_pairs(z1: Tensor, z2: Tensor, log_scale: Tensor, bias: Tensor) -> Tensor:
@@ -28,6 +28,6 @@ def sigmoid_pairs(z1: Tensor, z2: Tensor, log_scale: Tensor, bias: Tensor) -> Te
     >>> f"{loss:.4f}"  # ln(1 + 1/e) + 2 ln 2
     '1.6996'
     """
-    logits = log_scale.exp() * (unit(z1) @ gathered(unit(z2)).T) + bias
+    logits = log_scale.exp() * similarities(z1, z2) + bias
     own = F.one_hot(own_columns(z1), logits.shape[1])
     return -F.logsigmoid((2 * own - 1) * logits).sum(1).mean()
