@@ -19,6 +19,7 @@ METHOD_ENTRIES = (
     ("dual_temperature", "DualTemperature", "SimCLR, two taus weigh each anchor", "2203.17248"),
     ("simclr_learnable", "SimCLRLearnable", "SimCLR, one trained tau as in CLIP", "2103.00020"),
 )
+LIGHTLY_HEADS = ("mocov3_dyntemp", "nnclr_dyntemp")
 LOSS_ENTRIES = (
     ("dyntemp_infonce", "all views against all, tau(s) per pair", "2308.01140"),
     ("dyntemp_infonce_queue", "a positive key and a queue, tau(s) per pair", "2308.01140"),
@@ -49,7 +50,14 @@ def register() -> str:
     """Register all of it and the command `solo`; return the package of the plugin's configs."""
     for name, cls, summary, paper in METHOD_ENTRIES:
         target = f"solo_dyntemp.hosts.native:{cls}"
-        METHODS.add_lazy(name, target, summary=summary, paper=f"arXiv {paper}")
+        METHODS.add_lazy(
+            name,
+            target,
+            summary=summary,
+            paper=f"arXiv {paper}",
+            family="temperature",
+            origin="lightly modules" if name in LIGHTLY_HEADS else "",
+        )
     for name, summary, paper in LOSS_ENTRIES:
         target = f"solo_dyntemp.losses:{name}"
         LOSSES.add_lazy(name, target, summary=summary, paper=f"arXiv {paper}")

@@ -4,48 +4,74 @@ from __future__ import annotations
 
 from solo_registry.registry import BACKBONES, DATASETS, LOSSES, METHODS
 
-for name, target, summary, paper in (
-    ("simclr", "simclr:SimCLR", "two or more views, NT-Xent at one temperature", "2002.05709"),
-    ("mocov2plus", "mocov2plus:MoCoV2Plus", "momentum encoder, queue of negatives", "2003.04297"),
-    ("mocov3", "mocov3:MoCoV3", "momentum encoder, predictor, no queue", "2104.02057"),
-    ("nnclr", "nnclr:NNCLR", "nearest neighbours in a queue as positives", "2104.14548"),
-    ("dcl", "dcl:DCL", "SimCLR without the positive in the denominator", "2110.06848"),
-    ("dclw", "dcl:DCLW", "DCL with weighted positives", "2110.06848"),
-    ("supcon", "supcon:SupCon", "images of one class as positives; needs labels", "2004.11362"),
-    ("byol", "byol:BYOL", "predicts a momentum encoder's other view", "2006.07733"),
-    ("nnbyol", "nnbyol:NNBYOL", "BYOL, neighbours in a queue as targets", "2104.14548"),
-    ("simsiam", "simsiam:SimSiam", "predicts the other view, stop-gradient", "2011.10566"),
-    ("nnsiam", "nnsiam:NNSiam", "SimSiam, neighbours in a queue as targets", "2104.14548"),
-    ("barlow_twins", "barlow_twins:BarlowTwins", "decorrelates features", "2103.03230"),
-    ("vicreg", "vicreg:VICReg", "invariance, variance, covariance", "2105.04906"),
-    ("vibcreg", "vibcreg:VIbCReg", "VICReg with a normalised covariance", "2109.00783"),
-    ("wmse", "wmse:WMSE", "distance of whitened views", "2007.06346"),
-    ("swav", "swav:SwAV", "views predict each other's balanced clusters", "2006.09882"),
-    (
-        "deepclusterv2",
-        "deepclusterv2:DeepClusterV2",
-        "k-means over all images each epoch",
-        "2006.09882",
+# what in a method comes from elsewhere
+ORIGINS = {
+    "": "",
+    "l": "lightly loss",
+    "m": "lightly modules",
+    "lm": "lightly loss and modules",
+    "s": "solo-learn keys",
+    "sl": "solo-learn keys, lightly loss",
+    "sm": "solo-learn keys, lightly modules",
+    "slm": "solo-learn keys, lightly loss and modules",
+}
+# fmt: off
+METHOD_FAMILIES = {
+    "contrastive": (
+        ("simclr", "SimCLR", "two or more views, NT-Xent at one temperature", "2002.05709", "s"),
+        ("mocov2plus", "MoCoV2Plus", "momentum encoder, queue of negatives", "2003.04297", "s"),
+        ("mocov3", "MoCoV3", "momentum encoder, predictor, no queue", "2104.02057", "sm"),
+        ("nnclr", "NNCLR", "nearest neighbours in a queue as positives", "2104.14548", "sm"),
+        ("all4one", "All4One", "attention over neighbours, decorrelation", "2303.09417", "sm"),
+        ("dcl", "DCL", "SimCLR, positive not in the denominator", "2110.06848", "l"),
+        ("dclw", "dcl:DCLW", "DCL with weighted positives", "2110.06848", "l"),
+        ("supcon", "SupCon", "images of one class as positives; needs labels", "2004.11362", "s"),
+        ("supcon_out", "SupConOut", "SupCon, mean outside the logarithm", "2004.11362", ""),
+        ("debiased", "Debiased", "takes the own class out of the negatives", "2007.00224", ""),
+        ("hcl", "debiased:HCL", "debiased, hard negatives weighted up", "2010.04592", ""),
+        ("rince", "RINCE", "InfoNCE that bears noisy views", "2201.04309", ""),
+        ("siglip", "SigLIP", "a sigmoid per pair, scale and bias trained", "2303.15343", ""),
+        ("directclr", "DirectCLR", "SimCLR on the features, no projector", "2110.09348", ""),
     ),
-    ("dino", "dino:DINO", "momentum teacher's sharpened, centred outputs", "2104.14294"),
-    ("ressl", "ressl:ReSSL", "relations to a queue follow a momentum teacher's", "2107.09282"),
-    ("all4one", "all4one:All4One", "neighbours, attention over them, decorrelation", "2303.09417"),
-    ("mae", "mae:MAE", "reconstructs hidden patches; needs a ViT", "2111.06377"),
-    ("supcon_out", "supcon_out:SupConOut", "SupCon, mean outside the logarithm", "2004.11362"),
-    ("debiased", "debiased:Debiased", "takes the own class out of the negatives", "2007.00224"),
-    ("hcl", "debiased:HCL", "debiased, hard negatives weighted up", "2010.04592"),
-    ("rince", "rince:RINCE", "InfoNCE that bears noisy views", "2201.04309"),
-    ("siglip", "siglip:SigLIP", "a sigmoid for each pair, scale and bias trained", "2303.15343"),
-    (
-        "directclr",
-        "directclr:DirectCLR",
-        "SimCLR on the features, no projector",
-        "2110.09348",
+    "non-contrastive": (
+        ("byol", "BYOL", "predicts a momentum encoder's other view", "2006.07733", "slm"),
+        ("nnbyol", "NNBYOL", "BYOL, neighbours in a queue as targets", "2104.14548", "slm"),
+        ("simsiam", "SimSiam", "predicts the other view, stop-gradient", "2011.10566", "slm"),
+        ("nnsiam", "NNSiam", "SimSiam, neighbours in a queue as targets", "2104.14548", "slm"),
+        ("barlow_twins", "BarlowTwins", "decorrelates features", "2103.03230", "slm"),
+        ("vicreg", "VICReg", "invariance, variance, covariance", "2105.04906", "slm"),
+        ("vibcreg", "VIbCReg", "VICReg with a normalised covariance", "2109.00783", "s"),
+        ("wmse", "WMSE", "distance of whitened views", "2007.06346", "slm"),
+        ("vicregl", "VICRegL", "VICReg on pooled and on local features", "2210.01571", "lm"),
+        ("tico", "TiCo", "contrast with a moving covariance", "2206.10698", "lm"),
+        ("mmcr", "MMCR", "capacity of the views' manifolds, nuclear norms", "2303.03307", "m"),
+        ("frossl", "FroSSL", "entropy of the covariance, Frobenius norms", "2310.02903", "lm"),
+        ("lejepa", "LeJEPA", "invariance and Gaussian projections", "2511.08544", "lm"),
     ),
-):
-    METHODS.add_lazy(
-        name, f"solo_registry.methods.{target}", summary=summary, paper=f"arXiv {paper}"
-    )
+    "clustering": (
+        ("swav", "SwAV", "views predict each other's balanced clusters", "2006.09882", "slm"),
+        ("deepclusterv2", "DeepClusterV2", "k-means of all images each epoch", "2006.09882", "sm"),
+    ),
+    "distillation": (
+        ("dino", "DINO", "momentum teacher's sharpened, centred outputs", "2104.14294", "sl"),
+        ("ressl", "ReSSL", "relations to a queue follow a momentum teacher's", "2107.09282", "s"),
+    ),
+    "masked": (
+        ("mae", "MAE", "reconstructs hidden patches; needs a ViT", "2111.06377", "sm"),
+    ),
+}
+# fmt: on
+for family, methods in METHOD_FAMILIES.items():
+    for name, cls, summary, paper, origins in methods:
+        target = cls if ":" in cls else f"{name}:{cls}"  # a file of its own, or another's
+        METHODS.add_lazy(
+            name,
+            f"solo_registry.methods.{target}",
+            summary=summary,
+            paper=f"arXiv {paper}",
+            family=family,
+            origin=ORIGINS[origins],
+        )
 
 for name, summary, paper in (
     ("infonce", "NT-Xent over any number of views, one temperature", "2002.05709"),
@@ -55,6 +81,7 @@ for name, summary, paper in (
     ("debiased_infonce", "own class taken out of the negatives; HCL with beta", "2007.00224"),
     ("rince", "bears noisy views, from InfoNCE (q=0) to symmetric (q=1)", "2201.04309"),
     ("sigmoid_pairs", "a sigmoid for each pair of two views", "2303.15343"),
+    ("mmcr", "nuclear norm of the images' centroids", "2303.03307"),
 ):
     LOSSES.add_lazy(name, f"solo_registry.losses:{name}", summary=summary, paper=f"arXiv {paper}")
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from lightly.models.utils import deactivate_requires_grad, update_momentum
 from lightning.pytorch import LightningModule
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from solo_registry.backbones import build_backbone
@@ -56,11 +56,12 @@ class BaseMethod(LightningModule):
         super().__init__()
         cfg = self.add_and_assert_specific_cfg(cfg)
         self.cfg = cfg
+        kwargs: Any = OmegaConf.to_container(cfg.backbone.kwargs)  # lists as lists
         self.backbone = build_backbone(
             cfg.backbone.name,
             in_channels=cfg.data.image_channels,
             image_size=cfg.augmentations[0].crop_size,
-            **cfg.backbone.kwargs,
+            **kwargs,
         )
         self.features_dim = int(self.backbone.num_features)  # type: ignore[arg-type]
         self.num_classes: int = max(1, cfg.data.num_classes)

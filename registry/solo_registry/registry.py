@@ -19,12 +19,23 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered name: where it is found, and what a listing says of it."""
+    """One registered name: where it is found, and what a listing says of it.
+
+    Attributes:
+        name: as users write it.
+        target: `module:attribute`.
+        summary: a few words.
+        paper: its source.
+        family: what listings group it by.
+        origin: what in it is not written here, such as "solo-learn keys, lightly loss".
+    """
 
     name: str
     target: str
     summary: str = ""
     paper: str = ""
+    family: str = ""
+    origin: str = ""
 
     @property
     def provider(self) -> str:
@@ -60,19 +71,24 @@ class Registry:
         self._entries: dict[str, Entry] = {}
         self._loaded: dict[str, Any] = {}
 
-    def register(self, name: str, *, summary: str = "", paper: str = "") -> Callable[[T], T]:
-        """Decorate a class or function to register it under `name`."""
+    def register(self, name: str, **about: str) -> Callable[[T], T]:
+        """Decorate a class or function to register it under `name`; `about` is `add_lazy`'s."""
 
         def decorate(target: T) -> T:
             where = f"{target.__module__}:{target.__qualname__}"  # type: ignore[attr-defined]
-            self.add_lazy(name, where, summary=summary, paper=paper)
+            self.add_lazy(name, where, **about)
             self._loaded[name] = target
             return target
 
         return decorate
 
-    def add_lazy(self, name: str, target: str, *, summary: str = "", paper: str = "") -> None:
+    def add_lazy(self, name: str, target: str, **about: str) -> None:
         """Register `module:attribute` under `name` without importing it.
+
+        Args:
+            name: as users write it.
+            target: `module:attribute`.
+            **about: `summary`, `paper`, `family` and `origin`, see `Entry`.
 
         Raises:
             ValueError: the name is taken by another target; both are named.
@@ -83,7 +99,7 @@ class Registry:
                 f"{self.kind} '{name}' is registered twice: by {known.target} and by {target}"
             )
         if not known:
-            self._entries[name] = Entry(name, target, summary, paper)
+            self._entries[name] = Entry(name, target, **about)
 
     def get(self, name: str) -> Any:
         """Return what is registered under `name`.

@@ -62,10 +62,14 @@ class VICRegMixin(MethodMixin):
         loss: Tensor = criterion(z1, z2)
         return loss
 
+    def views_loss(self, out: dict[str, Any]) -> Tensor:
+        """Return the loss of what `forward` made of the two views."""
+        return self.regularised_loss(*out["z"])
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: invariance, variance and covariance."""
         out = super().training_step(batch, batch_idx)
-        return self.total(out, self.regularised_loss(*out["z"]), "vicreg")
+        return self.total(out, self.views_loss(out), "vicreg")
 
 
 class VICReg(VICRegMixin, BaseMethod):

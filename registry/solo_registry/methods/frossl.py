@@ -1,0 +1,52 @@
+"""FroSSL, Frobenius norm minimization (Skean et al. 2024, arXiv 2310.02903)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from lightly.loss import FroSSLLoss
+from lightly.models.modules.heads import VICRegProjectionHead
+from omegaconf import DictConfig
+from torch import Tensor
+
+from solo_registry.contract import BaseMethod, Batch
+from solo_registry.losses import full, gathered
+from solo_registry.methods.parts.method import MethodMixin
+
+
+class FroSSLMixin(MethodMixin):
+    """FroSSL over any base class; several views and multi-crop included.
+
+    The covariances are those of all processes' rows.
+
+    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `invariance_weight`.
+    """
+
+    KWARGS: ClassVar[dict[str, Any]] = {
+        "proj_hidden_dim": 2048,
+        "proj_output_dim": 1024,
+        "invariance_weight": 1.0,
+    }
+    TWO_VIEWS: ClassVar[bool] = False
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        kwargs = cfg.method_kwargs
+        self.projector = VICRegProjectionHead(
+            self.features_dim, kwargs.proj_hidden_dim, kwargs.proj_output_dim
+        )
+
+    def project(self, feats: Tensor) -> dict[str, Any]:
+        """Return the projections `z` (N, D)."""
+        return {"z": self.projector(feats)}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step: entropy of each view's covariance, and invariance over the views."""
+        out = super().training_step(batch, batch_idx)
+        criterion = FroSSLLoss(self.cfg.method_kwargs.invariance_weight)
+        loss = criterion([gathered(full(z)) for z in out["z"]])
+        return self.total(out, loss, "frossl")
+
+
+class FroSSL(FroSSLMixin, BaseMethod):
+    """FroSSL on our own engine."""

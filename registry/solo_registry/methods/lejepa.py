@@ -1,0 +1,77 @@
+"""LeJEPA (Balestriero and LeCun 2025, arXiv 2511.08544): invariance, and Gaussian projections."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from lightly.loss.lejepa_loss import SIGReg, lejepa_invariance_loss
+from lightly.models.modules.heads import LeJEPAProjectionHead
+from lightly.utils.dist import world_size
+from omegaconf import DictConfig
+from torch import Tensor
+
+from solo_registry.contract import BaseMethod, Batch
+from solo_registry.data.sampling import mix
+from solo_registry.losses import full
+from solo_registry.methods.parts.method import MethodMixin
+
+
+class LeJEPAMixin(MethodMixin):
+    """LeJEPA over any base class; several views and multi-crop included.
+
+    Every view is drawn to the mean of the large ones; SIGReg draws the projections' distribution
+    over all processes' rows to a standard Gaussian, along directions that are a function of the
+    seed and the step.
+
+    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `lamb` (SIGReg's share of the loss),
+    `num_vectors` (directions a step), `knots` and `t_max` (grid of frequencies).
+    """
+
+    KWARGS: ClassVar[dict[str, Any]] = {
+        "proj_hidden_dim": 2048,
+        "proj_output_dim": 64,
+        "lamb": 0.05,
+        "num_vectors": 1024,
+        "knots": 17,
+        "t_max": 3.0,
+    }
+    SHARES: ClassVar[tuple[str, ...]] = ("lamb",)
+    TWO_VIEWS: ClassVar[bool] = False
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        kwargs = cfg.method_kwargs
+        self.projector = LeJEPAProjectionHead(
+            self.features_dim, kwargs.proj_hidden_dim, kwargs.proj_output_dim
+        )
+        self.sigreg = SIGReg(
+            knots=kwargs.knots,
+            t_max=kwargs.t_max,
+            num_vectors=kwargs.num_vectors,
+            gather_distributed=world_size() > 1,
+        )
+
+    def project(self, feats: Tensor) -> dict[str, Any]:
+        """Return the projections `z` (N, D)."""
+        return {"z": self.projector(feats)}
+
+    def regularizer(self, z: Tensor) -> Tensor:
+        """Return SIGReg of all views `z` (V, N, D); it leaves the random state as it was."""
+        devices = [z.device] if z.is_cuda else []
+        with torch.random.fork_rng(devices), torch.autocast(z.device.type, enabled=False):
+            torch.manual_seed(mix(b"directions", self.cfg.seed, self.global_step))
+            loss: Tensor = self.sigreg(z)
+        return loss
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step: SIGReg and invariance in proportion `lamb`, plus the online classifier's."""
+        out = super().training_step(batch, batch_idx)
+        z = full(torch.stack(out["z"]))
+        invariance = lejepa_invariance_loss(all_proj=z, global_proj=z[: self.num_large_crops])
+        lamb: float = self.cfg.method_kwargs.lamb
+        return self.total(out, lamb * self.regularizer(z) + (1 - lamb) * invariance, "lejepa")
+
+
+class LeJEPA(LeJEPAMixin, BaseMethod):
+    """LeJEPA on our own engine."""

@@ -1,0 +1,55 @@
+"""MMCR, maximum manifold capacity representations (Yerxa et al. 2023, arXiv 2303.03307)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from lightly.models.modules.heads import MMCRProjectionHead
+from omegaconf import DictConfig
+from torch import Tensor
+
+from solo_registry.contract import BaseMomentumMethod, Batch, momentum_copy
+from solo_registry.losses import mmcr
+from solo_registry.methods.parts.method import MethodMixin, MomentumProjectorMixin
+
+
+class MMCRMixin(MethodMixin, MomentumProjectorMixin):
+    """MMCR over any momentum base class; several views and multi-crop too, more views are better.
+
+    An image's manifold are its views by the online network and its large views by the momentum
+    network.
+
+    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `lmda` (weight of the manifolds' own
+    size).
+    """
+
+    KWARGS: ClassVar[dict[str, Any]] = {
+        "proj_hidden_dim": 8192,
+        "proj_output_dim": 512,
+        "lmda": 0.005,
+    }
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("lmda",)
+    TWO_VIEWS: ClassVar[bool] = False
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        kwargs = cfg.method_kwargs
+        self.projector = MMCRProjectionHead(
+            self.features_dim, kwargs.proj_hidden_dim, kwargs.proj_output_dim
+        )
+        self.momentum_projector = momentum_copy(self.projector)
+
+    def project(self, feats: Tensor) -> dict[str, Any]:
+        """Return the projections `z` (N, D)."""
+        return {"z": self.projector(feats)}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step: MMCR's loss plus the online classifier's."""
+        out = super().training_step(batch, batch_idx)
+        views = torch.stack([*out["z"], *out["momentum_z"]], dim=1)
+        return self.total(out, mmcr(views, self.cfg.method_kwargs.lmda), "mmcr")
+
+
+class MMCR(MMCRMixin, BaseMomentumMethod):
+    """MMCR on our own engine."""

@@ -1,0 +1,67 @@
+"""TiCo (Zhu et al. 2022, arXiv 2206.10698): invariance, and contrast with a moving covariance."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from lightly.loss import TiCoLoss
+from lightly.models.modules.heads import TiCoProjectionHead
+from lightly.utils.dist import world_size
+from omegaconf import DictConfig
+from torch import Tensor
+
+from solo_registry.contract import BaseMomentumMethod, Batch, momentum_copy
+from solo_registry.losses import unit
+from solo_registry.methods.parts.method import MethodMixin, MomentumProjectorMixin
+
+
+class TiCoMixin(MethodMixin, MomentumProjectorMixin):
+    """TiCo over any momentum base class; exactly two views, each once online and once as target.
+
+    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `beta` (how much of the covariance is
+    kept), `rho` (weight of the contrast).
+    """
+
+    KWARGS: ClassVar[dict[str, Any]] = {
+        "proj_hidden_dim": 4096,
+        "proj_output_dim": 256,
+        "beta": 0.9,
+        "rho": 8.0,
+    }
+    SHARES: ClassVar[tuple[str, ...]] = ("beta",)
+
+    covariance: Tensor
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        kwargs = cfg.method_kwargs
+        dim = kwargs.proj_output_dim
+        self.projector = TiCoProjectionHead(self.features_dim, kwargs.proj_hidden_dim, dim)
+        self.momentum_projector = momentum_copy(self.projector)
+        # lightly's loss keeps it as a plain attribute, which no checkpoint holds
+        self.register_buffer("covariance", torch.zeros(dim, dim))
+
+    def project(self, feats: Tensor) -> dict[str, Any]:
+        """Return the projections `z` (N, D)."""
+        return {"z": self.projector(feats)}
+
+    def tico_loss(self, z: Tensor, target: Tensor) -> Tensor:
+        """Compare `z` with `target` (2*N, D), and move the covariance of all processes' rows."""
+        kwargs = self.cfg.method_kwargs
+        criterion = TiCoLoss(kwargs.beta, kwargs.rho, gather_distributed=world_size() > 1)
+        criterion.C = self.covariance.clone()
+        with torch.autocast(z.device.type, enabled=False):
+            loss: Tensor = criterion(unit(z), unit(target))
+        self.covariance.copy_(criterion.C)
+        return loss
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step: TiCo's loss of both directions plus the online classifier's."""
+        out = super().training_step(batch, batch_idx)
+        loss = self.tico_loss(torch.cat(out["z"]), torch.cat(out["momentum_z"][::-1]))
+        return self.total(out, loss, "tico")
+
+
+class TiCo(TiCoMixin, BaseMomentumMethod):
+    """TiCo on our own engine."""

@@ -1,0 +1,160 @@
+"""What is particular to TiCo, MMCR, FroSSL, LeJEPA and VICRegL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from lightly.loss import FroSSLLoss, LeJEPALoss
+from omegaconf import DictConfig
+
+from solo_registry.errors import UserError
+from solo_registry.methods.vicregl import nearest_pairs
+
+Tiny = Callable[..., DictConfig]
+
+
+def rows(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_ticos_covariance_moves_and_is_saved(tiny: Tiny, build: Any) -> None:
+    model = build(tiny("tico"))
+    z, target = rows(6, 8), rows(6, 8, seed=1)
+    first = model.tico_loss(z, target)
+    unit, other = F.normalize(z, dim=1), F.normalize(target, dim=1)
+    covariance = 0.1 * sum(torch.outer(row, row) for row in unit) / 6
+    losses = [
+        1 - float(row @ goal) + 8 * float(row @ covariance @ row)
+        for row, goal in zip(unit, other, strict=True)
+    ]
+    assert first.item() == pytest.approx(sum(losses) / 6, rel=1e-5)
+    torch.testing.assert_close(model.covariance, covariance)
+    again = model.tico_loss(z, target)
+    torch.testing.assert_close(model.covariance, 1.9 * covariance)
+    assert again > first  # the same directions once more
+    assert torch.equal(model.state_dict()["covariance"], model.covariance)
+
+
+def test_mmcr_sees_all_views_of_both_networks(
+    tiny: Tiny, build: Any, batch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipelines = [{"crop_size": 16, "num_crops": 2}, {"crop_size": 8, "num_crops": 3}]
+    model, seen = build(tiny("mmcr", augmentations=pipelines)), []
+    monkeypatch.setattr(
+        "solo_registry.methods.mmcr.mmcr", lambda z, lmda: seen.append((z, lmda)) or z.sum()
+    )
+    indexes, large, targets = batch(size=16)
+    model.training_step((indexes, large + batch(views=3, size=8)[1], targets), 0)
+    ((z, lmda),) = seen
+    assert z.shape == (8, 2 + 3 + 2, 8) and lmda == 0.005
+    with torch.no_grad():
+        torch.testing.assert_close(z[:, 1], model(large[1])["z"])
+        torch.testing.assert_close(z[:, 5], model.momentum_forward(large[0])["z"])
+
+
+def test_frossl_is_lightlys_and_bears_any_scale(tiny: Tiny, build: Any, batch: Any) -> None:
+    model = build(tiny("frossl", "method_kwargs.invariance_weight=0.5"))
+    _, images, targets = batch()
+    z = [model(view)["z"] for view in images]
+    expected = FroSSLLoss(0.5)(z)
+    seen = {}
+    model.total = lambda out, loss, name: seen.update({name: loss}) or loss
+    model.training_step((targets, images, targets), 0)
+    torch.testing.assert_close(seen["frossl"], expected)
+    scaled = FroSSLLoss(0.5)([view * torch.arange(1, 9) for view in z])
+    torch.testing.assert_close(scaled, expected)
+
+
+def test_lejepas_directions_are_of_the_seed_and_the_step(tiny: Tiny, build: Any) -> None:
+    model = build(tiny("lejepa", "method_kwargs.num_vectors=4"))
+    z = rows(2, 16, 8)
+    before = torch.get_rng_state()
+    first = model.regularizer(z)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(99)
+    assert torch.equal(model.regularizer(z), first)
+    other = build(tiny("lejepa", "method_kwargs.num_vectors=4", "seed=6"))
+    assert not torch.equal(other.regularizer(z), first)
+
+
+def test_lejepa_with_small_crops_is_lightlys(tiny: Tiny, build: Any, batch: Any) -> None:
+    pipelines = [{"crop_size": 16, "num_crops": 2}, {"crop_size": 8, "num_crops": 2}]
+    model = build(tiny("lejepa", augmentations=pipelines))
+    indexes, large, targets = batch(size=16)
+    small = batch(size=8)[1]
+    seen = {}
+    model.total = lambda out, loss, name: seen.update({name: loss}) or loss
+    model.training_step((indexes, large + small, targets), 0)
+    theirs = LeJEPALoss(lambda_param=0.05)
+    theirs.sigreg.forward = model.regularizer  # the same directions
+    expected = theirs(
+        global_proj=torch.stack([model(view)["z"] for view in large]),
+        local_proj=torch.stack([model.multicrop_forward(view)["z"] for view in small]),
+    )
+    torch.testing.assert_close(seen["lejepa"], expected)
+
+
+def test_lejepas_regularizer_prefers_a_gaussian(tiny: Tiny, build: Any) -> None:
+    model = build(tiny("lejepa"))
+    gaussian = rows(1, 512, 8)
+    narrow, collapsed = 0.3 * gaussian, torch.zeros(1, 512, 8)
+    losses = [model.regularizer(z).item() for z in (gaussian, narrow, collapsed)]
+    assert losses[0] < losses[1] < losses[2]
+
+
+def test_vicregl_with_alpha_1_is_vicreg(tiny: Tiny, build: Any, batch: Any) -> None:
+    words = "method_kwargs.alpha=1", "method_kwargs.local_proj_dim=8"
+    local, plain = build(tiny("vicregl", *words)), build(tiny("vicreg"))
+    missing = plain.load_state_dict(local.state_dict(), strict=False).missing_keys
+    assert not missing
+    losses = [model.training_step(batch(), 0) for model in (local, plain)]
+    torch.testing.assert_close(*losses)
+
+
+@pytest.mark.parametrize("count", [1, 3, 9])
+def test_nearest_pairs_are_the_closest_of_all(count: int) -> None:
+    anchors, candidates = rows(2, 5, 3), rows(2, 4, 3, seed=1)
+    kept, found = nearest_pairs(anchors, candidates, count)
+    for image in range(2):
+        pairs = []
+        for anchor in anchors[image]:
+            near = min(candidates[image], key=lambda row, a=anchor: float((row - a).norm()))
+            pairs.append((float((near - anchor).norm()), anchor, near))
+        pairs.sort(key=lambda pair: pair[0])
+        assert len(kept[image]) == min(count, 5)
+        for place in range(len(kept[image])):
+            assert torch.equal(kept[image, place], pairs[place][1])
+            assert torch.equal(found[image, place], pairs[place][2])
+
+
+@pytest.mark.parametrize(
+    ("backbone", "places"),
+    [
+        ({"name": "resnet18_narrow", "kwargs": {"channels": [8, 8, 16, 16]}}, 4),
+        ({"name": "vit_tiny", "kwargs": {"depth": 1, "embed_dim": 12, "patch_size": 4}}, 16),
+        ({"name": "swin_tiny", "kwargs": {"depths": [1, 1], "num_heads": [1, 1],
+                                          "embed_dim": 8, "window_size": 2}}, 16),
+    ],
+)  # fmt: skip
+def test_local_features_of_every_kind_of_map(
+    tiny: Tiny, build: Any, backbone: dict[str, Any], places: int
+) -> None:
+    pipelines = [{"crop_size": 16, "num_crops": 2}]
+    words = "method_kwargs.local_proj_dim=8"
+    cfg = tiny("vicregl", words, augmentations=pipelines)
+    cfg.update(backbone=backbone)
+    model = build(cfg).eval()
+    out = model(rows(3, 1, 16, 16))
+    assert out["local"].shape == (3, places, 8)
+    torch.testing.assert_close(out["feats"], model.backbone(rows(3, 1, 16, 16)))
+
+
+def test_vicregl_refuses_a_backbone_without_a_map(tiny: Tiny, build: Any) -> None:
+    cfg = tiny("vicregl")
+    cfg.update(backbone={"name": "wide_resnet28w2"})
+    with pytest.raises(UserError, match="'wide_resnet28w2' has none"):
+        build(cfg)
