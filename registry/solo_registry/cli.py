@@ -16,7 +16,7 @@ from solo_registry.errors import UserError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from solo_registry.registry import Entry, Registry
+    from solo_registry.registry import Entry
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -98,63 +98,52 @@ def verify_ddp(
     run_with_config(check, ctx.args)
 
 
-def list_registry(registry: Registry, pattern: str) -> None:
-    """Print name, paper and provider of the entries that match; a plain table when piped."""
-    from rich.table import Table
-
-    from solo_registry.console import terminal
-    from solo_registry.plugins import load_plugins
-
-    load_plugins()
-    entries = registry.entries(pattern)
-    if not entries:
-        raise UserError(
-            f"no {registry.kind} matches '{pattern}'. Known: {', '.join(registry.names())}"
-        )
-    table = Table("name", "what", "paper", "provider", box=None, header_style="bold")
-    for entry in entries:
-        table.add_row(entry.name, entry.summary, entry.paper, entry.provider)
-    terminal().print(table)
-
-
 @app.command()
-def methods(pattern: Pattern = "*") -> None:
-    """List the methods."""
+def methods(
+    pattern: Pattern = "*",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/methods.md.")] = False,
+) -> None:
+    """List the methods: family, paper, and what in them comes from lightly or solo-learn."""
+    from solo_registry.listing import method_page, show
     from solo_registry.registry import METHODS
 
-    list_registry(METHODS, pattern)
+    print(method_page(pattern), end="") if markdown else show(METHODS, pattern)
 
 
 @app.command()
 def losses(pattern: Pattern = "*") -> None:
     """List the losses."""
+    from solo_registry.listing import show
     from solo_registry.registry import LOSSES
 
-    list_registry(LOSSES, pattern)
+    show(LOSSES, pattern)
 
 
 @app.command()
 def temperatures(pattern: Pattern = "*") -> None:
     """List the temperature functions."""
+    from solo_registry.listing import show
     from solo_registry.registry import TEMPERATURES
 
-    list_registry(TEMPERATURES, pattern)
+    show(TEMPERATURES, pattern)
 
 
 @app.command()
 def backbones(pattern: Pattern = "*") -> None:
     """List the short names of backbones; any timm model goes as timm/NAME."""
+    from solo_registry.listing import show
     from solo_registry.registry import BACKBONES
 
-    list_registry(BACKBONES, pattern)
+    show(BACKBONES, pattern)
 
 
 @app.command()
 def datasets(pattern: Pattern = "*") -> None:
     """List the data sets."""
+    from solo_registry.listing import show
     from solo_registry.registry import DATASETS
 
-    list_registry(DATASETS, pattern)
+    show(DATASETS, pattern)
 
 
 @functools.cache

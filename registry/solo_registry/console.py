@@ -7,7 +7,7 @@ import warnings
 
 from rich.console import Console
 
-PIPED_WIDTH = 120  # columns, where the output is a file or a pipe
+PIPED_WIDTH = 170  # columns, where the output is a file or a pipe: a line for each entry
 
 
 def terminal() -> Console:
