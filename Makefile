@@ -16,6 +16,7 @@ test: $(VENV)/.installed-test lint types
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/pylint registry/solo_registry plugin/solo_dyntemp
 
 types: $(VENV)/.installed-test
 	$(BIN)/mypy

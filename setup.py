@@ -15,6 +15,7 @@ EXTRAS = {
     "test": [
         "mypy==2.4.1",
         "pandas-stubs",
+        "pylint==4.1.4",
         "pytest>=9",
         "pytest-xdist>=3.6",
         "hypothesis>=6.100",
