@@ -102,7 +102,8 @@ def unknown_key(key: str, siblings: Iterable[str] = ()) -> UserError:
 def merge_schema(cfg: DictConfig) -> DictConfig:
     """Lay `cfg` over the schema's defaults, as a copy.
 
-    solo-learn's YAML writes None as text; it is read as null.
+    solo-learn's YAML writes None as text; it is read as null. Some of its augmentations have
+    `enabled` beside `prob`, without meaning there; here false is a `prob` of 0.
 
     Raises:
         UserError: an unknown key or a value of the wrong type.
@@ -110,7 +111,10 @@ def merge_schema(cfg: DictConfig) -> DictConfig:
 
     def clean(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: clean(item) for key, item in value.items() if key != "hydra"}
+            if "prob" in value and not value.get("enabled", True):
+                value = value | {"prob": 0.0}
+            left_out = {"hydra", "enabled"} if "prob" in value else {"hydra"}
+            return {key: clean(item) for key, item in value.items() if key not in left_out}
         if isinstance(value, list):
             return [clean(item) for item in value]
         return None if value == "None" else value
