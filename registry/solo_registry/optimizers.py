@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
 from solo_registry.errors import UserError, nearest
 
 OPTIMIZERS = ("adam", "adamw", "lars", "sgd")
+LARS_ONLY = ("eta", "clip_lr", "exclude_bias_n_norm")
 SCHEDULERS = ("none", "step", "warmup_cosine")
 
 ParamGroup = dict[str, Any]
@@ -70,6 +71,8 @@ def build_optimizer(groups: list[ParamGroup], cfg: DictConfig) -> Optimizer:
         kwargs["trust_coeff"] = kwargs.pop("eta", 1e-3)
         kwargs["trust_clip"] = kwargs.pop("clip_lr", False)
         kwargs["always_adapt"] = True
+    else:  # a data set's YAML chooses LARS with these; another name leaves them behind
+        kwargs = {key: value for key, value in kwargs.items() if key not in LARS_ONLY}
     if name not in classes:
         raise UserError(
             f"unknown optimizer.name '{name}'.{nearest(name, OPTIMIZERS)} "

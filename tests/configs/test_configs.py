@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
@@ -13,12 +14,14 @@ from solo_registry.config import resolve
 from solo_registry.data.augment import Views
 from solo_registry.data.sets import SetInfo
 from solo_registry.hydra_app import PluginConfigs
+from solo_registry.optimizers import build_optimizer
 from solo_registry.registry import DATASETS, METHODS
 from solo_registry.schema import PretrainConfig
 
 ROOT = Path(__file__).parents[2] / "configs"
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.yaml"))
 GROUPS = [(p.parts[1], p.stem) for p in FILES if len(p.parts) == 3]
+RECIPES = [f"{p.parts[2]}/{p.stem}" for p in FILES if p.parts[1] == "recipe"]
 
 
 def composed(*overrides: str):  # type: ignore[no-untyped-def]
@@ -30,7 +33,8 @@ def composed(*overrides: str):  # type: ignore[no-untyped-def]
 
 def test_all_files_are_found_and_each_is_an_option_or_the_entry() -> None:
     assert len(FILES) > 30
-    assert len(GROUPS) == len(FILES) - 2  # all but pretrain.yaml and solo-learn's own
+    # all but the recipes, pretrain.yaml and solo-learn's own
+    assert len(GROUPS) + len(RECIPES) == len(FILES) - 2
 
 
 def test_every_method_and_data_set_has_a_config() -> None:
@@ -43,6 +47,8 @@ def test_each_option_composes_and_resolves(group: str, name: str) -> None:
     overrides = [f"{group}={name}"]
     if name == "custom":
         overrides.append("data.train_path=somewhere")
+    if name.startswith("reconstruction"):  # one view
+        overrides.append("method=mae")
     cfg = resolve(composed(*overrides))
     if group == "method":
         assert cfg.method == name
@@ -53,6 +59,22 @@ def test_each_option_composes_and_resolves(group: str, name: str) -> None:
         views = Views(cfg.augmentations, info)
         assert views.num_large == cfg.data.num_large_crops
         assert views.num_small == cfg.data.num_small_crops
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_each_recipe_is_a_whole_run_and_words_beat_it(recipe: str) -> None:
+    kind, _, method = recipe.partition("/")
+    words = ["data.train_path=somewhere"] if kind == "imagenet" else []
+    cfg = resolve(composed(f"recipe={recipe}", *words))
+    assert cfg.method == method and cfg.augmentations[0].crop_size == {"cifar": 32}.get(kind, 224)
+    assert cfg.data.dataset == {"cifar": "cifar10"}.get(kind, "custom")
+    build_optimizer([{"params": torch.nn.Linear(2, 2).parameters()}], cfg)
+    other = composed(
+        "method=simclr_dyntemp", "data=digits", f"recipe={recipe}", "augmentations=weak32",
+        "optimizer.lr=7",
+    )  # fmt: skip
+    assert (other.method, other.data.dataset, other.optimizer.lr) == ("simclr_dyntemp", "digits", 7)
+    assert other.augmentations == composed("augmentations=weak32").augmentations
 
 
 def test_the_config_for_solo_learns_scripts_composes_and_runs_here_too() -> None:
