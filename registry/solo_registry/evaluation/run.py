@@ -183,7 +183,8 @@ def measure(
     for start in range(0, len(keys), BATCH):
         items = [pairs[key] for key in keys[start : start + BATCH]]
         first.append(embed(torch.stack([views[0] for _, views, _ in items])))
-        second.append(embed(torch.stack([views[1] for _, views, _ in items])))
+        # a method of one view, such as MAE, has no other to align it with
+        second.append(embed(torch.stack([views[:2][-1] for _, views, _ in items])))
         targets += [target for _, _, target in items]
     feats1, z1 = (torch.cat(part) for part in zip(*first, strict=True))
     feats2, z2 = (torch.cat(part) for part in zip(*second, strict=True))

@@ -164,8 +164,9 @@ class EpochLines(Callback):
         if not trainer.is_global_zero:
             return
         metrics = trainer.callback_metrics
+        own = [key for key in metrics if key.endswith("_loss_epoch") and "class" not in key]
         shown = {
-            "loss": "train_nce_loss_epoch",
+            "loss": own[-1] if own else "",  # the method's, whatever its name
             "acc1": "train_acc1_epoch",
             "val_acc1": "val_acc1",
             "val_knn_acc1": "val_knn_acc1",
