@@ -57,6 +57,12 @@ class MAEMixin(MethodMixin):
             )
         self.prefix, self.patches = vit.num_prefix_tokens, vit.patch_embed.num_patches
         self.patch_size = vit.patch_embed.patch_size[0]
+        pixels = self.patch_size**2 * vit.patch_embed.proj.in_channels
+        if kwargs.norm_pix_loss and pixels == 1:
+            raise UserError(
+                "method_kwargs.norm_pix_loss standardises each patch, and here a patch is a single "
+                "number: set it to false, or backbone.kwargs.patch_size=2"
+            )
         vit.patch_drop = KeepPatches(self.prefix)  # type: ignore[assignment]
         initialize_2d_sine_cosine_positional_embedding(vit.pos_embed, num_prefix_tokens=self.prefix)
         self.decoder = PixelDecoder(
@@ -66,7 +72,7 @@ class MAEMixin(MethodMixin):
             heads=kwargs.decoder_num_heads,
             prefix=self.prefix,
             patches=self.patches,
-            pixels=self.patch_size**2 * vit.patch_embed.proj.in_channels,
+            pixels=pixels,
         )
 
     @classmethod
