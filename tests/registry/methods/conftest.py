@@ -44,21 +44,40 @@ class Needs:
 
 
 # one line for a method with special needs; the others need none
+KWARGS = "method_kwargs."
 NEEDS: dict[str, Needs] = {
-    "deepclusterv2": Needs(small=("method_kwargs.num_prototypes=[4,3]",)),
-    "dino": Needs(resting=("projector.prototypes",)),
+    "all4one": Needs(learn=("max_epochs=6",)),  # its attention is slow
+    "deepclusterv2": Needs(
+        small=(KWARGS + "num_prototypes=[4,3]",),
+        learn=(KWARGS + "num_prototypes=[60,60]",),
+    ),
+    "dino": Needs(
+        resting=("projector.prototypes",),
+        learn=(
+            KWARGS + "num_prototypes=100", KWARGS + "teacher_temperature=0.04",
+            "momentum.base_tau=0.99",
+        ),
+    ),
     "mae": Needs(
-        small=tuple(
-            f"method_kwargs.decoder_{key}" for key in ("embed_dim=16", "depth=1", "num_heads=2")
+        small=(
+            KWARGS + "decoder_embed_dim=16", KWARGS + "decoder_depth=1",
+            KWARGS + "decoder_num_heads=2",
         ),
         backbones=("vit",),
+        learn=(
+            "backbone.kwargs.patch_size=2", "backbone.kwargs.global_pool=avg",
+            KWARGS + "mask_ratio=0.5", KWARGS + "decoder_embed_dim=32",
+        ),
     ),
+    "nnbyol": Needs(learn=("momentum.base_tau=0.99",)),
     "swav": Needs(
-        small=("method_kwargs.freeze_prototypes_epochs=1", "method_kwargs.epoch_queue_starts=1"),
+        small=(KWARGS + "freeze_prototypes_epochs=1", KWARGS + "epoch_queue_starts=1"),
         resting=("prototypes",),
+        learn=(KWARGS + "num_prototypes=100",),
     ),
-    "wmse": Needs(small=("method_kwargs.proj_output_dim=2", "method_kwargs.whitening_size=4")),
-}
+    "wmse": Needs(small=(KWARGS + "proj_output_dim=2", KWARGS + "whitening_size=4"),
+                  learn=(KWARGS + "proj_output_dim=16", KWARGS + "whitening_size=64")),
+}  # fmt: skip
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -147,14 +166,14 @@ class Losses(Callback):
 
 @pytest.fixture
 def train() -> Callable[..., list[float]]:
-    """Return a function that trains a model of a config some steps; it gives their losses."""
+    """Return a function that trains a model some steps, -1 is all; it gives their losses."""
 
     def fit(model: Any, cfg: DictConfig, steps: int) -> list[float]:
         losses = Losses()
         trainer = Trainer(
-            max_steps=steps, accelerator="cpu", logger=False, enable_checkpointing=False,
-            enable_progress_bar=False, enable_model_summary=False, callbacks=[losses],
-            limit_val_batches=0, use_distributed_sampler=False,
+            max_epochs=cfg.max_epochs, max_steps=steps, accelerator="cpu", logger=False,
+            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+            callbacks=[losses], limit_val_batches=0, use_distributed_sampler=False,
         )  # fmt: skip
         trainer.fit(model, datamodule=build_data(cfg))
         return losses.values
