@@ -83,6 +83,7 @@ def verify_ddp(
     from solo_registry.hydra_app import run_with_config
 
     def check(cfg: DictConfig) -> None:
+        from solo_registry.registry import METHODS
         from solo_registry.verify_ddp import verify_ddp as verify
 
         found = verify(cfg, processes=processes, images=images)
@@ -92,6 +93,8 @@ def verify_ddp(
             f"{found.error:.1e} ({relative:.1e} of the largest gradient, in {found.worst}), "
             f"loss difference {found.loss_error:.1e}"
         )
+        if reason := getattr(METHODS.get(cfg.method), "PER_PROCESS", ""):
+            print(f"'{cfg.method}' promises no other: {reason}")
         if relative > 1e-6:
             raise SystemExit(1)
 
