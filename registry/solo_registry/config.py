@@ -16,11 +16,13 @@ from solo_registry.optimizers import OPTIMIZERS, SCHEDULERS
 from solo_registry.registry import DATASETS, METHODS
 from solo_registry.schema import PretrainConfig
 
+# image_folder is solo-learn's word for one image at a time in loader processes, whatever the set
+FORMATS = ("image_folder", "on_device")
 CHOICES = {
     "optimizer.name": OPTIMIZERS,
     "scheduler.name": SCHEDULERS,
     "scheduler.interval": ("epoch", "step"),
-    "data.format": ("image_folder",),
+    "data.format": FORMATS,
     "data.on_error": ("raise", "skip"),
     "knn_eval.distance_func": ("cosine", "euclidean"),
     "logger": ("csv", "tensorboard", "wandb"),

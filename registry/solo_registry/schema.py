@@ -27,7 +27,7 @@ class DataConfig:
     dataset: str = MISSING
     train_path: str | None = "datasets"
     val_path: str | None = None
-    format: str = "image_folder"
+    format: str = "image_folder"  # who makes the views; ours: on_device, for sets in memory
     num_workers: int = 4  # loader processes per device; changes speed, never results
     no_labels: bool = False
     fraction: float = -1  # share of the training images, -1 is all

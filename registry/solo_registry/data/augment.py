@@ -1,32 +1,32 @@
 """Random views of an image, from solo-learn's YAML keys.
 
 The operations and their order are solo-learn's: crop, color jitter, grayscale, blur, solarization,
-equalization, flip (see `ops`). Every draw comes from the `random.Random` that is passed in, so a
-view is a function of image and generator alone.
+equalization, flip (see `ops`). What is random about them comes from `draws`.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from solo_registry.data import ops
+from solo_registry.data.draws import COLUMNS, Draw, Draws, active_jitters, draw
+from solo_registry.data.hashing import mix, uniforms
 from solo_registry.data.pipeline import read_pipeline
 from solo_registry.data.sets import SetInfo
 from solo_registry.errors import UserError
-from solo_registry.schema import AugmentationConfig, JitterConfig
+from solo_registry.schema import AugmentationConfig
 
 # What evaluation resizes to before its center crop, where image sizes vary: 256 for a crop of 224.
 EVAL_MARGIN = 256 / 224
 
 
 class View:
-    """A random view: uint8 (C, H, W) -> float32 (C, crop_size, crop_size), normalised.
+    """A view: uint8 images -> float32 (..., C, crop_size, crop_size), normalised.
 
     Args:
         pipeline: the checked config of the pipeline.
@@ -34,35 +34,26 @@ class View:
     """
 
     def __init__(self, pipeline: AugmentationConfig, info: SetInfo) -> None:
-        size, has_colour = pipeline.crop_size, info.channels == 3
-        self.crop: ops.Operation = (
-            partial(
-                ops.random_resized_crop,
-                size=size,
-                scale=(pipeline.rrc.crop_min_scale, pipeline.rrc.crop_max_scale),
-            )
-            if pipeline.rrc.enabled
-            else partial(ops.center_crop, size=size)
-        )
-        jitter = partial(ops.color_jitter, ranges=_jitter_ranges(pipeline.color_jitter, has_colour))
-        steps: list[tuple[float, ops.Operation]] = [
-            (pipeline.color_jitter.prob, jitter),
-            (pipeline.grayscale.prob if has_colour else 0, ops.grayscale),
-            (pipeline.gaussian_blur.prob, ops.gaussian_blur),
-            (pipeline.solarization.prob, ops.solarize),
-            (pipeline.equalization.prob, ops.equalize),
-            (pipeline.horizontal_flip.prob, ops.flip),
-        ]
-        self.steps = [(prob, operation) for prob, operation in steps if prob > 0]
+        self.pipeline = pipeline
+        self.channels = info.channels
+        self.size = pipeline.crop_size
+        self.jitters = active_jitters(pipeline.color_jitter, info.channels)
         self.normalise = Normalise(info.with_statistics(pipeline.mean, pipeline.std))
 
-    def __call__(self, image: Tensor, rng: random.Random | None = None) -> Tensor:
-        """Draw a view of `image`; without `rng`, seeded from Python's global generator."""
-        rng = rng or random.Random(random.getrandbits(64))
-        x = self.crop(image, rng).float().div_(255)
-        for prob, operation in self.steps:
-            if rng.random() < prob:
-                x = operation(x, rng)
+    def draw(self, key: int, indexes: Any, sizes: Any) -> Draws:
+        """Draw what is random, for images of these indexes and sizes (N, 2)."""
+        shares = uniforms(key, indexes, COLUMNS)
+        return draw(self.pipeline, self.channels, np.asarray(sizes, np.int64), shares)
+
+    def __call__(self, image: Tensor, drawn: Draw) -> Tensor:
+        """Show one image, uint8 (C, H, W), as drawn."""
+        x = ops.resized_crop(image, drawn.box, self.size).float().div_(255)
+        if drawn.jitter:
+            for kind in drawn.order:
+                x = ops.ADJUST[kind](x, drawn.factors[kind])
+        for name, step in ops.STEPS:
+            if getattr(drawn, name):
+                x = step(x, drawn.sigma)
         return self.normalise(x)
 
 
@@ -76,6 +67,8 @@ class Normalise:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return `x` normalised, in a new tensor."""
+        if self.scale.device != x.device:
+            self.scale, self.shift = self.scale.to(x.device), self.shift.to(x.device)
         return torch.addcmul(self.shift, x, self.scale)
 
 
@@ -92,7 +85,9 @@ class Views:
 
     >>> info = SetInfo("dots", 1, 1, 8, (0.5,), (0.5,), ("dot",))
     >>> views = Views([{"crop_size": 8, "num_crops": 2}, {"crop_size": 4, "num_crops": 3}], info)
-    >>> [view.shape[-1] for view in views(torch.zeros(1, 8, 8, dtype=torch.uint8))]
+    >>> image = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    >>> shown = views([image], views.draw(0, 0, [0], [(8, 8)]))
+    >>> [view.shape[-1] for view in shown[0]]
     [8, 8, 4, 4, 4]
     """
 
@@ -111,25 +106,27 @@ class Views:
             for view in [View(pipeline, info)] * pipeline.num_crops
         ]
 
-    def __call__(self, image: Tensor, rng: random.Random | None = None) -> list[Tensor]:
-        """Draw every view of `image`, uint8 (C, H, W)."""
-        rng = rng or random.Random(random.getrandbits(64))
-        return [view(image, rng) for view in self.views]
+    def draw(self, seed: int, epoch: int, indexes: Any, sizes: Any) -> list[Draws]:
+        """Draw what is random about every view.
 
+        Args:
+            seed: the run's seed.
+            epoch: the epoch.
+            indexes: (N,) which image of the data set each is.
+            sizes: (N, 2) height and width of each.
+        """
+        return [
+            view.draw(mix(b"views", seed, epoch, number), indexes, sizes)
+            for number, view in enumerate(self.views)
+        ]
 
-def build_view(augmentation: Any, info: SetInfo) -> Callable[[Tensor], Tensor]:
-    """Build the view that one node of `augmentations` describes.
-
-    Args:
-        augmentation: a mapping with solo-learn's keys: `rrc`, `color_jitter`, `grayscale`,
-            `gaussian_blur`, `solarization`, `equalization`, `horizontal_flip`, `crop_size`, and
-            optionally `mean` and `std` in place of the data set's.
-        info: the data set.
-
-    Raises:
-        UserError: an unknown key or a value out of its range.
-    """
-    return View(read_pipeline(augmentation), info)
+    def __call__(self, images: Sequence[Tensor], drawn: Sequence[Draws]) -> list[list[Tensor]]:
+        """Show every view of each image, uint8 (C, H, W); returns one list per image."""
+        columns = [
+            [view(image, one) for image, one in zip(images, draws, strict=True)]
+            for view, draws in zip(self.views, drawn, strict=True)
+        ]
+        return [list(views) for views in zip(*columns, strict=True)]
 
 
 def eval_transform(info: SetInfo, crop_size: int) -> Callable[[Tensor], Tensor]:
@@ -149,17 +146,3 @@ def eval_transform(info: SetInfo, crop_size: int) -> Callable[[Tensor], Tensor]:
         return normalise(shown.float().div_(255))
 
     return transform
-
-
-def _jitter_ranges(jitter: JitterConfig, has_colour: bool) -> list[ops.Range]:
-    """Which jitters there are, each with the range of its factor."""
-    scalings: list[tuple[Callable[[Tensor, float], Tensor], float]] = [
-        (ops.adjust_brightness, jitter.brightness),
-        (ops.adjust_contrast, jitter.contrast),
-    ]
-    if has_colour:
-        scalings.append((ops.adjust_saturation, jitter.saturation))
-    ranges = [(adjust, max(0.0, 1 - s), 1 + s) for adjust, s in scalings if s > 0]
-    if has_colour and jitter.hue > 0:
-        ranges.append((ops.adjust_hue, -jitter.hue, jitter.hue))
-    return ranges

@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from solo_registry.data.augment import Views, eval_transform
+from solo_registry.data.device import DeviceLoader
 from solo_registry.data.pipeline import read_pipeline
-from solo_registry.data.sampling import EpochSampler, PretrainSet, ResumableLoader
-from solo_registry.data.sets import ImageSet, SetInfo, TensorSet, load_set, with_info
+from solo_registry.data.sampling import EpochLoader, EpochSampler, PretrainSet, ResumableLoader
+from solo_registry.data.sets import ImageSet, SetInfo, TensorSet, load_set, setting, with_info
 from solo_registry.errors import UserError
 
 __all__ = ["EpochSampler", "PretrainDataModule", "PretrainSet", "build_data", "eval_loader"]
@@ -48,20 +49,31 @@ class PretrainDataModule(LightningDataModule):
         self.views = Views(cfg.augmentations, self.info)
         self.seed = int(cfg.seed)
         self.batch_size = int(cfg.optimizer.batch_size)
+        self.format = setting(cfg.data, "format", "image_folder")
         self.num_workers = min(int(cfg.data.num_workers), os.cpu_count() or 1)
         self.crop_size = read_pipeline(cfg.augmentations[0]).crop_size
         self._check_batch(1)
 
-    def train_dataloader(self) -> DataLoader[Any]:
+    def train_dataloader(self) -> ResumableLoader | EpochLoader:
         """Batches [indexes (N,), [views (N, C, H, W), ...], targets (N,)], as in solo-learn."""
         rank, world_size = self._place()
         self._check_batch(world_size)
+        sampler = EpochSampler(
+            len(self.train_set), seed=self.seed, rank=rank, world_size=world_size
+        )
+        if self.format == "on_device":
+            return DeviceLoader(
+                self.train_set,
+                self.views,
+                self.seed,
+                sampler=sampler,
+                batch_size=self.batch_size,
+                device=self._device(),
+            )
         return ResumableLoader(
             PretrainSet(self.train_set, self.views, self.seed),
             batch_size=self.batch_size,
-            sampler=EpochSampler(
-                len(self.train_set), seed=self.seed, rank=rank, world_size=world_size
-            ),
+            sampler=sampler,
             num_workers=self.num_workers,
             drop_last=True,
             pin_memory=torch.cuda.is_available(),
@@ -85,6 +97,9 @@ class PretrainDataModule(LightningDataModule):
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
+
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
 
     def _check_batch(self, world_size: int) -> None:
         share = len(self.train_set) // world_size

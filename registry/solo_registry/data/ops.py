@@ -1,17 +1,14 @@
-"""The operations on one image that views are made of.
+"""The operations that views are made of, on one image or on a batch.
 
-Crop, resize and equalization are torchvision's transforms v2. The others are written out because a
-small image spends its time in calls, not in arithmetic: here they take a third of the time of
-torchvision's, and the tests hold them against its results.
-
-Crops take and give uint8; the rest takes float32 (C, H, W) in [0, 1] and may work in place.
+Crop, resize and equalization of one image are torchvision's transforms v2. The others are written
+out because a small image spends its time in calls, not in arithmetic: here they take a third of the
+time of torchvision's, and the tests hold them against its results. They take float32 (..., C, H, W)
+in [0, 1], may work in place, and take a factor as a number or as one per image, (N, 1, 1, 1).
 """
 
 from __future__ import annotations
 
-import math
-import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import torch
@@ -19,48 +16,61 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from solo_registry.data.draws import BRIGHTNESS, CONTRAST, HUE, SATURATION
 from solo_registry.data.sets import LUMA
 
-Operation = Callable[[Tensor, random.Random], Tensor]
-# an adjustment, and the range that its factor is drawn from
-Range = tuple[Callable[[Tensor, float], Tensor], float, float]
+Factor = float | Tensor
+Step = Callable[[Tensor, Factor], Tensor]
 
 BICUBIC = InterpolationMode.BICUBIC
-LOG_ASPECT = math.log(4 / 3)
-BLUR_SIGMA = (0.1, 2.0)
-LUMINANCE = torch.tensor(LUMA)
-SECTORS = torch.arange(3.0).mul(2).view(3, 1, 1)
-# turns of the colour circle from the opposite of red, green and blue to its start
-OPPOSITE = torch.tensor([3.0, 1.0, -1.0]).div(6).view(3, 1, 1)
 
 
-def random_resized_crop(
-    image: Tensor, rng: random.Random, *, size: int, scale: tuple[float, float]
-) -> Tensor:
-    """Cut a box of random area and aspect ratio (3/4 to 4/3), and resize it to size x size.
+def resized_crop(image: Tensor, box: Sequence[int], size: int) -> Tensor:
+    """Cut a box (top, left, height, width) out of one uint8 image, resized to size x size."""
+    cut: Tensor = F.resized_crop_image(image, *box, [size, size], BICUBIC)
+    return cut
+
+
+def resized_crops(images: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """Cut another box out of each image, resized to size x size.
+
+    Each direction is a matrix product with the weights of `resized_crop`'s filter, on any device,
+    which costs little up to some hundred pixels; like there, each ends in whole steps of 1/255.
 
     Args:
-        image: uint8 (C, H, W).
-        rng: source of every draw.
+        images: (N, C, H, W) uint8.
+        boxes: (N, 4) top, left, height, width.
         size: height and width of the result, in pixels.
-        scale: range of the box's share of the image's area.
+
+    Returns:
+        (N, C, size, size) float32 in [0, 1], in steps of 1/255.
     """
-    height, width = image.shape[-2:]
-    for _ in range(10):
-        area = height * width * rng.uniform(*scale)
-        aspect = math.exp(rng.uniform(-LOG_ASPECT, LOG_ASPECT))
-        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
-        if 0 < w <= width and 0 < h <= height:
-            top = int(rng.random() * (height - h + 1))
-            left = int(rng.random() * (width - w + 1))
-            box: Tensor = F.resized_crop_image(image, top, left, h, w, [size, size], BICUBIC)
-            return box
-    return center_crop(image, size=size)
+    height, width = images.shape[-2:]
+    top, left, tall, wide = boxes.unbind(1)
+    rows = _bicubic_weights(height, top, tall, size).unsqueeze(1)
+    columns = _bicubic_weights(width, left, wide, size).unsqueeze(1)
+    across = (images.float() @ columns.mT).round_().clamp_(0, 255)
+    return (rows @ across).round_().clamp_(0, 255).div_(255)
 
 
-def center_crop(
-    image: Tensor, _: random.Random | None = None, *, size: int, resize: int | None = None
-) -> Tensor:
+def _bicubic_weights(side: int, start: Tensor, length: Tensor, size: int) -> Tensor:
+    """Weights (N, size, side) with which pixel j enters resized pixel i: Keys's cubic, a = -1/2.
+
+    The filter is as wide as a resized pixel where the box shrinks (antialiasing); only pixels of
+    the box count.
+    """
+    scale = (length / size).view(-1, 1, 1)
+    place = torch.arange(side, device=start.device) - start.view(-1, 1)
+    center = (torch.arange(size, device=start.device).view(1, -1, 1) + 0.5) * scale
+    x = ((place.unsqueeze(1) + 0.5 - center) / scale.clamp_min(1)).abs_()
+    near = (1.5 * x - 2.5).mul_(x.square()).add_(1)
+    far = ((2.5 - 0.5 * x).mul_(x).sub_(4)).mul_(x).add_(2)
+    inside = (place >= 0) & (place < length.view(-1, 1))
+    weights = torch.where(x < 1, near, far).mul_((x < 2) & inside.unsqueeze(1))
+    return weights.div_(weights.sum(-1, keepdim=True))
+
+
+def center_crop(image: Tensor, *, size: int, resize: int | None = None) -> Tensor:
     """Resize the shorter side to `resize` (else `size`) and keep the central size x size.
 
     Args:
@@ -74,104 +84,125 @@ def center_crop(
     return image if image.shape[-2:] == (size, size) else F.center_crop_image(image, [size, size])
 
 
-def color_jitter(x: Tensor, rng: random.Random, *, ranges: list[Range]) -> Tensor:
-    """Adjust brightness, contrast, saturation and hue by random factors, in random order."""
-    for adjust, low, high in rng.sample(ranges, len(ranges)):
-        x = adjust(x, rng.uniform(low, high))
-    return x
-
-
-def adjust_brightness(x: Tensor, factor: float) -> Tensor:
+def adjust_brightness(x: Tensor, factor: Factor) -> Tensor:
     """Scale all values."""
     return x.mul_(factor).clamp_(max=1)
 
 
-def adjust_contrast(x: Tensor, factor: float) -> Tensor:
+def adjust_contrast(x: Tensor, factor: Factor) -> Tensor:
     """Move values away from the mean luminance (factor > 1) or towards it."""
-    mean = luminance(x).mean()
-    return x.mul_(factor).add_(mean, alpha=1 - factor).clamp_(0, 1)
+    mean = luminance(x).mean((-2, -1), keepdim=True)
+    return mean.lerp(x, _weight(x, factor)).clamp_(0, 1)
 
 
-def adjust_saturation(x: Tensor, factor: float) -> Tensor:
+def adjust_saturation(x: Tensor, factor: Factor) -> Tensor:
     """Move colours away from their luminance (factor > 1) or towards it."""
-    grey = luminance(x)
-    return x.mul_(factor).add_(grey, alpha=1 - factor).clamp_(0, 1)
+    return luminance(x).lerp(x, _weight(x, factor)).clamp_(0, 1)
 
 
-def adjust_hue(x: Tensor, shift: float) -> Tensor:
+def adjust_hue(x: Tensor, shift: Factor) -> Tensor:
     """Turn every colour by `shift` of the HSV colour circle, in [-0.5, 0.5]."""
-    red, green, blue = x
-    value = x.amax(0)
-    chroma = value - x.amin(0)
+    sectors, opposite, _ = _constants(x.device)
+    red, green, blue = x.unbind(-3)
+    value = x.amax(-3, keepdim=True)
+    chroma = value - x.amin(-3, keepdim=True)
     # the hue in sixths of the circle: two per primary colour, and up to one to either side
-    sides = torch.stack((green - blue, blue - red, red - green))
-    sides = sides.div_(chroma.clamp_min(1e-12)).add_(SECTORS)
-    hue = torch.where(red == value, sides[0], torch.where(green == value, sides[1], sides[2]))
+    sides = torch.stack((green - blue, blue - red, red - green), dim=-3)
+    sides = sides.div_(chroma.clamp_min(1e-12)).add_(sectors)
+    first, second, third = torch.split(sides, 1, dim=-3)
+    is_red, is_green, _ = torch.split(x == value, 1, dim=-3)
+    hue = torch.where(is_red, first, torch.where(is_green, second, third))
     # each primary colour is full on two sixths, absent on two opposite ones, linear between
-    turns = hue.div_(6).add_(shift).add(OPPOSITE)
+    turns = hue.div_(6).add_(shift).add(opposite)
     distance = turns.sub_(turns.round()).abs_()
     absent = distance.mul_(-6).add_(2).clamp_(0, 1)
     return torch.addcmul(value, chroma, absent, value=-1)
 
 
-def grayscale(x: Tensor, _: random.Random) -> Tensor:
+ADJUST: dict[int, Step] = {
+    BRIGHTNESS: adjust_brightness,
+    CONTRAST: adjust_contrast,
+    SATURATION: adjust_saturation,
+    HUE: adjust_hue,
+}
+
+
+def grayscale(x: Tensor) -> Tensor:
     """Replace colours by their luminance."""
     return luminance(x).expand_as(x)
 
 
 def luminance(x: Tensor) -> Tensor:
-    """Return the brightness that an eye sees, (H, W); a grey image's own values."""
-    if len(x) != 3:
-        return x.mean(0)
-    return (LUMINANCE @ x.flatten(1)).view(x.shape[1:])
+    """Return the brightness that an eye sees, (..., 1, H, W); the mean of other than 3 channels."""
+    if x.shape[-3] != 3:
+        return x.mean(-3, keepdim=True)
+    weights = _constants(x.device)[2]
+    return (weights @ x.flatten(-2)).view(*x.shape[:-3], 1, *x.shape[-2:])
 
 
-def gaussian_blur(x: Tensor, rng: random.Random) -> Tensor:
-    """Blur by a Gaussian of random width, 0.1 to 2 pixels, the image mirrored at its borders."""
-    return blur(x, rng.uniform(*BLUR_SIGMA))
-
-
-def blur(x: Tensor, sigma: float) -> Tensor:
-    """Blur by a Gaussian of width `sigma`, in pixels.
+def blur(x: Tensor, sigma: Factor) -> Tensor:
+    """Blur by a Gaussian of width `sigma`, in pixels, the image mirrored at its borders.
 
     Both directions are a matrix product, which beats a convolution up to several hundred pixels.
     """
     height, width = x.shape[-2:]
-    rows = _gaussian_weights(height, sigma)
-    columns = rows if width == height else _gaussian_weights(width, sigma)
-    return rows @ x @ columns.T
+    rows = _gaussian_weights(height, sigma, x.device)
+    columns = rows if width == height else _gaussian_weights(width, sigma, x.device)
+    return rows @ x @ columns.mT
 
 
-def _gaussian_weights(side: int, sigma: float) -> Tensor:
-    """Weights (side, side) with which pixel j enters blurred pixel i."""
-    exponents = _squared_distances(side).mul(-0.5 / sigma**2)
+def _gaussian_weights(side: int, sigma: Factor, device: torch.device) -> Tensor:
+    """Weights (..., side, side) with which pixel j enters blurred pixel i."""
+    exponents = _squared_distances(side, device) * (-0.5 / sigma**2)
     # e^-20 counts for nothing; smaller ones would be denormal numbers, which take all the time
-    weights = exponents.clamp_min_(-20).exp_().sum(0)
-    return weights.div_(weights.sum(1, keepdim=True))
+    weights = exponents.clamp_min_(-20).exp_().sum(-3, keepdim=exponents.dim() > 3)
+    return weights.div_(weights.sum(-1, keepdim=True))
 
 
 @lru_cache(maxsize=32)
-def _squared_distances(side: int) -> Tensor:
+def _squared_distances(side: int, device: torch.device) -> Tensor:
     """Squared distances (3, side, side) of pixel i to pixel j and to its two mirror images."""
     position = torch.arange(float(side))
     last = side - 1
     mirrors = torch.stack((position, -position, 2 * last - position))
     # the border pixels are their own mirror images: not counted twice
     mirrors[1, 0] = mirrors[2, last] = float("inf")
-    return (position.view(-1, 1) - mirrors.unsqueeze(1)).square()
+    return (position.view(-1, 1) - mirrors.unsqueeze(1)).square().to(device)
 
 
-def solarize(x: Tensor, _: random.Random) -> Tensor:
+def solarize(x: Tensor) -> Tensor:
     """Invert the brighter half of the values."""
     return torch.where(x >= 0.5, 1 - x, x)
 
 
-def equalize(x: Tensor, _: random.Random) -> Tensor:
+def equalize(x: Tensor) -> Tensor:
     """Spread the values of each channel evenly over the range."""
     spread: Tensor = F.equalize_image(x.mul(255).round_().to(torch.uint8))
     return spread.float().div_(255)
 
 
-def flip(x: Tensor, _: random.Random) -> Tensor:
+def flip(x: Tensor) -> Tensor:
     """Mirror left and right."""
     return x.flip(-1)
+
+
+# what comes after the jitters, in this order, by the name of its draw; each takes the width of blur
+STEPS: tuple[tuple[str, Step], ...] = (
+    ("gray", lambda x, _: grayscale(x)),
+    ("blur", blur),
+    ("solarize", lambda x, _: solarize(x)),
+    ("equalize", lambda x, _: equalize(x)),
+    ("flip", lambda x, _: flip(x)),
+)
+
+
+def _weight(x: Tensor, factor: Factor) -> Factor:
+    return factor.to(x.dtype) if isinstance(factor, Tensor) else factor
+
+
+@lru_cache(maxsize=8)
+def _constants(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Starts of the three hue sectors, turns from each primary's opposite, and luminance."""
+    sectors = torch.arange(3.0).mul(2).view(3, 1, 1)
+    opposite = torch.tensor([3.0, 1.0, -1.0]).div(6).view(3, 1, 1)
+    return sectors.to(device), opposite.to(device), torch.tensor(LUMA).to(device)

@@ -6,9 +6,7 @@ random state, so a run that is killed and resumed sees the batches that an unbro
 
 from __future__ import annotations
 
-import hashlib
-import random
-import struct
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,22 +16,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from solo_registry.data.augment import Views
+from solo_registry.data.hashing import mix
 from solo_registry.data.sets import ImageSet
 
 Item = tuple[int, list[Tensor], int]
-
-
-def mix(purpose: bytes, *numbers: int) -> int:
-    """Hash a purpose and integers to 63 well-mixed bits, the same on every machine.
-
-    Neighbouring seeds, epochs or indices give unrelated results, which adding them up would not.
-
-    >>> mix(b"views", 5, 0, 1) == mix(b"views", 5, 1, 0)
-    False
-    """
-    packed = struct.pack(f"<{len(numbers)}q", *numbers)
-    digest = hashlib.blake2b(packed, digest_size=8, person=purpose).digest()
-    return int.from_bytes(digest, "little") >> 1
+Batch = list[Any]  # indexes (N,), views of (N, C, H, W), targets (N,)
+Work = tuple[int, list[int]]  # an epoch, and which images a batch of it holds
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -94,22 +82,24 @@ class PretrainSet(Dataset[Item]):
         self.images = images
         self.views = views
         self.seed = seed
-        self._rng = random.Random()
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, epoch_and_index: tuple[int, int]) -> Item:
         """Return the index, the views, float32 (C, H, W) each, and the label or -1."""
-        epoch, index = epoch_and_index
-        image, target = self.images[index]
-        self._rng.seed(mix(b"views", self.seed, epoch, index))
-        return index, self.views(image, self._rng), target
+        (item,) = self.__getitems__([epoch_and_index])
+        return item
 
     def __getitems__(self, batch: list[tuple[int, int]]) -> list[Item]:
-        """Return a batch of items; the DataLoader calls this where it can."""
+        """Return a batch of items, all of one epoch; the DataLoader calls this where it can."""
+        epoch = batch[0][0]
+        indexes = [index for _, index in batch]
+        images, targets = zip(*(self.images[index] for index in indexes), strict=True)
         with one_thread():
-            return [self[epoch_and_index] for epoch_and_index in batch]
+            drawn = self.views.draw(self.seed, epoch, indexes, [x.shape[-2:] for x in images])
+            views = self.views(images, drawn)
+        return list(zip(indexes, views, targets, strict=True))
 
 
 @contextmanager
@@ -123,26 +113,21 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-class ResumableLoader(DataLoader[Any]):
-    """A DataLoader over an `EpochSampler` that can go on in the middle of an epoch.
-
-    The workers begin with the first batch, not with `iter()`: on resume, Lightning makes the
-    iterator before it sets the epoch, and workers would fetch images of epoch 0. What `state_dict`
-    returns is part of Lightning's checkpoints.
-    """
+class Resumable:
+    """Counts an epoch's batches; what `state_dict` returns is part of Lightning's checkpoints."""
 
     sampler: EpochSampler
-    batch_size: int
+    batch_size: Any
     done = 0
     start = 0
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        """Yield the epoch's batches, or those that are left after `load_state_dict`."""
+    def __len__(self) -> int:
+        return len(self.sampler) // int(self.batch_size)
+
+    def begin(self) -> None:
+        """Start an epoch, at the batch that `load_state_dict` asked for."""
         self.done, self.start = self.start, 0
-        self.sampler.start = self.done * self.batch_size
-        for batch in super().__iter__():
-            self.done += 1
-            yield batch
+        self.sampler.start = self.done * int(self.batch_size)
 
     def state_dict(self) -> dict[str, int]:
         """Return how many batches of the epoch are done."""
@@ -151,3 +136,51 @@ class ResumableLoader(DataLoader[Any]):
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on after as many batches."""
         self.done = self.start = state["batches"]
+
+
+class ResumableLoader(Resumable, DataLoader[Any]):
+    """A DataLoader over an `EpochSampler` that can go on in the middle of an epoch.
+
+    The workers begin with the first batch, not with `iter()`: on resume, Lightning makes the
+    iterator before it sets the epoch, and workers would fetch images of epoch 0.
+    """
+
+    sampler: EpochSampler
+    batch_size: int
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """Yield the epoch's batches, or those that are left after `load_state_dict`."""
+        self.begin()
+        for batch in super().__iter__():
+            self.done += 1
+            yield batch
+
+
+class EpochLoader(Resumable, ABC):
+    """Whole batches from a source of their own, where no DataLoader is needed.
+
+    Args:
+        sampler: which images come when.
+        batch_size: images per batch; what is left of an epoch is dropped.
+    """
+
+    def __init__(self, sampler: EpochSampler, batch_size: int) -> None:
+        self.sampler = sampler
+        self.batch_size = batch_size
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the epoch's batches, or those that are left after `load_state_dict`."""
+        self.begin()
+        for batch in self.batches(self._work()):
+            self.done += 1
+            yield batch
+
+    def _work(self) -> Iterator[Work]:
+        order = list(self.sampler)
+        for start in range(0, len(order) - self.batch_size + 1, self.batch_size):
+            part = order[start : start + self.batch_size]
+            yield part[0][0], [index for _, index in part]
+
+    @abstractmethod
+    def batches(self, work: Iterator[Work]) -> Iterator[Batch]:
+        """Yield [indexes (N,), [views (N, C, H, W), ...], targets (N,)] for each item of `work`."""

@@ -17,8 +17,9 @@ from torch.utils.data import DataLoader
 
 from solo_registry.config import check_evaluation, config_hash
 from solo_registry.contract import BaseMethod
+from solo_registry.data.hashing import mix
 from solo_registry.data.module import PretrainDataModule, build_data, eval_loader
-from solo_registry.data.sampling import PretrainSet, mix
+from solo_registry.data.sampling import PretrainSet
 from solo_registry.errors import UserError, nearest
 from solo_registry.evaluation.histogram import SimilarityHistogram, similarity_histogram
 from solo_registry.evaluation.protocol import PROTOCOLS, Features, describe, evaluate_features
@@ -181,7 +182,7 @@ def measure(
     keys: Any = [(0, index) for index in range(min(len(tested), PAIRED_IMAGES))]
     first, second, targets = [], [], []
     for start in range(0, len(keys), BATCH):
-        items = [pairs[key] for key in keys[start : start + BATCH]]
+        items = pairs.__getitems__(keys[start : start + BATCH])
         first.append(embed(torch.stack([views[0] for _, views, _ in items])))
         # a method of one view, such as MAE, has no other to align it with
         second.append(embed(torch.stack([views[:2][-1] for _, views, _ in items])))

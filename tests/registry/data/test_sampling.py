@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from solo_registry.data.augment import Views
-from solo_registry.data.sampling import EpochSampler, PretrainSet, mix
+from solo_registry.data.sampling import EpochSampler, PretrainSet
 from solo_registry.data.sets import TensorSet
 
 MakeNoise = Callable[..., TensorSet]
@@ -53,13 +53,6 @@ def test_order_is_a_function_of_seed_and_epoch() -> None:
 def test_a_rank_outside_the_world() -> None:
     with pytest.raises(ValueError, match=r"rank must be in \[0, 2\), got 2"):
         EpochSampler(4, seed=0, rank=2, world_size=2)
-
-
-def test_mix_separates_purposes_and_neighbours() -> None:
-    numbers = [mix(p, a, b) for p in (b"x", b"y") for a in range(-8, 8) for b in range(16)]
-    assert len(set(numbers)) == len(numbers) and min(numbers) >= 0 and max(numbers) < 2**63
-    ones = torch.tensor([[number >> bit & 1 for bit in range(63)] for number in numbers])
-    assert (ones.double().mean(0) - 0.5).abs().max() < 0.12
 
 
 def pretrain_set(noise: MakeNoise, simclr: Pipeline, seed: int = 0) -> PretrainSet:

@@ -1,0 +1,109 @@
+"""Views of a whole batch at once, on the device that trains: for sets in memory.
+
+The draws are those of the other loaders (`draws`), one per image; only the arithmetic differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from solo_registry.data import ops
+from solo_registry.data.augment import View, Views
+from solo_registry.data.draws import Draws
+from solo_registry.data.sampling import Batch, EpochLoader, EpochSampler, Work
+from solo_registry.data.sets import ImageSet, TensorSet
+from solo_registry.errors import UserError
+
+
+def show(view: View, images: Tensor, drawn: Draws) -> Tensor:
+    """Show a batch as drawn.
+
+    The images are sorted by the order of their jitters, so that each order is a slice, small enough
+    for the cache of a CPU.
+
+    Args:
+        view: the view.
+        images: (N, C, H, W) uint8, on any device.
+        drawn: what is random about each.
+
+    Returns:
+        (N, C, crop_size, crop_size) float32, normalised, on the same device.
+    """
+    codes = np.where(drawn.jitter, drawn.order @ 4 ** np.arange(drawn.order.shape[1]), -1)
+    sorting = np.argsort(codes, kind="stable")
+    codes = codes[sorting]
+
+    def on_device(field: Any) -> Tensor:
+        return torch.from_numpy(field).to(images.device, non_blocking=True)
+
+    place = on_device(sorting)
+    factors, sigma = on_device(drawn.factors[sorting]), on_device(drawn.sigma[sorting])
+    x = ops.resized_crops(images[place], on_device(drawn.box[sorting]), view.size)
+    bounds = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
+    for start, end in pairwise(bounds):
+        if codes[start] < 0:
+            continue
+        part = x[start:end]
+        for kind in drawn.order[sorting[start]].tolist():
+            part = ops.ADJUST[kind](part, factors[start:end, kind].view(-1, 1, 1, 1))
+        x[start:end] = part
+    for name, step in ops.STEPS:
+        chosen = np.flatnonzero(getattr(drawn, name)[sorting])
+        if len(chosen):
+            rows = on_device(chosen)
+            x[rows] = step(x[rows], sigma[rows].view(-1, 1, 1, 1))
+    shown = torch.empty_like(x)
+    shown[place] = view.normalise(x)
+    return shown
+
+
+class DeviceLoader(EpochLoader):
+    """Batches of views made on the training device, from a set that is kept there.
+
+    Args:
+        images: a set in memory; all of it is copied to `device`.
+        views: what to show.
+        seed: the run's seed.
+        sampler: which images come when.
+        batch_size: images per batch.
+        device: where.
+
+    Raises:
+        UserError: the images are files, of sizes that vary.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        views: Views,
+        seed: int,
+        *,
+        sampler: EpochSampler,
+        batch_size: int,
+        device: torch.device,
+    ) -> None:
+        super().__init__(sampler, batch_size)
+        if not isinstance(images, TensorSet):
+            raise UserError(
+                f"data.format=on_device needs a set in memory, and '{images.info.name}' is read "
+                "from files: data.format=dali or image_folder load them"
+            )
+        self.views, self.seed, self.device = views, seed, device
+        self.images, self.targets = images.images, images.targets
+
+    def batches(self, work: Iterator[Work]) -> Iterator[Batch]:
+        """Yield the batches of `work`."""
+        self.images, self.targets = self.images.to(self.device), self.targets.to(self.device)
+        size = tuple(self.images.shape[-2:])
+        for epoch, indexes in work:
+            drawn = self.views.draw(self.seed, epoch, indexes, [size] * len(indexes))
+            rows = torch.tensor(indexes).to(self.device)
+            images = self.images[rows]
+            pairs = zip(self.views.views, drawn, strict=True)
+            yield [rows, [show(view, images, draws) for view, draws in pairs], self.targets[rows]]

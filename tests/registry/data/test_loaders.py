@@ -1,0 +1,149 @@
+"""What every loader must hold, whichever carries out the draws."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from solo_registry.data.module import PretrainDataModule
+from solo_registry.data.sets import TensorSet
+
+MakeNoise = Callable[..., TensorSet]
+Config = Callable[..., Any]
+Pipeline = Callable[..., dict[str, Any]]
+FORMATS = ["image_folder", "on_device"]
+
+
+@pytest.fixture(params=FORMATS)
+def form(request: pytest.FixtureRequest) -> str:
+    """Each `data.format` that this machine has."""
+    return str(request.param)
+
+
+def smooth(images: TensorSet) -> TensorSet:
+    """Natural images are smooth; on noise, one step of 1/255 decides about whole values."""
+    small = images.images[..., ::4, ::4].float()
+    large = torch.nn.functional.interpolate(small, images.images.shape[-2:], mode="bilinear")
+    return TensorSet(images.info, large.to(torch.uint8), images.targets)
+
+
+def data(cfg: Any, images: Any, rank: int = 0, world_size: int = 1) -> PretrainDataModule:
+    module = PretrainDataModule(cfg, images, None)
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
+    module.trainer = SimpleNamespace(  # type: ignore[assignment]
+        global_rank=rank, world_size=world_size, strategy=strategy
+    )
+    return module
+
+
+def epoch(loader: Any, number: int = 0) -> list[Any]:
+    loader.sampler.set_epoch(number)
+    batches = list(loader)
+    assert len(batches) == len(loader)
+    return batches
+
+
+def views_by_index(batches: list[Any]) -> dict[int, list[Tensor]]:
+    return {
+        index: [view[row].clone() for view in views]
+        for indexes, views, _ in batches
+        for row, index in enumerate(indexes.tolist())
+    }
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_an_epoch_visits_each_index_once_on_all_ranks(
+    noise: MakeNoise, config: Config, form: str, world_size: int
+) -> None:
+    cfg = config(data={"format": form, "num_workers": 0})
+    for number in range(2):
+        seen = []
+        for rank in range(world_size):
+            loader = data(cfg, noise(count=48), rank, world_size).train_dataloader()
+            for indexes, views, targets in epoch(loader, number):
+                assert [view.shape for view in views] == [(8, 3, 8, 8)] * 2
+                assert views[0].dtype == torch.float32 and indexes.dtype == torch.int64
+                assert torch.equal(targets, indexes % 4)
+                seen += indexes.tolist()
+        assert sorted(seen) == list(range(48))
+
+
+def test_what_is_left_of_an_epoch_is_dropped(noise: MakeNoise, config: Config, form: str) -> None:
+    cfg = config(data={"format": form, "num_workers": 0})
+    loader = data(cfg, noise(count=45), 1, 2).train_dataloader()
+    assert len(loader) == 2
+    for number in range(3):
+        batches = epoch(loader, number)
+        assert len(views_by_index(batches)) == 16
+
+
+def test_one_seed_gives_the_same_views_and_two_give_others(
+    noise: MakeNoise, config: Config, form: str
+) -> None:
+    def shown(seed: int, number: int) -> dict[int, list[Tensor]]:
+        cfg = config(seed=seed, data={"format": form, "num_workers": 0})
+        return views_by_index(epoch(data(cfg, noise()).train_dataloader(), number))
+
+    first, again, later, other = shown(1, 0), shown(1, 0), shown(1, 1), shown(2, 0)
+    for index, views in first.items():
+        assert all(map(torch.equal, views, again[index]))
+        assert not torch.equal(views[0], views[1])
+        for differs in (later, other):
+            assert not torch.equal(views[0], differs[index][0])
+
+
+def test_views_do_not_depend_on_the_batch(noise: MakeNoise, config: Config, form: str) -> None:
+    shown = []
+    for batch_size, world_size in ((8, 1), (4, 2), (20, 1)):
+        cfg = config(data={"format": form, "num_workers": 0}, optimizer={"batch_size": batch_size})
+        loader = data(cfg, noise(), 0, world_size).train_dataloader()
+        shown.append(views_by_index(epoch(loader)))
+    for index in shown[1]:
+        for views in zip(*(each[index] for each in shown), strict=True):
+            for view in views[1:]:
+                torch.testing.assert_close(view, views[0], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize("multicrop", [False, True])
+def test_every_loader_shows_the_same_views(
+    noise: MakeNoise, config: Config, simclr: Pipeline, form: str, channels: int, multicrop: bool
+) -> None:
+    images = smooth(noise(channels=channels, size=24))
+    size = {"crop_size": 24, "equalization": {"prob": 0}, "solarization": {"prob": 0}}
+    pipelines = [simclr(**size, num_crops=1), simclr(**size | {"solarization": {"prob": 0.5}})]
+    if multicrop:
+        pipelines.append(simclr(**size | {"crop_size": 12, "num_crops": 3}))
+    shown = [
+        views_by_index(
+            epoch(
+                data(
+                    config(augmentations=pipelines, data={"format": each, "num_workers": 0}), images
+                ).train_dataloader()
+            )
+        )
+        for each in ("image_folder", form)
+    ]
+    steps = torch.stack(
+        [
+            (one - other).abs().mean() * 0.25 * 255
+            for index in shown[0]
+            for one, other in zip(shown[0][index], shown[1][index], strict=True)
+        ]
+    )
+    assert len(steps) == 40 * (6 if multicrop else 3)
+    assert steps.median() < 1 and steps.quantile(0.9) < 2
+
+
+def test_on_device_needs_a_set_in_memory(folder: Path, config: Config) -> None:
+    from solo_registry.data.sets import load_set
+    from solo_registry.errors import UserError
+
+    images = load_set(SimpleNamespace(dataset="custom", train_path=str(folder)), "train")
+    cfg = config(data={"format": "on_device", "num_workers": 0}, optimizer={"batch_size": 2})
+    with pytest.raises(UserError, match="needs a set in memory, and 'custom' is read from files"):
+        data(cfg, images).train_dataloader()
