@@ -9,7 +9,10 @@ CONFIGS = {
     "solo_dyntemp.configs": "configs/plugin",
     "solo_dyntemp.solo_configs": "configs/solo_learn",
 }
+DALI = "nvidia-dali-cuda130>=2.4; sys_platform == 'linux'"
 EXTRAS = {
+    "dali": [DALI],
+    "h5": ["h5py>=3.10"],
     "tensorboard": ["tensorboard>=2.16"],
     "wandb": ["wandb>=0.17"],
     "test": [
@@ -18,7 +21,9 @@ EXTRAS = {
         "pylint==4.1.4",
         "pytest>=9",
         "pytest-xdist>=3.6",
+        "h5py>=3.10",
         "hypothesis>=6.100",
+        DALI,
         "ruff==0.17.6",
         "tensorboard>=2.16",
     ],

@@ -17,12 +17,13 @@ from solo_registry.registry import DATASETS, METHODS
 from solo_registry.schema import PretrainConfig
 
 # image_folder is solo-learn's word for one image at a time in loader processes, whatever the set
-FORMATS = ("image_folder", "on_device")
+FORMATS = ("image_folder", "on_device", "dali")
 CHOICES = {
     "optimizer.name": OPTIMIZERS,
     "scheduler.name": SCHEDULERS,
     "scheduler.interval": ("epoch", "step"),
     "data.format": FORMATS,
+    "dali.device": ("auto", "cpu", "gpu"),
     "data.on_error": ("raise", "skip"),
     "knn_eval.distance_func": ("cosine", "euclidean"),
     "logger": ("csv", "tensorboard", "wandb"),

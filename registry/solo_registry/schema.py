@@ -27,7 +27,7 @@ class DataConfig:
     dataset: str = MISSING
     train_path: str | None = "datasets"
     val_path: str | None = None
-    format: str = "image_folder"  # who makes the views; ours: on_device, for sets in memory
+    format: str = "image_folder"  # who makes the views; image_folder, on_device (ours) or dali
     num_workers: int = 4  # loader processes per device; changes speed, never results
     no_labels: bool = False
     fraction: float = -1  # share of the training images, -1 is all
@@ -188,10 +188,10 @@ class AutoUmapConfig:
 
 @dataclass
 class DaliConfig:
-    """solo-learn's section for `data.format=dali`; accepted, DALI loaders are not here yet."""
+    """For `data.format=dali`, which takes `data.num_workers` threads."""
 
-    device: str = "gpu"
-    encode_indexes_into_labels: bool = False
+    device: str = "auto"  # where views are made: cpu, gpu, or auto, where the run is
+    encode_indexes_into_labels: bool = False  # solo-learn's, not used: indexes are always true
 
 
 @dataclass

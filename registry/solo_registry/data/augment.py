@@ -38,7 +38,8 @@ class View:
         self.channels = info.channels
         self.size = pipeline.crop_size
         self.jitters = active_jitters(pipeline.color_jitter, info.channels)
-        self.normalise = Normalise(info.with_statistics(pipeline.mean, pipeline.std))
+        self.info = info.with_statistics(pipeline.mean, pipeline.std)
+        self.normalise = Normalise(self.info)
 
     def draw(self, key: int, indexes: Any, sizes: Any) -> Draws:
         """Draw what is random, for images of these indexes and sizes (N, 2)."""

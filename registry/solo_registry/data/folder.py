@@ -59,19 +59,31 @@ class FolderSet(ImageSet):
         return self.root / os.fsdecode(self._paths[index])
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        for step in range(len(self)):
-            candidate = (index + step) % len(self)
-            if candidate in self.unreadable:
-                continue
+        for candidate in self.candidates(index):
             try:
                 image = decode(self.path(candidate), self.info.channels)
             except Exception as error:  # Pillow raises whatever it meets in broken bytes
-                self._refuse(candidate, error)
+                self.refuse(candidate, error)
                 continue
             return image, int(self.targets[candidate])
         raise UserError(f"no image in {self.root} can be read")
 
-    def _refuse(self, index: int, error: Exception) -> None:
+    def candidates(self, index: int) -> Iterator[int]:
+        """Yield `index` and then those that may stand in for it, without the unreadable ones."""
+        for step in range(len(self)):
+            candidate = (index + step) % len(self)
+            if candidate not in self.unreadable:
+                yield candidate
+
+    def check(self, index: int) -> None:
+        """Refuse an image if it cannot be decoded."""
+        try:
+            decode(self.path(index), self.info.channels)
+        except Exception as error:
+            self.refuse(index, error)
+
+    def refuse(self, index: int, error: Exception) -> None:
+        """Leave an image out from now on, with a warning for the first, or raise (`on_error`)."""
         if self.on_error == "raise":
             raise UserError(_unreadable(self.path(index), str(error))) from error
         if not self.unreadable:

@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from solo_registry.data.augment import Views, eval_transform
+from solo_registry.data.dali import DaliEvalLoader, DaliLoader
+from solo_registry.data.dali_graph import import_dali
 from solo_registry.data.device import DeviceLoader
 from solo_registry.data.pipeline import read_pipeline
 from solo_registry.data.sampling import EpochLoader, EpochSampler, PretrainSet, ResumableLoader
@@ -50,6 +52,9 @@ class PretrainDataModule(LightningDataModule):
         self.seed = int(cfg.seed)
         self.batch_size = int(cfg.optimizer.batch_size)
         self.format = setting(cfg.data, "format", "image_folder")
+        self.dali_device = setting(getattr(cfg, "dali", None), "device", "auto")
+        if self.format == "dali":
+            import_dali()
         self.num_workers = min(int(cfg.data.num_workers), os.cpu_count() or 1)
         self.crop_size = read_pipeline(cfg.augmentations[0]).crop_size
         self._check_batch(1)
@@ -70,6 +75,16 @@ class PretrainDataModule(LightningDataModule):
                 batch_size=self.batch_size,
                 device=self._device(),
             )
+        if self.format == "dali":
+            return DaliLoader(
+                self.train_set,
+                self.views,
+                self.seed,
+                sampler=sampler,
+                batch_size=self.batch_size,
+                threads=self.num_workers,
+                device=self._dali_device(),
+            )
         return ResumableLoader(
             PretrainSet(self.train_set, self.views, self.seed),
             batch_size=self.batch_size,
@@ -80,17 +95,27 @@ class PretrainDataModule(LightningDataModule):
             persistent_workers=self.num_workers > 0,
         )
 
-    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+    def val_dataloader(self) -> DataLoader[Any] | DaliEvalLoader | list[Any]:
         """Batches (X, y) of this rank's share of the validation images, in order."""
         if self.val_set is None:
             return []
         rank, world_size = self._place()
+        indices = range(rank, len(self.val_set), world_size)
+        if self.format == "dali":
+            return DaliEvalLoader(
+                self.val_set,
+                crop_size=self.crop_size,
+                batch_size=self.batch_size,
+                threads=self.num_workers,
+                device=self._dali_device(),
+                indices=indices,
+            )
         return eval_loader(
             self.val_set,
             crop_size=self.crop_size,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
-            indices=range(rank, len(self.val_set), world_size),
+            indices=indices,
         )
 
     def _place(self) -> tuple[int, int]:
@@ -100,6 +125,12 @@ class PretrainDataModule(LightningDataModule):
 
     def _device(self) -> torch.device:
         return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+
+    def _dali_device(self) -> torch.device:
+        device = self._device()
+        if self.dali_device == "gpu" and device.type != "cuda":
+            raise UserError(f"dali.device=gpu, but the run is on {device}; allowed: auto, cpu, gpu")
+        return torch.device("cpu") if self.dali_device == "cpu" else device
 
     def _check_batch(self, world_size: int) -> None:
         share = len(self.train_set) // world_size

@@ -1,6 +1,7 @@
 """What every loader must hold, whichever carries out the draws."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,8 @@ from solo_registry.data.sets import TensorSet
 MakeNoise = Callable[..., TensorSet]
 Config = Callable[..., Any]
 Pipeline = Callable[..., dict[str, Any]]
-FORMATS = ["image_folder", "on_device"]
+needs_dali = pytest.mark.skipif(not find_spec("nvidia.dali"), reason="NVIDIA DALI is not installed")
+FORMATS = ["image_folder", "on_device", pytest.param("dali", marks=needs_dali)]
 
 
 @pytest.fixture(params=FORMATS)
@@ -114,7 +116,10 @@ def test_every_loader_shows_the_same_views(
     noise: MakeNoise, config: Config, simclr: Pipeline, form: str, channels: int, multicrop: bool
 ) -> None:
     images = smooth(noise(channels=channels, size=24))
-    size = {"crop_size": 24, "equalization": {"prob": 0}, "solarization": {"prob": 0}}
+    # what DALI only comes near to is tested in test_dali.py: hue, and colours out of range
+    jitter = {"prob": 0.8, "brightness": 0.2, "contrast": 0.2, "saturation": 0.2}
+    size = {"crop_size": 24, "color_jitter": jitter}
+    size |= {"equalization": {"prob": 0}, "solarization": {"prob": 0}}
     pipelines = [simclr(**size, num_crops=1), simclr(**size | {"solarization": {"prob": 0.5}})]
     if multicrop:
         pipelines.append(simclr(**size | {"crop_size": 12, "num_crops": 3}))
@@ -136,7 +141,7 @@ def test_every_loader_shows_the_same_views(
         ]
     )
     assert len(steps) == 40 * (6 if multicrop else 3)
-    assert steps.median() < 1 and steps.quantile(0.9) < 2
+    assert steps.median() < 0.5 and steps.quantile(0.9) < 3
 
 
 def test_on_device_needs_a_set_in_memory(folder: Path, config: Config) -> None:

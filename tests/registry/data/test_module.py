@@ -1,5 +1,6 @@
 import pickle
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,11 @@ pytestmark = [
 MakeNoise = Callable[..., TensorSet]
 Config = Callable[..., Any]
 Pipeline = Callable[..., dict[str, Any]]
+needs_dali = pytest.mark.skipif(not find_spec("nvidia.dali"), reason="NVIDIA DALI is not installed")
+LOADERS = [
+    ("image_folder", 0), ("image_folder", 2), ("on_device", 0),
+    pytest.param("dali", 1, marks=needs_dali),
+]  # fmt: skip
 
 
 def test_batches_keep_solo_learns_contract(noise: MakeNoise, config: Config) -> None:
@@ -184,12 +190,12 @@ class Kill(Callback):
             raise Killed
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("form", "workers"), LOADERS)
 @pytest.mark.parametrize("steps", [8, 10])  # in the middle and at the end of the second epoch
 def test_a_resumed_run_sees_the_batches_of_an_unbroken_one(
-    tmp_path: Path, noise: MakeNoise, config: Config, workers: int, steps: int
+    tmp_path: Path, noise: MakeNoise, config: Config, form: str, workers: int, steps: int
 ) -> None:
-    cfg = config(data={"num_workers": workers})
+    cfg = config(data={"format": form, "num_workers": workers})
     checkpoint = tmp_path / "part.ckpt"
 
     def data() -> PretrainDataModule:
@@ -205,11 +211,12 @@ def test_a_resumed_run_sees_the_batches_of_an_unbroken_one(
     assert len({tuple(indexes) for _, indexes, _ in whole.trained}) == 20
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("form", "workers"), LOADERS)
 def test_a_run_made_longer_goes_on_after_its_last_epoch(
-    tmp_path: Path, noise: MakeNoise, config: Config, workers: int
+    tmp_path: Path, noise: MakeNoise, config: Config, form: str, workers: int
 ) -> None:
-    data = PretrainDataModule(config(data={"num_workers": workers}), noise(), noise(count=6))
+    cfg = config(data={"format": form, "num_workers": workers})
+    data = PretrainDataModule(cfg, noise(), noise(count=6))
     whole, start, rest = Recorder(), Recorder(), Recorder()
     trainer(tmp_path, max_epochs=3).fit(whole, data)
     first = trainer(tmp_path, max_epochs=2)

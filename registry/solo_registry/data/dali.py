@@ -1,0 +1,256 @@
+"""Loaders on NVIDIA DALI, for image files and for sets in memory, on a CPU or a GPU.
+
+DALI's own random operators and readers are not used: which images come, and how each is shown, is
+drawn by `sampling` and `draws` and fed to the graph (`dali_graph`). So there is no state in it that
+a resumed run could lack, and the views are those of the other loaders.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from solo_registry.data import dali_graph
+from solo_registry.data.augment import EVAL_MARGIN, View, Views
+from solo_registry.data.draws import Array, Draws, center_boxes, plain
+from solo_registry.data.folder import FolderSet
+from solo_registry.data.sampling import Batch, EpochLoader, EpochSampler, Work
+from solo_registry.data.sets import ImageSet, TensorSet
+from solo_registry.errors import UserError
+from solo_registry.schema import AugmentationConfig
+
+Draw = Callable[[int, list[int], Array], list[Draws]]
+
+AHEAD = 2  # batches in the making while the model computes
+
+
+class DaliViews:
+    """Makes views of images by DALI.
+
+    Args:
+        images: a set in memory, a folder, or any other set, which is then decoded without DALI.
+        views: what to show of each image.
+        batch_size: largest number of images in a batch.
+        threads: of the CPU.
+        device: where the views are made.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        views: list[View],
+        batch_size: int,
+        threads: int,
+        device: torch.device,
+    ) -> None:
+        self.dali = dali_graph.import_dali()
+        self.images, self.views = images, views
+        self.batch_size, self.threads, self.device = batch_size, max(1, threads), device
+        self.encoded = isinstance(images, FolderSet)
+        self.pipe: Any = None
+
+    def make(self, work: Iterable[Work], draw: Draw) -> Iterator[tuple[list[int], list[Tensor]]]:
+        """Yield the indexes and views of each batch.
+
+        Args:
+            work: (epoch, indexes) of each batch.
+            draw: a function (epoch, indexes, sizes) -> draws of every view.
+
+        Raises:
+            UserError: a file cannot be read, and `data.on_error` is "raise".
+        """
+        todo, pending = iter(work), deque[Work]()
+        self.pipe = self.pipe or self._build()
+        pipe, self.pipe = self.pipe, None  # an iterator that is given up leaves no usable pipe
+        while True:
+            for epoch, indexes in todo:
+                self._feed(pipe, indexes, partial(draw, epoch, indexes))
+                pending.append((epoch, indexes))
+                if len(pending) > AHEAD:
+                    break
+            if not pending:
+                break
+            try:
+                outputs = pipe.outputs()
+            except RuntimeError as error:
+                self._name_unreadable(pending, error)
+                todo, pending = iter([*pending, *todo]), deque()  # each has a stand-in now
+                pipe = self._build()
+                continue
+            _, indexes = pending.popleft()
+            yield indexes, [self._tensor(output) for output in outputs]
+        self.pipe = pipe
+
+    def _build(self) -> Any:
+        fn, types = self.dali.fn, self.dali.types
+        on_gpu = self.device.type == "cuda"
+        pipe = self.dali.Pipeline(
+            batch_size=self.batch_size,
+            num_threads=self.threads,
+            device_id=self.device.index or 0 if on_gpu else None,
+            prefetch_queue_depth=1,  # `make` works ahead itself
+        )
+        with pipe:
+            x = fn.external_source(name="images", **({} if self.encoded else {"layout": "HWC"}))
+            if self.encoded:
+                colour = self.images.info.channels == 3
+                x = fn.decoders.image(
+                    x,
+                    device="mixed" if on_gpu else "cpu",
+                    output_type=types.RGB if colour else types.GRAY,
+                    adjust_orientation=False,
+                )
+            elif on_gpu:
+                x = x.gpu()
+            nodes = []
+            for number, view in enumerate(self.views):
+                names = dali_graph.feeds(view, plain(np.zeros((0, 4), np.int64)))
+                given = {name: fn.external_source(name=f"{name}{number}") for name in names}
+                nodes.append(dali_graph.graph(view, x, given))
+            pipe.set_outputs(*nodes)
+        pipe.build()
+        return pipe
+
+    def _feed(self, pipe: Any, indexes: list[int], draw: Callable[[Array], list[Draws]]) -> None:
+        pixels, sizes = self._read(indexes)
+        pipe.feed_input("images", pixels, **({} if self.encoded else {"layout": "HWC"}))
+        for number, (view, drawn) in enumerate(zip(self.views, draw(sizes), strict=True)):
+            for name, values in dali_graph.feeds(view, drawn).items():
+                pipe.feed_input(f"{name}{number}", np.ascontiguousarray(values))
+        pipe.schedule_run()
+
+    def _read(self, indexes: list[int]) -> tuple[Any, Array]:
+        """Return what DALI takes of the images, and their heights and widths."""
+        if isinstance(self.images, TensorSet):
+            pixels = self.images.images[indexes].permute(0, 2, 3, 1).contiguous().numpy()
+            return pixels, np.tile(pixels.shape[1:3], (len(indexes), 1))
+        if isinstance(self.images, FolderSet):
+            files, sizes = zip(*(self._file(self.images, index) for index in indexes), strict=True)
+            return list(files), np.array(sizes)
+        shown = [self.images[index][0].permute(1, 2, 0).contiguous().numpy() for index in indexes]
+        return shown, np.array([image.shape[:2] for image in shown])
+
+    def _file(self, images: FolderSet, index: int) -> tuple[Array, tuple[int, int]]:
+        """Return a file's bytes, height and width, or those of the image that stands in for it."""
+        for candidate in images.candidates(index):
+            try:
+                content = images.path(candidate).read_bytes()
+                with Image.open(io.BytesIO(content)) as image:
+                    return np.frombuffer(content, np.uint8), (image.height, image.width)
+            except Exception as error:  # Pillow raises whatever it meets in broken bytes
+                images.refuse(candidate, error)
+        raise UserError(f"no image in {images.root} can be read")
+
+    def _name_unreadable(self, pending: Iterable[Work], error: RuntimeError) -> None:
+        """Find the files that made DALI give up; refuse them, or leave them out from now on."""
+        if not isinstance(self.images, FolderSet):
+            raise error
+        before = len(self.images.unreadable)
+        for _, indexes in pending:
+            for index in indexes:
+                self.images.check(index)
+        if len(self.images.unreadable) == before:
+            raise UserError(
+                f"DALI cannot read an image of {self.images.root} that Pillow can: "
+                f"{str(error).splitlines()[-1]}. data.format=image_folder reads it"
+            ) from error
+
+    def _tensor(self, output: Any) -> Tensor:
+        """Copy an output out of DALI's memory, which the next batch takes."""
+        from nvidia.dali.plugin.pytorch import feed_ndarray
+
+        dense = output.as_tensor()
+        copy = torch.empty(dense.shape(), dtype=torch.float32, device=self.device)
+        stream = torch.cuda.current_stream(self.device) if copy.is_cuda else None
+        feed_ndarray(dense, copy, cuda_stream=stream)
+        return copy
+
+
+class DaliLoader(EpochLoader):
+    """Training batches by DALI.
+
+    Args:
+        images: the images.
+        views: what to show of each.
+        seed: the run's seed.
+        sampler: which images come when; it shards by global rank.
+        batch_size: images per batch.
+        threads: of the CPU.
+        device: where the views are made.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        views: Views,
+        seed: int,
+        *,
+        sampler: EpochSampler,
+        batch_size: int,
+        threads: int,
+        device: torch.device,
+    ) -> None:
+        super().__init__(sampler, batch_size)
+        self.views, self.seed, self.targets = views, seed, images.targets
+        self.dali = DaliViews(images, views.views, batch_size, threads, device)
+
+    def batches(self, work: Iterator[Work]) -> Iterator[Batch]:
+        """Yield the batches of `work`."""
+
+        def draw(epoch: int, indexes: list[int], sizes: Array) -> list[Draws]:
+            return self.views.draw(self.seed, epoch, indexes, sizes)
+
+        for indexes, views in self.dali.make(work, draw):
+            rows = torch.tensor(indexes)
+            yield [rows, views, self.targets[rows]]
+
+
+class DaliEvalLoader:
+    """Batches (X, y) in order by DALI, nothing random and nothing dropped.
+
+    Args:
+        images: the images.
+        crop_size: height and width of X, in pixels.
+        batch_size: images per batch; the last one may be smaller.
+        threads: of the CPU.
+        device: where X is made.
+        indices: which images.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        *,
+        crop_size: int,
+        batch_size: int,
+        threads: int,
+        device: torch.device,
+        indices: Iterable[int],
+    ) -> None:
+        order = list(indices)
+        starts = range(0, len(order), batch_size)
+        self.work = [(0, order[start : start + batch_size]) for start in starts]
+        self.targets = images.targets
+        self.share = 1 if images.info.image_size else 1 / EVAL_MARGIN
+        view = View(AugmentationConfig(crop_size=crop_size), images.info)
+        self.dali = DaliViews(images, [view], batch_size, threads, device)
+
+    def __len__(self) -> int:
+        return len(self.work)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield X, float32 (N, C, crop_size, crop_size), and y, int64 (N,)."""
+
+        def draw(_: int, __: list[int], sizes: Array) -> list[Draws]:
+            return [plain(center_boxes(sizes, self.share))]
+
+        for indexes, (X,) in self.dali.make(self.work, draw):
+            yield X, self.targets[indexes]
