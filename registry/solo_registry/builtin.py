@@ -111,6 +111,9 @@ for name, module, summary, paper in (
     ("cifar10", "arrays", "60,000 color 32x32 images, 10 classes", ""),
     ("cifar100", "arrays", "60,000 color 32x32 images, 100 classes", ""),
     ("stl10", "arrays", "113,000 color 96x96 images, 10 classes, most unlabelled", ""),
+    ("tiny_imagenet", "imagenet", "110,000 color 64x64 images, 200 classes", ""),
+    ("imagenet100", "imagenet", "ImageNet, the 100 classes of your data.class_list", ""),
+    ("imagenet", "imagenet", "1,331,167 color images, 1,000 classes", "arXiv 1409.0575"),
     ("custom", "folder", "your own image folders, with or without labels", ""),
 ):
     DATASETS.add_lazy(name, f"solo_registry.data.{module}:{name}", summary=summary, paper=paper)

@@ -6,18 +6,22 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
+from functools import reduce
+from operator import getitem
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from solo_registry.data.subset import PROFILES, index_hash, read_indices
 from solo_registry.errors import UserError, nearest
 from solo_registry.optimizers import OPTIMIZERS, SCHEDULERS
 from solo_registry.registry import DATASETS, METHODS
 from solo_registry.schema import PretrainConfig
 
 # image_folder is solo-learn's word for one image at a time in loader processes, whatever the set
-FORMATS = ("image_folder", "on_device", "dali")
+FORMATS = ("image_folder", "on_device", "dali", "h5")
 CHOICES = {
     "optimizer.name": OPTIMIZERS,
     "scheduler.name": SCHEDULERS,
@@ -66,6 +70,7 @@ OUTSIDE_HASH = (
     "data.num_workers",
     "data.download",
     "data.check_files",
+    "data.long_tail.index_file",  # its content counts, by index_hash
     # known only when the data are loaded
     "data.image_channels",
     "data.num_classes",
@@ -160,6 +165,13 @@ def check(cfg: DictConfig) -> None:
     check_evaluation(cfg.evaluation)
     if not 0 <= cfg.seed < 2**32:
         raise UserError(f"seed must be from 0 to {2**32 - 1}, got {cfg.seed}")
+    tail = cfg.data.long_tail
+    if tail.profile not in (None, *PROFILES):
+        hint = nearest(tail.profile, PROFILES)
+        allowed = ", ".join((*PROFILES, "null"))
+        raise UserError(f"data.long_tail.profile is '{tail.profile}'.{hint} Allowed: {allowed}")
+    if not 0 < tail.factor <= 1:
+        raise UserError(f"data.long_tail.factor must be in (0, 1], got {tail.factor}")
     if cfg.scheduler.name == "step" and not cfg.scheduler.lr_decay_steps:
         raise UserError("scheduler.name=step needs scheduler.lr_decay_steps, a list of epochs")
     if not cfg.augmentations:
@@ -229,6 +241,9 @@ def resolve(cfg: DictConfig) -> DictConfig:
     crops = [(pipeline.crop_size == size, pipeline.num_crops) for pipeline in cfg.augmentations]
     cfg.data.num_large_crops = sum(count for large, count in crops if large)
     cfg.data.num_small_crops = sum(count for large, count in crops if not large)
+    if cfg.data.long_tail.index_file is not None:
+        indices = read_indices(Path(cfg.data.long_tail.index_file))
+        cfg.data.long_tail.index_hash = index_hash(indices)
     cfg.name = cfg.name or f"{cfg.method}-{cfg.data.dataset}".replace("/", "-")
     cfg.strategy = cfg.strategy or "auto"
     resolved: DictConfig = METHODS.get(cfg.method).add_and_assert_specific_cfg(cfg)
@@ -249,7 +264,7 @@ def config_hash(cfg: DictConfig) -> str:
     """Ten hex digits that name everything in a resolved config that its numbers depend on."""
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     for key in OUTSIDE_HASH:
-        node, _, leaf = key.rpartition(".")
-        (plain[node] if node else plain).pop(leaf)
+        *nodes, leaf = key.split(".")
+        reduce(getitem, nodes, plain).pop(leaf)
     text = json.dumps(plain, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:10]

@@ -21,17 +21,31 @@ class BackboneConfig:
 
 
 @dataclass
+class LongTailConfig:
+    """Ours: keep training images so that the classes, in their order, become rare."""
+
+    profile: str | None = None  # exponential or step
+    factor: float = 0.01  # smallest class over largest class
+    seed: int = 0  # which images of a class; not the run's seed
+    index_file: str | None = None  # in place of a profile: one index per line
+    index_hash: str | None = None  # derived
+
+
+@dataclass
 class DataConfig:
     """Where the images come from."""
 
     dataset: str = MISSING
     train_path: str | None = "datasets"
     val_path: str | None = None
-    format: str = "image_folder"  # who makes the views; image_folder, on_device (ours) or dali
+    format: str = "image_folder"  # image_folder, dali or h5; ours: on_device, for sets in memory
     num_workers: int = 4  # loader processes per device; changes speed, never results
     no_labels: bool = False
     fraction: float = -1  # share of the training images, -1 is all
+    long_tail: LongTailConfig = field(default_factory=LongTailConfig)
     download: bool = False  # ours: fetch a torchvision set that is not on disk
+    class_list: str | None = None  # ours: a file of class folders; the others are left out
+    train_split: str | None = None  # ours: for stl10, train, unlabeled or train+unlabeled
     on_error: str = "raise"  # ours: "skip" replaces unreadable images and counts them
     check_files: bool = True  # ours: look at every image file's header and end before training
     channels: int | None = None  # ours: 1 or 3 to convert, null keeps what the set has

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from solo_registry.data.sets import SetInfo, Split, TensorSet, setting
-from solo_registry.errors import UserError
+from solo_registry.data.sets import SetInfo, Split, TensorSet
+from solo_registry.data.settings import setting
+from solo_registry.errors import UserError, nearest
 
 # Debian's package dataset-fashion-mnist puts the files here.
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
@@ -23,6 +24,7 @@ FASHION_CLASSES = (
 STL_CLASSES = (
     "airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck",
 )  # fmt: skip
+STL_SPLITS = ("train+unlabeled", "unlabeled", "train")
 
 
 def digits(data: Any, split: Split) -> TensorSet:
@@ -111,10 +113,16 @@ def _cifar(
 def stl10(data: Any, split: Split) -> TensorSet:
     """Load STL-10, 96x96 colour, through torchvision.
 
-    "train" is 5,000 labelled and 100,000 unlabelled images (2.9 GB), as in solo-learn; "val" is the
-    test split of 8,000.
+    "train" is 5,000 labelled and 100,000 unlabelled images (2.9 GB), as in solo-learn, or what
+    `data.train_split` says: "unlabeled" or "train" alone; "val" is the test split of 8,000.
     """
-    part = "train+unlabeled" if split == "train" else "test"
+    chosen = setting(data, "train_split", STL_SPLITS[0])
+    if chosen not in STL_SPLITS:
+        raise UserError(
+            f"data.train_split is '{chosen}'.{nearest(chosen, STL_SPLITS)} "
+            f"Allowed: {', '.join(STL_SPLITS)}"
+        )
+    part = chosen if split == "train" else "test"
     source = _from_torchvision("STL10", data, split, {"split": part})
     info = SetInfo("stl10", 10, 3, 96, (0.4914, 0.4823, 0.4466), (0.247, 0.243, 0.261), STL_CLASSES)
     labels = torch.from_numpy(np.asarray(source.labels).astype(np.int64))

@@ -142,7 +142,7 @@ class DaliViews:
         """Return a file's bytes, height and width, or those of the image that stands in for it."""
         for candidate in images.candidates(index):
             try:
-                content = images.path(candidate).read_bytes()
+                content = images.content(candidate)
                 with Image.open(io.BytesIO(content)) as image:
                     return np.frombuffer(content, np.uint8), (image.height, image.width)
             except Exception as error:  # Pillow raises whatever it meets in broken bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -42,17 +43,17 @@ def is_shown(name: str) -> bool:
     return not name.startswith(".")
 
 
-def defect(path: Path) -> str | None:
+def defect(file: BinaryIO) -> str | None:
     """Say what is wrong with an image file, without decoding it where its end is in place.
 
     A PNG's checksums are compared as well, which reads all of it but decodes nothing.
     """
     try:
-        with open(path, "rb") as file, Image.open(file) as image:
+        with Image.open(file) as image:
             end = ENDS.get(image.format or "")
             if image.format == "PNG":
                 image.verify()
-            file.seek(-min(TAIL, os.fstat(file.fileno()).st_size), os.SEEK_END)
+            file.seek(-min(TAIL, file.seek(0, os.SEEK_END)), os.SEEK_END)
             if end is None or end not in file.read():
                 file.seek(0)
                 Image.open(file).load()
@@ -63,14 +64,14 @@ def defect(path: Path) -> str | None:
     return None
 
 
-def decode(path: Path, channels: int) -> Tensor:
+def decode(file: Path | BinaryIO, channels: int) -> Tensor:
     """Read an image as uint8 (channels, H, W), whatever mode it is stored in.
 
     Args:
-        path: the file.
+        file: its path, or the open file.
         channels: 3 for RGB, 1 for grey; transparency is dropped.
     """
-    with Image.open(path) as image:
+    with Image.open(file) as image:
         if image.mode.startswith("I"):  # 16 bits: Pillow would clip what is above 255
             deep = np.asarray(image).astype(np.int64) // 256
             shown = Image.fromarray(deep.clip(0, 255).astype(np.uint8))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from solo_registry.data.files import SUFFIXES, decode, defect, images_below, is_shown
+from solo_registry.data.classes import class_folders, existing_folder, labelled_files
+from solo_registry.data.files import SUFFIXES, decode, defect, images_below
 from solo_registry.data.sets import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -23,11 +26,12 @@ from solo_registry.data.sets import (
     SetInfo,
     Split,
     grey_info,
-    setting,
 )
-from solo_registry.errors import UserError, nearest
+from solo_registry.data.settings import setting
+from solo_registry.errors import UserError
 
 SHOW_PROGRESS_FROM = 5000
+H5_SUFFIXES = (".h5", ".hdf5")
 
 
 class FolderSet(ImageSet):
@@ -58,10 +62,22 @@ class FolderSet(ImageSet):
         """Return the file of image `index`."""
         return self.root / os.fsdecode(self._paths[index])
 
+    def content(self, index: int) -> bytes:
+        """Return the bytes of image `index`."""
+        return self.path(index).read_bytes()
+
+    def defect(self, index: int) -> str | None:
+        """Say what is wrong with an image, reading as little as possible of it, or None."""
+        try:
+            with open(self.path(index), "rb") as file:
+                return defect(file)
+        except OSError as error:
+            return str(error)
+
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         for candidate in self.candidates(index):
             try:
-                image = decode(self.path(candidate), self.info.channels)
+                image = self.decoded(candidate)
             except Exception as error:  # Pillow raises whatever it meets in broken bytes
                 self.refuse(candidate, error)
                 continue
@@ -75,10 +91,14 @@ class FolderSet(ImageSet):
             if candidate not in self.unreadable:
                 yield candidate
 
+    def decoded(self, index: int) -> Tensor:
+        """Return image `index`, uint8 (C, H, W), or raise what Pillow makes of broken bytes."""
+        return decode(io.BytesIO(self.content(index)), self.info.channels)
+
     def check(self, index: int) -> None:
         """Refuse an image if it cannot be decoded."""
         try:
-            decode(self.path(index), self.info.channels)
+            self.decoded(index)
         except Exception as error:
             self.refuse(index, error)
 
@@ -98,15 +118,16 @@ class FolderSet(ImageSet):
         """Return a set of the images at `indices`, in that order."""
         paths = [os.fsdecode(self._paths[index]) for index in indices]
         chosen = self.targets[torch.as_tensor(indices)]
-        return FolderSet(self.info, self.root, paths, chosen, self.on_error)
+        return type(self)(self.info, self.root, paths, chosen, self.on_error)
 
 
-def custom(data: Any, split: Split) -> FolderSet | None:
+def custom(data: Any, split: Split) -> ImageSet | None:
     """Open the image folder `data.train_path`, or for "val" `data.val_path` (None without one).
 
-    Each folder in it is a class, and all images below belong to it; with `data.no_labels` every
-    image below counts, and none has a label. The classes of "val" are those of "train". Images
-    become RGB, or grey with `data.channels=1`.
+    Each folder in it is a class (or each that `data.class_list` names), and all images below belong
+    to it; with `data.no_labels` every image below counts, and none has a label. The classes of
+    "val" are those of "train". Images become RGB, or grey with `data.channels=1`. A file .h5 or
+    .hdf5 is read as `h5` says.
 
     Files are checked before training: each must have a readable header and a whole end, and one
     that looks cut short is decoded to be sure. `data.check_files=false` leaves that out.
@@ -116,76 +137,61 @@ def custom(data: Any, split: Split) -> FolderSet | None:
         if split == "val":
             return None
         raise UserError("data.train_path is not set; it names the folder of images")
-    root = _folder(Path(named).expanduser(), f"data.{split}_path")
+    path = Path(named).expanduser()
+    if setting(data, "format", "") == "h5" or path.suffix in H5_SUFFIXES:
+        from solo_registry.data.h5 import h5_set
+
+        return h5_set(path, data, split)
+    root = existing_folder(path, f"data.{split}_path")
+    info = SetInfo("custom", 0, 3, None, IMAGENET_MEAN, IMAGENET_STD, ())
     if setting(data, "no_labels", False):
-        classes: list[str] = []
         paths = images_below(root, root)
-        labels = torch.full((len(paths),), UNLABELLED)
-    else:
-        train = _folder(Path(setting(data, "train_path", root)).expanduser(), "data.train_path")
-        classes = _classes(train)
-        paths, targets = _labelled(root, classes)
-        labels = torch.tensor(targets, dtype=torch.int64)
+        return open_files(info, root, paths, [UNLABELLED] * len(paths), data, split)
+    train = existing_folder(Path(setting(data, "train_path", root)).expanduser(), "data.train_path")
+    classes = class_folders(train, setting(data, "class_list", None))
+    paths, labels = labelled_files(root, classes, setting(data, "class_list", None))
+    return open_files(with_classes(info, classes), root, paths, labels, data, split)
+
+
+def with_classes(info: SetInfo, classes: Sequence[str]) -> SetInfo:
+    """Return `info` with these classes."""
+    return replace(info, num_classes=len(classes), class_names=tuple(classes))
+
+
+def open_files(
+    info: SetInfo,
+    root: Path,
+    paths: Sequence[str],
+    labels: Sequence[int],
+    data: Any,
+    split: Split,
+    kind: type[FolderSet] = FolderSet,
+) -> FolderSet:
+    """Return a set of files, checked as the config says (`channels`, `on_error`, `check_files`).
+
+    Raises:
+        UserError: there are none, one is broken, or a class has none in "train".
+    """
     if not paths:
         raise UserError(f"no images in {root}; formats: {', '.join(sorted(SUFFIXES))}")
-    info = SetInfo("custom", len(classes), 3, None, IMAGENET_MEAN, IMAGENET_STD, tuple(classes))
     if setting(data, "channels", 3) == 1:
         info = grey_info(info)
-    images = FolderSet(info, root, paths, labels, setting(data, "on_error", "raise"))
+    targets = torch.tensor(labels, dtype=torch.int64)
+    images = kind(info, root, paths, targets, setting(data, "on_error", "raise"))
     if setting(data, "check_files", True):
         images = _without_defects(images)
     if split == "train":
         present = set(images.targets.tolist())
-        absent = [name for label, name in enumerate(classes) if label not in present]
+        absent = [name for label, name in enumerate(info.class_names) if label not in present]
         if absent:
             raise UserError(f"no readable image of class {', '.join(absent)} in {root}")
     return images
 
 
-def _folder(path: Path, key: str) -> Path:
-    try:
-        if path.is_dir():
-            os.listdir(path)
-            return path
-        siblings = os.listdir(path.parent) if path.parent.is_dir() else []
-    except OSError as error:
-        raise UserError(f"{key}={path} cannot be read: {error}") from error
-    what = "is no folder" if path.exists() else "does not exist"
-    raise UserError(f"{key}={path} {what}.{nearest(path.name, siblings)}")
-
-
-def _classes(root: Path) -> list[str]:
-    names = sorted(item.name for item in os.scandir(root) if is_shown(item.name) and item.is_dir())
-    if not names:
-        raise UserError(
-            f"{root} is empty"
-            if not os.listdir(root)
-            else f"{root} has no folders, which would be the classes; "
-            "data.no_labels=true takes images without labels"
-        )
-    return names
-
-
-def _labelled(root: Path, classes: list[str]) -> tuple[list[str], list[int]]:
-    unknown = sorted(set(_classes(root)) - set(classes))
-    if unknown:
-        raise UserError(
-            f"{root} has a class '{unknown[0]}' that data.train_path does not."
-            f"{nearest(unknown[0], classes)}"
-        )
-    paths: list[str] = []
-    targets: list[int] = []
-    for label, name in enumerate(classes):
-        found = images_below(root, root / name) if (root / name).is_dir() else []
-        paths += found
-        targets += [label] * len(found)
-    return paths, targets
-
-
 def _without_defects(images: FolderSet) -> FolderSet:
     """Check every file; refuse or leave out the broken ones, as `on_error` says."""
     with ThreadPool() as pool:
-        reasons = pool.imap(lambda i: defect(images.path(i)), range(len(images)), chunksize=16)
+        reasons = pool.imap(images.defect, range(len(images)), chunksize=16)
         broken = {
             index: reason
             for index, reason in enumerate(_with_progress(reasons, len(images)))

@@ -17,7 +17,8 @@ from solo_registry.data.dali_graph import import_dali
 from solo_registry.data.device import DeviceLoader
 from solo_registry.data.pipeline import read_pipeline
 from solo_registry.data.sampling import EpochLoader, EpochSampler, PretrainSet, ResumableLoader
-from solo_registry.data.sets import ImageSet, SetInfo, TensorSet, load_set, setting, with_info
+from solo_registry.data.sets import ImageSet, SetInfo, TensorSet, load_set, with_info
+from solo_registry.data.settings import setting
 from solo_registry.errors import UserError
 
 __all__ = ["EpochSampler", "PretrainDataModule", "PretrainSet", "build_data", "eval_loader"]

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from solo_registry.data.settings import setting
+from solo_registry.data.subset import chosen_images
 from solo_registry.errors import UserError
 from solo_registry.registry import DATASETS
 
 Split = Literal["train", "val"]
 UNLABELLED = -1
-# Which images a fraction keeps is part of the data set, so it does not depend on a run's seed.
-FRACTION_SEED = 0
 # how much red, green and blue count for brightness
 LUMA = (0.299, 0.587, 0.114)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -85,10 +85,12 @@ class ImageSet(Dataset[tuple[Tensor, int]], ABC):
     Attributes:
         info: what is the same for every image.
         targets: (N,) int64 labels, -1 where an image has none.
+        indices: which images of the whole data set these are; None is all.
     """
 
     info: SetInfo
     targets: Tensor
+    indices: list[int] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -136,9 +138,9 @@ def load_set(data: Any, split: Split) -> ImageSet | None:
     Args:
         data: the config's `data` section, any object with its keys as attributes: `dataset`, and
             as the set needs them `train_path`, `val_path`, `download`, `no_labels`, `fraction`,
-            `on_error`, `channels`, `check_files`.
-        split: "train" or "val". `fraction` applies to "train" only: it keeps this share of each
-            class, the same images in every run; -1 keeps all.
+            `long_tail`, `on_error`, `channels`, `check_files`.
+        split: "train" or "val". `long_tail` and `fraction` apply to "train" only and keep the same
+            images in every run; a fraction is that of each class, and -1 keeps all.
 
     Returns:
         The split; None if the set has no "val".
@@ -155,8 +157,10 @@ def load_set(data: Any, split: Split) -> ImageSet | None:
     images: ImageSet | None = DATASETS.get(data.dataset)(data, split)
     if isinstance(images, TensorSet) and channels:
         images = to_channels(images, channels)
-    if images is not None and split == "train" and fraction not in (-1, 1):
-        images = images.subset(stratified(images.targets, fraction))
+    if images is not None and split == "train":
+        indices = chosen_images(images.targets, data)
+        images = images if indices is None else images.subset(indices)
+        images.indices = indices
     return images
 
 
@@ -165,6 +169,8 @@ def to_channels(images: TensorSet, channels: int) -> TensorSet:
     info = images.info
     if info.channels == channels:
         return images
+    if {info.channels, channels} != {1, 3}:
+        raise UserError(f"data.channels={channels}: '{info.name}' has {info.channels} channels")
     if channels == 3:
         info = replace(info, channels=3, mean=info.mean * 3, std=info.std * 3)
         return TensorSet(info, images.images.expand(-1, 3, -1, -1), images.targets)
@@ -194,37 +200,8 @@ def grey_info(info: SetInfo) -> SetInfo:
     return replace(info, channels=1, mean=(mean,), std=(std,))
 
 
-def stratified(targets: Tensor, fraction: float) -> list[int]:
-    """Choose a share of each class, at least one image; unlabelled images count as a class.
-
-    Args:
-        targets: (N,) int64 labels.
-        fraction: share to keep, in (0, 1].
-
-    Returns:
-        Sorted indices, the same in every call.
-
-    >>> len(stratified(torch.tensor([0] * 100 + [1] * 10), 0.1))
-    11
-    """
-    generator = torch.Generator().manual_seed(FRACTION_SEED)
-    chosen = []
-    for label in torch.unique(targets):
-        members = (targets == label).nonzero().flatten()
-        count = max(1, round(len(members) * fraction))
-        chosen.append(members[torch.randperm(len(members), generator=generator)[:count]])
-    indices: list[int] = torch.cat(chosen).sort().values.tolist()
-    return indices
-
-
 def with_info(images: ImageSet, info: SetInfo) -> ImageSet:
     """Return the same images under another `info`; nothing is copied."""
     renamed = copy(images)
     renamed.info = info
     return renamed
-
-
-def setting(data: Any, key: str, default: Any) -> Any:
-    """Return `data.key`, or `default` where the key is absent or null."""
-    value = getattr(data, key, None)
-    return default if value is None else value

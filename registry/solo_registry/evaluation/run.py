@@ -20,9 +20,11 @@ from solo_registry.contract import BaseMethod
 from solo_registry.data.hashing import mix
 from solo_registry.data.module import PretrainDataModule, build_data, eval_loader
 from solo_registry.data.sampling import PretrainSet
+from solo_registry.data.subset import index_record
 from solo_registry.errors import UserError, nearest
 from solo_registry.evaluation.histogram import SimilarityHistogram, similarity_histogram
 from solo_registry.evaluation.protocol import PROTOCOLS, Features, describe, evaluate_features
+from solo_registry.evaluation.shots import long_tail_results, summary
 from solo_registry.evaluation.table import result_table
 from solo_registry.plugins import load_plugins
 from solo_registry.schema import EvaluationConfig
@@ -105,6 +107,13 @@ def evaluate_run(
         "evaluation": settings,
         "protocols": {key: describe(key, results["trained"]) for key in PROTOCOLS},
         "results": results,
+        "train_indices": index_record(data.train_set.indices),
+        "long_tail": long_tail_results(
+            data.train_set.targets,
+            data.info.num_classes,
+            {name: (item.train, item.test) for name, item in measured.items()},
+            results,
+        ),
     }
     finished = checkpoint is None and epochs >= cfg.max_epochs
     if evaluation.pictures:
@@ -236,6 +245,8 @@ def draw(
 def show(result: dict[str, Any], run: RunFolder, console: Console) -> None:
     """Print the table and where everything lies."""
     console.print(result_table(result["results"]))
+    if result.get("long_tail"):
+        console.print(summary(result["long_tail"]), soft_wrap=True)
     console.print(
         f"{run.path}: numbers in result.json, pictures in plots/", soft_wrap=True, highlight=False
     )

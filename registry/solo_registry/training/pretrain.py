@@ -17,6 +17,7 @@ from rich.console import Console
 from solo_registry.config import config_hash, count_devices, lr_product, resolve
 from solo_registry.console import quiet_libraries, terminal
 from solo_registry.data.module import PretrainDataModule, build_data
+from solo_registry.data.subset import INDEX_FILE, write_indices
 from solo_registry.errors import UserError
 from solo_registry.evaluation.run import evaluate_run
 from solo_registry.plugins import load_plugins
@@ -60,6 +61,9 @@ def pretrain(given: DictConfig, console: Console | None = None) -> RunFolder:
     resume = checkpoint_to_resume(cfg, run)
     if trainer.is_global_zero:
         run.open(given, cfg)
+        if data.train_set.indices is not None:
+            with whole_file(run.path / INDEX_FILE) as part:
+                write_indices(data.train_set.indices, part)
         console.print(f"run folder {run.path}\n{lr_product(cfg)}", soft_wrap=True, highlight=False)
         if resume:
             console.print(f"resuming from {resume}", soft_wrap=True)

@@ -74,8 +74,34 @@ def test_empty_folders(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no images in .*formats: .bmp, .jpeg"):
         load(tmp_path, no_labels=True)
     (tmp_path / "cat").mkdir()
+    (tmp_path / "dog").mkdir()
     with pytest.raises(UserError, match="no images in"):
         load(tmp_path)
+
+
+def test_one_folder_is_no_choice_of_classes(folder: Path) -> None:
+    (folder / "dog").rename(folder.parent / "dog")
+    with pytest.raises(UserError, match=r"one folder only, 'cat'.*data.no_labels=true"):
+        load(folder)
+
+
+def test_a_class_list_leaves_out_the_other_folders(folder: Path, save_noise: Save) -> None:
+    save_noise(folder / "emu" / "x.png")
+    listing = folder.parent / "classes.txt"
+    for text in ("emu a bird\n\ncat\n", "emu cat"):
+        listing.write_text(text)
+        images = load(folder, class_list=str(listing), val_path=str(folder))
+        assert images.info.class_names == ("cat", "emu") and len(images) == 4
+        val = load(folder, "val", class_list=str(listing), val_path=str(folder))
+        assert val.targets.tolist() == images.targets.tolist()
+    listing.write_text("emu\nkat\n")
+    with pytest.raises(UserError, match=r"no class 'kat', which .*classes.txt names.*'cat'"):
+        load(folder, class_list=str(listing))
+    listing.write_text("")
+    with pytest.raises(UserError, match="names no class"):
+        load(folder, class_list=str(listing))
+    with pytest.raises(UserError, match=r"cannot read data\.class_list=nowhere"):
+        load(folder, class_list="nowhere")
 
 
 def test_a_folder_of_images_without_classes(folder: Path) -> None:
@@ -168,7 +194,7 @@ def test_every_mode_is_converted(
     tmp_path: Path, save_noise: Save, mode: str, channels: int
 ) -> None:
     path = save_noise(tmp_path / "all" / "x.png", mode=mode)
-    image, _ = load(tmp_path, channels=channels)[0]
+    image, _ = load(tmp_path, channels=channels, no_labels=True)[0]
     assert image.shape == (channels, 10, 12)
     with Image.open(path) as source:
         plain = source.convert("RGBA").convert("RGB" if channels == 3 else "L")

@@ -6,7 +6,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from solo_registry.data.sets import TensorSet, load_set, stratified, to_channels
+from solo_registry.data.sets import TensorSet, load_set, to_channels
+from solo_registry.data.subset import stratified
 from solo_registry.errors import UserError
 
 MakeNoise = Callable[..., TensorSet]

@@ -1,0 +1,150 @@
+"""Sets in an HDF5 file (`data.format=h5`): arrays, or encoded images as solo-learn has them.
+
+- `images`, uint8 (N, H, W) or (N, H, W, C) with any number of channels, and `labels`, (N,)
+  integers, which may be missing. They are read into memory; mean and std are computed.
+- `<class>/<image>`: a group per class that holds the bytes of image files, one data set each.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from solo_registry.data.classes import listed
+from solo_registry.data.files import defect
+from solo_registry.data.folder import FolderSet, open_files, with_classes
+from solo_registry.data.sets import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    UNLABELLED,
+    ImageSet,
+    SetInfo,
+    Split,
+    TensorSet,
+)
+from solo_registry.data.settings import setting
+from solo_registry.errors import UserError, nearest
+
+STATISTICS_IMAGES = 10_000  # evenly spaced ones are enough for mean and std
+
+
+def h5_set(path: Path, data: Any, split: Split) -> ImageSet:
+    """Open an HDF5 file in either layout.
+
+    Raises:
+        UserError: h5py is not installed, or the file is none, lacks the keys or has wrong shapes.
+    """
+    try:
+        import h5py
+    except ModuleNotFoundError as error:
+        raise UserError(f"{path} needs h5py: pip install 'solo-dyntemp[h5]'") from error
+    try:
+        with h5py.File(path, "r") as file:
+            if isinstance(file.get("images"), h5py.Dataset):
+                return _arrays(path, file, data)
+            groups = _groups(file)
+            if not groups:
+                raise UserError(
+                    f"{path} has neither 'images' (with 'labels') nor a group per class with "
+                    f"encoded images in it; it holds: {', '.join(sorted(file)) or 'nothing'}"
+                )
+        train = Path(setting(data, "train_path", path)).expanduser()
+        with h5py.File(train, "r") as file:
+            known = sorted(_groups(file))
+    except OSError as error:
+        raise UserError(f"cannot read {path} as HDF5: {error}") from error
+    classes = listed(known, train, setting(data, "class_list", None))
+    if unknown := sorted(set(groups) - set(known)):
+        hint = nearest(unknown[0], known)
+        raise UserError(f"{path} has a class '{unknown[0]}' that {train} does not.{hint}")
+    pairs = [
+        (f"{name}/{item}", c) for c, name in enumerate(classes) for item in groups.get(name, [])
+    ]
+    unlabelled = setting(data, "no_labels", False)
+    info = SetInfo("custom", 0, 3, None, IMAGENET_MEAN, IMAGENET_STD, ())
+    return open_files(
+        info if unlabelled else with_classes(info, classes),
+        path,
+        [key for key, _ in pairs],
+        [UNLABELLED if unlabelled else label for _, label in pairs],
+        data,
+        split,
+        kind=H5Files,
+    )
+
+
+class H5Files(FolderSet):
+    """Image files inside an HDF5 file, read when they are asked for."""
+
+    _open: tuple[int, Any] | None = None
+
+    def content(self, index: int) -> bytes:
+        """Return the bytes of image `index`; each process opens the file for itself."""
+        import h5py
+
+        if self._open is None or self._open[0] != os.getpid():
+            self._open = os.getpid(), h5py.File(self.root, "r")
+        value = self._open[1][os.fsdecode(self._paths[index])][()]
+        return value if isinstance(value, bytes) else np.asarray(value).tobytes()
+
+    def defect(self, index: int) -> str | None:
+        """Say what is wrong with an image, or None."""
+        return defect(io.BytesIO(self.content(index)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_open"}
+
+
+def _groups(file: Any) -> dict[str, list[str]]:
+    """Names of the images in each group of a file."""
+    return {name: sorted(group) for name, group in file.items() if hasattr(group, "keys")}
+
+
+def _arrays(path: Path, file: Any, data: Any) -> TensorSet:
+    images = file["images"]
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or not len(images):
+        raise UserError(
+            f"'images' of {path} must be uint8 (N, H, W) or (N, H, W, C), got {images.dtype} "
+            f"{images.shape}"
+        )
+    if images.ndim == 4 and images.shape[1] < images.shape[2] == images.shape[3]:
+        raise UserError(f"'images' of {path} has shape {images.shape}: channels come last")
+    pixels = torch.from_numpy(images[:])
+    pixels = (pixels.unsqueeze(-1) if images.ndim == 3 else pixels).permute(0, 3, 1, 2).contiguous()
+    labels = torch.full((len(pixels),), UNLABELLED)
+    if "labels" in file and not setting(data, "no_labels", False):
+        labels = torch.from_numpy(np.asarray(file["labels"]).astype(np.int64))
+    elif not setting(data, "no_labels", False):
+        raise UserError(
+            f"{path} has no 'labels' beside 'images'; data.no_labels=true takes images without; "
+            f"it holds: {', '.join(sorted(file))}"
+        )
+    if labels.shape != (len(pixels),) or int(labels.min()) < UNLABELLED:
+        raise UserError(
+            f"'labels' of {path} must be {len(pixels)} class numbers from 0, or -1, got shape "
+            f"{tuple(labels.shape)}"
+        )
+    mean, std = statistics(pixels)
+    height, width = pixels.shape[-2:]
+    classes = tuple(map(str, range(int(labels.max()) + 1)))
+    size = height if height == width else None
+    info = SetInfo("custom", len(classes), pixels.shape[1], size, mean, std, classes)
+    return TensorSet(info, pixels, labels)
+
+
+def statistics(pixels: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and std of each channel of (N, C, H, W) uint8, of values in [0, 1].
+
+    >>> statistics(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1))
+    ((0.5,), (0.5,))
+    """
+    some = pixels[:: -(-len(pixels) // STATISTICS_IMAGES)].double().div_(255)
+    mean = tuple(some.mean((0, 2, 3)).tolist())
+    std = tuple(some.std((0, 2, 3), correction=0).clamp_min(1 / 255).tolist())
+    return mean, std
