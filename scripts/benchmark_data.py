@@ -1,0 +1,271 @@
+"""Images per second and memory of every loader, on the same images and augmentation.
+
+    python scripts/benchmark_data.py --out results
+    python scripts/benchmark_data.py --size 96 --augmentations symmetric96 --images 1024
+
+Each loader runs in a process of its own for some epochs; the median epoch counts, the first is
+left out. Memory is what the process and its workers hold after each epoch. What fails is recorded,
+not dropped. An image is one with all its views: two views of 1,000 images in a second are 1,000.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import solo_registry.configs
+import torch
+from omegaconf import OmegaConf
+from torch.utils.data import DataLoader, Dataset
+
+from solo_registry.data.module import PretrainDataModule
+from solo_registry.data.sets import SetInfo, TensorSet
+
+CASES = {
+    "pil": "PIL, torchvision's classes, as in solo-learn ({workers} workers)",
+    "image_folder": "image_folder: one by one on tensors ({workers} workers)",
+    "on_device": "on_device, CPU",
+    "dali": "dali, CPU",
+    "on_device-cuda": "on_device, GPU",
+    "dali-cuda": "dali, GPU",
+}
+
+
+def made_up(count: int, size: int) -> TensorSet:
+    """Smooth colour images from a fixed seed."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(count, 3, 8, 8, generator=generator)
+    fine = torch.nn.functional.interpolate(coarse, size=size, mode="bicubic").clamp(0, 1)
+    info = SetInfo("made up", 10, 3, size, (0.5,) * 3, (0.25,) * 3, tuple("abcdefghij"))
+    return TensorSet(info, fine.mul(255).to(torch.uint8), torch.arange(count) % 10)
+
+
+class PilViews(Dataset[Any]):
+    """Views by torchvision's classes on PIL images, the way of solo-learn's loader."""
+
+    def __init__(self, images: TensorSet, augmentations: Any) -> None:
+        import torchvision.transforms as T
+
+        self.images, self.pipelines = images, []
+        for keys in augmentations:
+            rrc, jitter = keys.rrc, keys.color_jitter
+            factors = (jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue)
+            blur = keys.get("gaussian_blur", {"prob": 0.0})
+            steps = [
+                T.RandomResizedCrop(
+                    keys.crop_size,
+                    scale=(rrc.crop_min_scale, rrc.crop_max_scale),
+                    interpolation=T.InterpolationMode.BICUBIC,
+                ),
+                T.RandomApply([T.ColorJitter(*factors)], p=jitter.prob),
+                T.RandomGrayscale(p=keys.grayscale.prob),
+                T.RandomApply([PilBlur()], p=blur["prob"]),
+                T.RandomHorizontalFlip(p=keys.horizontal_flip.prob),
+                T.ToTensor(),
+                T.Normalize(images.info.mean, images.info.std),
+            ]
+            self.pipelines += [T.Compose(steps)] * keys.num_crops
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Any:
+        from PIL import Image
+
+        pixels, target = self.images[index]
+        image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+        return index, [pipeline(image) for pipeline in self.pipelines], target
+
+
+class PilBlur:
+    """Pillow's Gaussian blur of a width from 0.1 to 2 pixels."""
+
+    def __call__(self, image: Any) -> Any:
+        """Blur an image."""
+        from PIL import ImageFilter
+
+        return image.filter(ImageFilter.GaussianBlur(0.1 + 1.9 * torch.rand(()).item()))
+
+
+def build(case: str, options: argparse.Namespace) -> Iterable[Any]:
+    """Return the loader of one case."""
+    images = made_up(options.images, options.size)
+    (root,) = solo_registry.configs.__path__
+    augmentations: Any = OmegaConf.load(Path(root) / f"augmentations/{options.augmentations}.yaml")
+    if case == "pil":
+        return DataLoader(
+            PilViews(images, augmentations),
+            options.batch,
+            shuffle=True,
+            num_workers=options.workers,
+            drop_last=True,
+            persistent_workers=options.workers > 0,
+        )
+    form, _, device = case.partition("-")
+    cfg = OmegaConf.create(
+        {
+            "seed": 0,
+            "augmentations": augmentations,
+            "optimizer": {"batch_size": options.batch},
+            "data": {"format": form, "num_workers": options.workers},
+        }
+    )
+    module = PretrainDataModule(cfg, images, None)
+    module._device = lambda: torch.device(device or "cpu")  # type: ignore[method-assign]
+    return module.train_dataloader()
+
+
+def worker(options: argparse.Namespace) -> None:
+    """Measure one case in this process and print the result."""
+    torch.set_num_threads(options.threads)
+    loader: Any = build(options.worker, options)
+    speeds, memory = [], []
+    for epoch in range(options.epochs + 1):
+        if hasattr(loader.sampler, "set_epoch"):
+            loader.sampler.set_epoch(epoch)
+        start, seen = time.perf_counter(), 0
+        for indexes, _, _ in loader:
+            seen += len(indexes)
+        if options.worker.endswith("cuda"):
+            torch.cuda.synchronize()
+        speeds.append(seen / (time.perf_counter() - start))
+        memory.append(resident())
+    print(json.dumps({"images_per_second": speeds[1:], "mb": memory[1:]}))
+
+
+def resident() -> float:
+    """Return the MB that this process and its workers hold."""
+    pids = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
+    pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def in_own_process(case: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Run one case in a process of its own; return what it measured, or its error."""
+    if case.endswith("cuda") and not torch.cuda.is_available():
+        return {"error": "no GPU"}
+    command = [sys.executable, __file__, "--worker", case]
+    for name in ("images", "size", "batch", "augmentations", "workers", "threads", "epochs"):
+        command += [f"--{name}", str(getattr(options, name))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        return {"error": lines[-1]}
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    tail = found["mb"][len(found["mb"]) // 2 :]
+    return found | {
+        "median": statistics.median(found["images_per_second"]),
+        "growth_mb": tail[-1] - tail[0],
+    }
+
+
+def table(results: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
+    """Return a Markdown table, one row for each case."""
+    base = results.get("pil", {}).get("median")
+    lines = [
+        "| loader | images/s (slowest to fastest epoch) | times PIL | MB held | growth, MB |",
+        "|---|---|---|---|---|",
+    ]
+    for case, found in results.items():
+        label = CASES[case].format(workers=options.workers)
+        if "error" in found:
+            lines.append(f"| {label} | {found['error']} | - | - | - |")
+            continue
+        speeds = found["images_per_second"]
+        times = f"{found['median'] / base:.1f}" if base else "-"
+        span = f"{min(speeds):,.0f} to {max(speeds):,.0f}"
+        lines.append(
+            f"| {label} | {found['median']:,.0f} ({span}) | {times} "
+            f"| {found['mb'][-1]:,.0f} | {found['growth_mb']:+.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def draw(results: dict[str, dict[str, Any]], options: argparse.Namespace, path: Path) -> None:
+    """Draw speed and memory."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(11, 3.6), layout="constrained")
+    labels = {case: text.format(workers=options.workers) for case, text in CASES.items()}
+    shown = {case: found for case, found in results.items() if "error" not in found}
+    for place, (case, found) in enumerate(shown.items()):
+        axes[0].barh(place, found["median"], color=f"C{place}")
+        axes[0].text(found["median"], place, f" {found['median']:,.0f}", va="center", fontsize=8)
+        axes[1].plot(
+            range(1, len(found["mb"]) + 1), found["mb"], label=labels[case], color=f"C{place}"
+        )
+    axes[0].set_yticks(
+        range(len(shown)),
+        [CASES[case].format(workers=options.workers) for case in shown],
+        fontsize=7,
+    )
+    axes[0].invert_yaxis()
+    axes[0].margins(x=0.15)
+    axes[0].set_title(f"images/s, {options.size} pixels, batch {options.batch}", fontsize=9)
+    axes[1].set(xlabel="epoch", ylim=(0, None))
+    axes[1].set_title("memory held, MB", fontsize=9)
+    axes[1].legend(fontsize=6)
+    figure.savefig(path, dpi=120)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that the numbers depend on."""
+    found = {"python": platform.python_version(), "torch": torch.__version__}
+    for package in ("torchvision", "pillow", "nvidia-dali-cuda130"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def main() -> None:
+    """Read the command line and run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--images", type=int, default=4096)
+    parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--augmentations", default="symmetric32", help="a group option")
+    parser.add_argument("--workers", type=int, default=2, help="processes, or DALI's threads")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--out", type=Path, help="folder for data.json and data.png")
+    parser.add_argument("--worker", choices=list(CASES), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        worker(options)
+        return
+    results = {}
+    for case in options.cases:
+        results[case] = in_own_process(case, options)
+        print(f"{case} done", file=sys.stderr, flush=True)
+    names = ("images", "size", "batch", "augmentations", "workers", "threads", "epochs")
+    about = {name: getattr(options, name) for name in names}
+    about |= {"cores": os.cpu_count(), **versions()}
+    print(f"{about}\n\n{table(results, options)}")
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"about": about, "results": results}, indent=1)
+        (options.out / "data.json").write_text(text + "\n", encoding="utf-8")
+        draw(results, options, options.out / "data.png")
+
+
+if __name__ == "__main__":
+    main()
