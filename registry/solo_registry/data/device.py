@@ -63,6 +63,20 @@ def show(view: View, images: Tensor, drawn: Draws) -> Tensor:
     return shown
 
 
+def in_memory(images: ImageSet) -> TensorSet:
+    """Return `images` as the set in memory that it is.
+
+    Raises:
+        UserError: it is read from files, whose sizes vary.
+    """
+    if isinstance(images, TensorSet):
+        return images
+    raise UserError(
+        f"data.format=on_device needs a set in memory, and '{images.info.name}' is read "
+        "from files: data.format=dali or image_folder load them"
+    )
+
+
 class DeviceLoader(EpochLoader):
     """Batches of views made on the training device, from a set that is kept there.
 
@@ -73,14 +87,11 @@ class DeviceLoader(EpochLoader):
         sampler: which images come when.
         batch_size: images per batch.
         device: where.
-
-    Raises:
-        UserError: the images are files, of sizes that vary.
     """
 
     def __init__(
         self,
-        images: ImageSet,
+        images: TensorSet,
         views: Views,
         seed: int,
         *,
@@ -89,11 +100,6 @@ class DeviceLoader(EpochLoader):
         device: torch.device,
     ) -> None:
         super().__init__(sampler, batch_size)
-        if not isinstance(images, TensorSet):
-            raise UserError(
-                f"data.format=on_device needs a set in memory, and '{images.info.name}' is read "
-                "from files: data.format=dali or image_folder load them"
-            )
         self.views, self.seed, self.device = views, seed, device
         self.images, self.targets = images.images, images.targets
 

@@ -14,7 +14,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset
 from solo_registry.data.augment import Views, eval_transform
 from solo_registry.data.dali import DaliEvalLoader, DaliLoader
 from solo_registry.data.dali_graph import import_dali
-from solo_registry.data.device import DeviceLoader
+from solo_registry.data.device import DeviceLoader, in_memory
 from solo_registry.data.pipeline import read_pipeline
 from solo_registry.data.sampling import EpochLoader, EpochSampler, PretrainSet, ResumableLoader
 from solo_registry.data.sets import ImageSet, SetInfo, TensorSet, load_set, with_info
@@ -31,8 +31,8 @@ class PretrainDataModule(LightningDataModule):
     `limit_val_batches=0`.
 
     Args:
-        cfg: reads `seed`, `augmentations`, `optimizer.batch_size` (per device) and
-            `data.num_workers`.
+        cfg: reads `seed`, `augmentations`, `optimizer.batch_size` (per device), `data.format`,
+            `data.num_workers` and `dali.device`.
         train_set: images to pretrain on.
         val_set: images for the online classifier; None turns validation off.
 
@@ -41,7 +41,8 @@ class PretrainDataModule(LightningDataModule):
         views: the augmentation, with `num_large` and `num_small`.
 
     Raises:
-        UserError: no images, a batch larger than the data, or a wrong augmentation.
+        UserError: no images, a batch larger than the data, a wrong augmentation, or a format that
+            the set or this machine does not have.
     """
 
     def __init__(self, cfg: Any, train_set: ImageSet, val_set: ImageSet | None) -> None:
@@ -56,6 +57,8 @@ class PretrainDataModule(LightningDataModule):
         self.dali_device = setting(getattr(cfg, "dali", None), "device", "auto")
         if self.format == "dali":
             import_dali()
+        elif self.format == "on_device":
+            in_memory(train_set)
         self.num_workers = min(int(cfg.data.num_workers), os.cpu_count() or 1)
         self.crop_size = read_pipeline(cfg.augmentations[0]).crop_size
         self._check_batch(1)
@@ -69,7 +72,7 @@ class PretrainDataModule(LightningDataModule):
         )
         if self.format == "on_device":
             return DeviceLoader(
-                self.train_set,
+                in_memory(self.train_set),
                 self.views,
                 self.seed,
                 sampler=sampler,

@@ -179,3 +179,10 @@ def test_stl10_from_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     data = SimpleNamespace(train_path=str(tmp_path))
     assert arrays.stl10(data, "train").targets.tolist() == [0, 0, -1, -1, -1]
     assert arrays.stl10(data, "val").targets.tolist() == [0]
+    for part, labels in (("train", [0, 0]), ("unlabeled", [-1, -1, -1])):
+        data.train_split = part
+        assert arrays.stl10(data, "train").targets.tolist() == labels
+        assert arrays.stl10(data, "val").targets.tolist() == [0]
+    data.train_split = "unlabelled"
+    with pytest.raises(UserError, match=r"'unlabelled'. Did you mean 'unlabeled'\? Allowed: "):
+        arrays.stl10(data, "train")

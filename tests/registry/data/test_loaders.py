@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from solo_registry.data.module import PretrainDataModule
-from solo_registry.data.sets import TensorSet
+from solo_registry.data.sets import TensorSet, load_set
+from solo_registry.errors import UserError
 
 MakeNoise = Callable[..., TensorSet]
 Config = Callable[..., Any]
@@ -145,10 +146,7 @@ def test_every_loader_shows_the_same_views(
 
 
 def test_on_device_needs_a_set_in_memory(folder: Path, config: Config) -> None:
-    from solo_registry.data.sets import load_set
-    from solo_registry.errors import UserError
-
     images = load_set(SimpleNamespace(dataset="custom", train_path=str(folder)), "train")
     cfg = config(data={"format": "on_device", "num_workers": 0}, optimizer={"batch_size": 2})
     with pytest.raises(UserError, match="needs a set in memory, and 'custom' is read from files"):
-        data(cfg, images).train_dataloader()
+        data(cfg, images)

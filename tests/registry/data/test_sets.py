@@ -80,6 +80,13 @@ def test_channels_apply_to_every_set_in_memory() -> None:
         load(channels=2)
 
 
+def test_keys_of_other_sets_are_refused() -> None:
+    for key, value in (("train_split", "train"), ("class_list", "x.txt"), ("format", "h5")):
+        with pytest.raises(UserError, match=rf"data\.{key}={value} is nothing for .*'digits'"):
+            load(**{key: value})
+    assert len(load(format="on_device")) == len(load())
+
+
 def test_statistics_need_one_number_per_channel(noise: MakeNoise) -> None:
     info = noise().info
     assert info.with_statistics([0.1], [0.2, 0.3, 0.4]).mean == (0.1, 0.1, 0.1)
