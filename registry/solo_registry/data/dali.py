@@ -89,6 +89,12 @@ class DaliViews:
             yield indexes, [self._tensor(output) for output in outputs]
         self.pipe = pipe
 
+    def shown(self, indexes: list[int]) -> list[int]:
+        """Return which images were shown for `indexes`: others where one could not be read."""
+        if not isinstance(self.images, FolderSet) or not self.images.unreadable:
+            return indexes
+        return [next(self.images.candidates(index)) for index in indexes]
+
     def _build(self) -> Any:
         fn, types = self.dali.fn, self.dali.types
         on_gpu = self.device.type == "cuda"
@@ -209,8 +215,7 @@ class DaliLoader(EpochLoader):
             return self.views.draw(self.seed, epoch, indexes, sizes)
 
         for indexes, views in self.dali.make(work, draw):
-            rows = torch.tensor(indexes)
-            yield [rows, views, self.targets[rows]]
+            yield [torch.tensor(indexes), views, self.targets[self.dali.shown(indexes)]]
 
 
 class DaliEvalLoader:
@@ -253,4 +258,4 @@ class DaliEvalLoader:
             return [plain(center_boxes(sizes, self.share))]
 
         for indexes, (X,) in self.dali.make(self.work, draw):
-            yield X, self.targets[indexes]
+            yield X, self.targets[self.dali.shown(indexes)]

@@ -204,7 +204,13 @@ def test_a_file_that_cannot_be_read_is_named_or_replaced(
     loader = data[1].train_dataloader()
     with pytest.warns(UserWarning, match=r"cannot read .*7.png .*the next image stands in"):
         first = list(loader)
-    assert sorted(torch.cat([indexes for indexes, _, _ in first]).tolist()) == list(range(12))
+    indexes, targets = (torch.cat([batch[part] for batch in first]) for part in (0, 2))
+    assert sorted(indexes.tolist()) == list(range(12))
+    shown = {int(index): int(target) for index, target in zip(indexes, targets, strict=True)}
+    train = data[1].train_set
+    (gone,) = train.unreadable  # type: ignore[attr-defined]
+    assert shown == {index: train[index][1] for index in range(12)}
+    assert shown[gone] == int(train.targets[(gone + 1) % 12])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(list(loader)) == 3
