@@ -71,7 +71,7 @@ NEEDS: dict[str, Needs] = {
     ),
     "nnbyol": Needs(learn=("momentum.base_tau=0.99",)),
     "swav": Needs(
-        small=(KWARGS + "freeze_prototypes_epochs=1", KWARGS + "epoch_queue_starts=1"),
+        small=(KWARGS + "freeze_prototypes_epochs=1", KWARGS + "epoch_queue_starts=0"),
         resting=("prototypes",),
         learn=(KWARGS + "num_prototypes=100",),
     ),
