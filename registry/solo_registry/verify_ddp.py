@@ -2,7 +2,7 @@
 
 Several gloo processes on this machine's CPU take one training step of the method, each on its
 share of a random batch; the mean of their gradients is compared with the gradient of one process
-on the whole batch. The backbone is one linear layer and BatchNorm uses its running statistics,
+on the whole batch. The backbone is one linear layer and normalisation uses its running statistics,
 because statistics per process are meant to differ; loss, heads, queue and momentum are the run's.
 """
 
@@ -24,6 +24,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, spawn
 
 from solo_registry.config import resolve
 from solo_registry.errors import UserError
+from solo_registry.methods.parts.whitening import IterNorm
 from solo_registry.plugins import load_plugins
 from solo_registry.registry import BACKBONES, METHODS
 
@@ -141,7 +142,7 @@ def one_step(cfg: DictConfig, rows: range) -> dict[str, Tensor]:
     torch.manual_seed(0)
     model: Any = METHODS.get(cfg.method)(cfg).double()
     for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm | IterNorm):
             module.eval()
     model.log = model.log_dict = lambda *_, **__: None
     generator = torch.Generator().manual_seed(1)
