@@ -28,6 +28,7 @@ class Entry:
         paper: its source.
         family: what listings group it by.
         origin: what in it is not written here, such as "solo-learn keys, lightly loss".
+        source: package whose code it is, where the target only adapts it.
     """
 
     name: str
@@ -36,11 +37,12 @@ class Entry:
     paper: str = ""
     family: str = ""
     origin: str = ""
+    source: str = ""
 
     @property
     def provider(self) -> str:
         """Top-level package that brought the entry."""
-        return self.target.partition(":")[0].partition(".")[0]
+        return self.source or self.target.partition(":")[0].partition(".")[0]
 
     def load(self) -> Any:
         """Import the target."""
@@ -70,6 +72,7 @@ class Registry:
         self.kind = kind
         self._entries: dict[str, Entry] = {}
         self._loaded: dict[str, Any] = {}
+        self._absent: dict[str, str] = {}
 
     def register(self, name: str, **about: str) -> Callable[[T], T]:
         """Decorate a class or function to register it under `name`; `about` is `add_lazy`'s."""
@@ -88,7 +91,7 @@ class Registry:
         Args:
             name: as users write it.
             target: `module:attribute`.
-            **about: `summary`, `paper`, `family` and `origin`, see `Entry`.
+            **about: `summary`, `paper`, `family`, `origin` and `source`, see `Entry`.
 
         Raises:
             ValueError: the name is taken by another target; both are named.
@@ -101,6 +104,10 @@ class Registry:
         if not known:
             self._entries[name] = Entry(name, target, **about)
 
+    def add_absent(self, name: str, reason: str) -> None:
+        """Make the error for `name` say why it is not here, such as a package that is lacking."""
+        self._absent[name] = reason
+
     def get(self, name: str) -> Any:
         """Return what is registered under `name`.
 
@@ -109,6 +116,8 @@ class Registry:
         """
         if name not in self._loaded:
             if name not in self._entries:
+                if name in self._absent:
+                    raise UserError(f"{self.kind} '{name}' {self._absent[name]}")
                 raise UserError(
                     f"unknown {self.kind} '{name}'.{nearest(name, self._entries)} "
                     f"Known: {', '.join(self.names())}"

@@ -61,3 +61,14 @@ def test_every_entry_loads_and_says_what_it_is(kind: str) -> None:
         assert callable(entry.load())
         assert entry.summary
         assert entry.provider in ("solo_registry", "solo_dyntemp")
+
+
+def test_a_name_that_needs_something_else_says_what() -> None:
+    registry = Registry("method")
+    registry.add_absent("other/byol", "needs the package other")
+    assert len(registry) == 0 and "other/byol" not in registry
+    with pytest.raises(ValueError, match="method 'other/byol' needs the package other"):
+        registry.get("other/byol")
+    registry.add_lazy("other/byol", "collections:Counter", source="other")
+    assert registry.get("other/byol").__name__ == "Counter"
+    assert registry.entries()[0].provider == "other"
