@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from solo_dyntemp.hosts.found import SOLO_METHODS, WHERE, solo_learn
 from solo_registry.registry import COMMANDS, LOSSES, METHODS, TEMPERATURES
 
 DYSTRESS = "2308.01140"
@@ -44,10 +45,17 @@ TEMPERATURE_ENTRIES = (
     ("isogclr", "ISogCLRTemperature", "sample: each image learns its own", "2305.11965"),
     ("learnable", "LearnableTemperature", "trained: one tau as a parameter", "2103.00020"),
 )
+COMMAND_ENTRIES = (
+    (
+        "solo",
+        "hosts.runner:run_script",
+        "Run a script of a solo-learn clone with our methods: dyntemp solo main_knn.py ...",
+    ),
+)
 
 
 def register() -> str:
-    """Register all of it and the command `solo`; return the package of the plugin's configs."""
+    """Register all of it and our commands; return the package of the plugin's configs."""
     for name, cls, summary, paper in METHOD_ENTRIES:
         target = f"solo_dyntemp.hosts.native:{cls}"
         METHODS.add_lazy(
@@ -65,9 +73,25 @@ def register() -> str:
         target = f"solo_dyntemp.temperature:{cls}"
         source = f"arXiv {paper}" if paper else "ours"
         TEMPERATURES.add_lazy(name, target, summary=summary, paper=source)
-    COMMANDS.add_lazy(
-        "solo",
-        "solo_dyntemp.hosts.runner:run_script",
-        summary="Run a script of a solo-learn clone with our methods: dyntemp solo main_knn.py ...",
-    )
+    register_solo()
+    for name, target, summary in COMMAND_ENTRIES:
+        COMMANDS.add_lazy(name, f"solo_dyntemp.{target}", summary=summary)
     return "solo_dyntemp.configs"
+
+
+def register_solo() -> None:
+    """Register solo-learn's own methods where it is importable; nothing of it is imported."""
+    found = solo_learn() is not None
+    for name, summary, paper in SOLO_METHODS:
+        if found:
+            target = f"solo_dyntemp.hosts.from_solo:{name}"
+            METHODS.add_lazy(
+                f"solo/{name}",
+                target,
+                summary=summary,
+                paper=f"arXiv {paper}",
+                family="solo-learn",
+                source="solo",
+            )
+        else:
+            METHODS.add_absent(f"solo/{name}", f"is solo-learn's, which is not importable: {WHERE}")
