@@ -63,6 +63,7 @@ setup(
         "matplotlib>=3.8",
         "rich>=13.7",
         "typer>=0.12",
+        "packaging>=23",
     ],
     extras_require=EXTRAS,
     entry_points={

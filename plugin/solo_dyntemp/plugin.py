@@ -47,6 +47,11 @@ TEMPERATURE_ENTRIES = (
 )
 COMMAND_ENTRIES = (
     (
+        "doctor",
+        "doctor.command:run",
+        "Say what of this environment works, and the command that cures what does not.",
+    ),
+    (
         "solo",
         "hosts.runner:run_script",
         "Run a script of a solo-learn clone with our methods: dyntemp solo main_knn.py ...",

@@ -1,0 +1,83 @@
+"""`dyntemp doctor [TOPIC...] [--json]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+
+from solo_dyntemp.doctor import engine, solo
+from solo_dyntemp.doctor.probe import Finding
+from solo_registry.console import terminal
+from solo_registry.errors import UserError, nearest
+
+CHECKS: dict[str, tuple[Callable[[], list[Finding]], ...]] = {
+    "core": (engine.requirements, engine.imports, engine.lightnings),
+    "cuda": (engine.cuda,),
+    "dali": (engine.dali,),
+    "loggers": (engine.loggers,),
+    "hydra": (solo.hydra_plugin,),
+    "solo": (solo.solo,),
+}
+COLORS = {"ok": "green", "known": "yellow", "missing": "dim", "broken": "red"}
+
+
+def run(words: Sequence[str]) -> None:
+    """Check the environment and print a table, or JSON.
+
+    Args:
+        words: topics and flags.
+
+    Raises:
+        UserError: an unknown topic.
+        SystemExit: with 1 if a topic that was named, or core, cannot be used.
+    """
+    parser = argparse.ArgumentParser(
+        prog="dyntemp doctor",
+        description="Say what of this environment works, and give the command that cures what does "
+        "not. Everything is tried out in processes of its own; nothing is installed or changed. "
+        "The exit code is 1 if a topic you name cannot be used; without one, if core is broken.",
+    )
+    parser.add_argument("topics", nargs="*", metavar="TOPIC", help=f"of {', '.join(CHECKS)}")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    given = parser.parse_args(words)
+    for topic in given.topics:
+        if topic not in CHECKS:
+            hint = nearest(topic, CHECKS)
+            raise UserError(f"unknown topic '{topic}'.{hint} Known: {', '.join(CHECKS)}")
+    findings = examine(given.topics or list(CHECKS))
+    if given.json:
+        print(json.dumps({"findings": [asdict(finding) for finding in findings]}, indent=2))
+    else:
+        show(findings)
+    unusable = {"broken", "missing"} if given.topics else {"broken"}
+    asked = given.topics or ["core"]
+    if any(finding.topic in asked and finding.state in unusable for finding in findings):
+        raise SystemExit(1)
+
+
+def examine(topics: Sequence[str]) -> list[Finding]:
+    """Run the checks of some topics, several at a time, and return what they found in order."""
+    checks = [check for topic in topics for check in CHECKS[topic]]
+    console = terminal()
+    with ThreadPoolExecutor(4) as pool, console.status("trying things out ..."):
+        return [finding for findings in pool.map(lambda f: f(), checks) for finding in findings]
+
+
+def show(findings: Sequence[Finding]) -> None:
+    """Print the findings as a table, and below it the cures, whole lines to copy."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = terminal()
+    table = Table("topic", "what", "state", "seen", box=None, header_style="bold")
+    for finding in findings:
+        state = f"[{COLORS[finding.state]}]{finding.state}[/]"
+        table.add_row(finding.topic, finding.what, state, escape(finding.detail))
+    console.print(table)
+    for finding in findings:
+        if finding.cure:
+            console.print(f"\n{finding.what} ({finding.state}):", highlight=False)
+            console.print(f"  {finding.cure}", soft_wrap=True, highlight=False, markup=False)
