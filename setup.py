@@ -16,6 +16,7 @@ EXTRAS = {
     "tensorboard": ["tensorboard>=2.16"],
     "wandb": ["wandb>=0.17"],
     "test": [
+        "black==26.3.1",  # solo-learn's formatter, for what goes there
         "mypy==2.4.1",
         "pandas-stubs",
         "pylint==4.1.4",
@@ -49,7 +50,11 @@ setup(
         "hydra_plugins.solo_dyntemp",  # a namespace package of Hydra's, so without __init__.py
         *CONFIGS,
     ],
-    package_data={"": ["py.typed"], **{package: ["**/*.yaml"] for package in CONFIGS}},
+    package_data={
+        "": ["py.typed"],
+        "solo_dyntemp.upstream": ["*.md", "templates/**/*"],  # no packages: files for a clone
+        **{package: ["**/*.yaml"] for package in CONFIGS},
+    },
     install_requires=[
         "torch>=2.5",
         "torchvision>=0.20",

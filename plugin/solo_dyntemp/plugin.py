@@ -56,6 +56,11 @@ COMMAND_ENTRIES = (
         "hosts.runner:run_script",
         "Run a script of a solo-learn clone with our methods: dyntemp solo main_knn.py ...",
     ),
+    (
+        "upstream-pr",
+        "upstream.command:run",
+        "Write our methods into a solo-learn clone as its pull requests are made.",
+    ),
 )
 
 

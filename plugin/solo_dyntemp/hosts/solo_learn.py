@@ -7,6 +7,7 @@ module does not need solo-learn; `attach` does.
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -48,8 +49,11 @@ MOMENTUM_MIXINS: dict[str, type] = {
 def attach() -> dict[str, type]:
     """Put our methods and all timm backbones into solo-learn's tables; again changes nothing.
 
+    A solo-learn that has a method itself, by our pull request (`dyntemp upstream-pr`), keeps its
+    own; a line says so.
+
     Returns:
-        Our classes, by method name.
+        The classes of our methods, by name.
 
     Raises:
         UserError: this is not the solo-learn we know, or another class has one of our names.
@@ -58,10 +62,17 @@ def attach() -> dict[str, type]:
     ours = _bound(base)
     for name, cls in ours.items():
         other = methods.get(name)
-        if other is not None and other.__module__ != __name__:
+        if other is None or other.__module__ == __name__:
+            continue
+        where = f"{other.__module__}.{other.__qualname__}"
+        if other.__module__ == f"solo.methods.{name}":
+            logging.getLogger(__name__).warning(
+                "'%s' is solo-learn's own %s, not ours", name, where
+            )
+        else:
             raise UserError(
-                f"solo-learn already has a method '{name}': {other.__module__}.{other.__qualname__}"
-                f"; ours is {cls.__module__}.{cls.__qualname__}. Remove one of them"
+                f"solo-learn already has a method '{name}': {where}; ours is "
+                f"{cls.__module__}.{cls.__qualname__}. Remove one of them"
             )
     # in place: solo-learn's scripts hold the dictionaries themselves
     for name, cls in ours.items():

@@ -99,6 +99,18 @@ class TestAttached:
         with pytest.raises(ValueError, match=r"solo\.methods\.simclr\.SimCLR; ours is"):
             attach()
 
+    def test_a_solo_learn_that_has_our_method_upstream_keeps_its_own(
+        self, monkeypatch: Any, caplog: Any
+    ) -> None:
+        from solo.methods import METHODS as theirs
+
+        from solo_dyntemp.hosts.solo_learn import attach
+
+        upstream = type("SimCLRDynTemp", (), {"__module__": "solo.methods.simclr_dyntemp"})
+        monkeypatch.setitem(theirs, "simclr_dyntemp", upstream)
+        assert attach()["simclr_dyntemp"] is upstream is theirs["simclr_dyntemp"]
+        assert "'simclr_dyntemp' is solo-learn's own solo.methods.simclr_dyntemp" in caplog.text
+
     def test_the_runner_registers_then_runs_a_script_unchanged(
         self, tmp_path: Path, capsys: Any
     ) -> None:
