@@ -15,11 +15,14 @@ EXTRAS = {
     "h5": ["h5py>=3.10"],
     "tensorboard": ["tensorboard>=2.16"],
     "wandb": ["wandb>=0.17"],
+    "joblib": ["hydra-joblib-launcher>=1.2"],
+    "submitit": ["hydra-submitit-launcher>=1.2"],
     "test": [
         "black==26.3.1",  # solo-learn's formatter, for what goes there
         "mypy==2.4.1",
         "pandas-stubs",
         "pylint==4.1.4",
+        "scipy-stubs",
         "pytest>=9",
         "pytest-xdist>=3.6",
         "h5py>=3.10",
@@ -27,6 +30,8 @@ EXTRAS = {
         DALI,
         "ruff==0.17.6",
         "tensorboard>=2.16",
+        "hydra-joblib-launcher>=1.2",
+        "hydra-submitit-launcher>=1.2",
     ],
 }
 
@@ -51,7 +56,7 @@ setup(
         *CONFIGS,
     ],
     package_data={
-        "": ["py.typed"],
+        "": ["py.typed", "*.jinja"],
         "solo_dyntemp.upstream": ["*.md", "templates/**/*"],  # no packages: files for a clone
         **{package: ["**/*.yaml"] for package in CONFIGS},
     },
@@ -64,7 +69,9 @@ setup(
         "torchmetrics>=1.4",
         "lightly>=1.6,<2",
         "scikit-learn>=1.4",
+        "scipy>=1.11",
         "pandas>=2.1",
+        "jinja2>=3.1",
         "matplotlib>=3.8",
         "rich>=13.7",
         "typer>=0.12",

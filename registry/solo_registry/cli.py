@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from solo_registry.errors import UserError
+from solo_registry.leaderboard.commands import app as leaderboard
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -24,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Pretrain with a similarity-dependent temperature, and find out whether it helps.",
 )
+app.add_typer(leaderboard, name="leaderboard")
 PASS_ON = {
     "allow_extra_args": True,
     "ignore_unknown_options": True,

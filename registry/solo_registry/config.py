@@ -163,6 +163,8 @@ def check(cfg: DictConfig) -> None:
         if not (value := OmegaConf.select(cfg, key)) >= 0 or value == float("inf"):
             raise UserError(f"{key} must be 0 or more and finite, got {value}")
     check_evaluation(cfg.evaluation)
+    if not 0 <= (share := cfg.data.validation_fraction) < 1:
+        raise UserError(f"data.validation_fraction must be 0 (none) or below 1, got {share}")
     if not 0 <= cfg.seed < 2**32:
         raise UserError(f"seed must be from 0 to {2**32 - 1}, got {cfg.seed}")
     tail = cfg.data.long_tail

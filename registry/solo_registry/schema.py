@@ -43,6 +43,7 @@ class DataConfig:
     no_labels: bool = False
     fraction: float = -1  # share of the training images, -1 is all
     long_tail: LongTailConfig = field(default_factory=LongTailConfig)
+    validation_fraction: float = 0  # ours: this share of train is held out and measured, not test
     download: bool = False  # ours: fetch a torchvision set that is not on disk
     class_list: str | None = None  # ours: a file of class folders; the others are left out
     train_split: str | None = None  # ours: for stl10, train, unlabeled or train+unlabeled

@@ -17,7 +17,7 @@ from solo_registry.data.dali_graph import import_dali
 from solo_registry.data.device import DeviceLoader, in_memory
 from solo_registry.data.pipeline import read_pipeline
 from solo_registry.data.sampling import EpochLoader, EpochSampler, PretrainSet, ResumableLoader
-from solo_registry.data.sets import ImageSet, SetInfo, TensorSet, load_set, with_info
+from solo_registry.data.sets import ImageSet, SetInfo, TensorSet, hold_out, load_set, with_info
 from solo_registry.data.settings import setting
 from solo_registry.errors import UserError
 
@@ -197,12 +197,19 @@ def eval_loader(
 def build_data(cfg: Any) -> PretrainDataModule:
     """Load the data that a config names, and check that a run can use it.
 
+    With `data.validation_fraction` the validation images are cut from train, and training is on
+    what is left: the test images are not loaded.
+
     Raises:
         UserError: see `load_set` and `PretrainDataModule`.
     """
     train_set = load_set(cfg.data, "train")
     if train_set is None:
         raise UserError(f"data set '{cfg.data.dataset}' has no training images")
+    share = setting(cfg.data, "validation_fraction", 0)
+    if share:
+        train_set, val_set = hold_out(train_set, share)
+        return PretrainDataModule(cfg, train_set, val_set)
     return PretrainDataModule(cfg, train_set, load_set(cfg.data, "val"))
 
 

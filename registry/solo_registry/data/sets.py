@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from solo_registry.data.settings import setting
-from solo_registry.data.subset import chosen_images
+from solo_registry.data.subset import chosen_images, stratified
 from solo_registry.errors import UserError
 from solo_registry.registry import DATASETS
 
@@ -171,8 +171,7 @@ def load_set(data: Any, split: Split) -> ImageSet | None:
         images = to_channels(images, channels)
     if images is not None and split == "train":
         indices = chosen_images(images.targets, data)
-        images = images if indices is None else images.subset(indices)
-        images.indices = indices
+        images = images if indices is None else part(images, indices)
     return images
 
 
@@ -210,6 +209,26 @@ def grey_info(info: SetInfo) -> SetInfo:
         for values in (info.mean, info.std)
     )
     return replace(info, channels=1, mean=(mean,), std=(std,))
+
+
+def part(images: ImageSet, positions: list[int]) -> ImageSet:
+    """Return the images at `positions`; they know which images of the whole data set they are."""
+    chosen, known = images.subset(positions), images.indices
+    chosen.indices = positions if known is None else [known[position] for position in positions]
+    return chosen
+
+
+def hold_out(images: ImageSet, fraction: float) -> tuple[ImageSet, ImageSet]:
+    """Split off a share of each class, the same images in every run: (kept, held out).
+
+    >>> info = SetInfo("dots", 2, 1, 4, (0.5,), (0.5,), ("dot", "spot"))
+    >>> dots = TensorSet(info, torch.zeros(20, 1, 4, 4), torch.arange(20) % 2)
+    >>> [split.targets.bincount().tolist() for split in hold_out(dots, 0.2)]
+    [[8, 8], [2, 2]]
+    """
+    held = stratified(images.targets, fraction)
+    kept = sorted(set(range(len(images))) - set(held))
+    return part(images, kept), part(images, held)
 
 
 def with_info(images: ImageSet, info: SetInfo) -> ImageSet:

@@ -104,6 +104,7 @@ def evaluate_run(
         "parameters": sum(weight.numel() for weight in model.backbone.parameters()),
         "train_images": len(measured["trained"].train.feats),
         "test_images": len(measured["trained"].test.feats),
+        "split": "validation" if cfg.data.validation_fraction else "test",
         "evaluation": settings,
         "protocols": {key: describe(key, results["trained"]) for key in PROTOCOLS},
         "results": results,

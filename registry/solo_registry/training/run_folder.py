@@ -28,7 +28,7 @@ from yaml import YAMLError
 from solo_registry.config import config_hash, merge_schema
 from solo_registry.errors import UserError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PACKAGES = (
     "solo-dyntemp", "torch", "torchvision", "lightning", "timm", "hydra-core", "omegaconf",
     "torchmetrics", "lightly", "scikit-learn", "numpy", "nvidia-dali-cuda130",
@@ -86,6 +86,7 @@ class RunFolder:
         self.checkpoint = path / "checkpoints" / "last.ckpt"
         self.metrics = path / "metrics.csv"
         self.result = path / "result.json"
+        self.error = path / "error.json"  # why it failed; the leaderboard writes it
         self.plots = path / "plots"
 
     @classmethod

@@ -103,7 +103,7 @@ def test_a_finished_run_holds_everything_and_is_not_run_again(tiny: Tiny) -> Non
         "plots/features.png", "plots/comparison.png",
     }  # fmt: skip
     result = json.loads(run.result.read_text())
-    assert result["schema_version"] == 1 and result["epochs"] == 1
+    assert result["schema_version"] == 2 and result["epochs"] == 1
     assert result["config_hash"] == run.path.parent.name and run.path.name == "5"
     assert set(result["results"]) == {"raw_pixels", "untrained", "trained"}
     assert OmegaConf.load(run.path / "config.yaml").optimizer.lr == 0.1

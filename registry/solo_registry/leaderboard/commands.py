@@ -1,0 +1,63 @@
+"""`dyntemp leaderboard run` and `report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Compare strategies over seeds: run a suite, report its table.",
+)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    options_metavar="[KEY=VALUE]...",
+)
+def run(ctx: typer.Context) -> None:
+    """Run a suite: dyntemp leaderboard run suite=temperature data=fashion_mnist seeds=5.
+
+    Words of its own: suite=NAME, seeds=N or seeds=[3,7], strategies=a,b (a part of the suite),
+    board=DIR, runs_dir=DIR, suite.KEY=VALUE (suite.metric, suite.tuning.seeds, ...), and
+    hydra/launcher=basic|joblib|submitit_local|submitit_slurm|ray with hydra.launcher.KEY=VALUE.
+    All others are those of pretrain and hold for every run. Killed or stopped, the same command
+    goes on.
+    """
+    from solo_registry.console import quiet_libraries, terminal
+    from solo_registry.leaderboard.report import write_report
+    from solo_registry.leaderboard.run import run_board
+
+    quiet_libraries()
+    console = terminal()
+    board = run_board(ctx.args, console)
+    write_report(board.path, console)
+
+
+@app.command()
+def report(
+    path: Annotated[Path, typer.Argument(help="A board (boards/...), or a folder of runs.")],
+    out: Annotated[Path | None, typer.Option(help="Where; PATH/report if not given.")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Row to test the others against; for a folder of runs: its hash."),
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Number to test: knn_acc1 or linear_acc1.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with 1 if a row lacks a seed, protocol or hash.")
+    ] = False,
+) -> None:
+    """Write Markdown, CSV, HTML and pictures from result files alone."""
+    from solo_registry.console import terminal
+    from solo_registry.leaderboard.report import write_report
+
+    lacking = write_report(path, terminal(), out=out, against=against, metric=metric)
+    if check and lacking:
+        for line in lacking:
+            typer.echo(f"check: {line}", err=True)
+        raise SystemExit(1)

@@ -1,0 +1,94 @@
+"""Composing configs and launching jobs with Hydra, whatever its launcher."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra._internal.callbacks import Callbacks
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig
+
+from solo_registry.hydra_app import PluginConfigs, hydra_words, translate
+from solo_registry.leaderboard.worker import run_job
+from solo_registry.schema import PretrainConfig
+
+ALL_AT_ONCE = "submitit_local"  # starts every job of a batch at the same time
+
+
+class Engine:
+    """Hydra, initialised; made by `engine`.
+
+    Args:
+        words: Hydra's own, such as `hydra/launcher=joblib`.
+        runs_dir: where runs go.
+    """
+
+    def __init__(self, words: Sequence[str], runs_dir: str) -> None:
+        self.words, self.runs_dir = list(words), runs_dir
+
+    def compose(self, words: Sequence[str]) -> DictConfig:
+        """Compose the config of one run.
+
+        Raises:
+            UserError: the words do not make one.
+        """
+        return self._compose("pretrain", self.spell(words))
+
+    def spell(self, words: Sequence[str]) -> list[str]:
+        """Write a run's words as Hydra wants them."""
+        return hydra_words([*words, f"runs_dir={self.runs_dir}", "progress=lines"])
+
+    def suite(self, name: str) -> Any:
+        """Return the YAML of a suite.
+
+        Raises:
+            UserError: there is none of this name; the nearest is given.
+        """
+        return self._compose(f"suite/{name}", []).suite
+
+    def _compose(self, name: str, words: list[str]) -> DictConfig:
+        try:
+            return compose(name, overrides=words)
+        except Exception as error:
+            raise translate(error) from error
+
+    def launcher(self) -> Any:
+        """Return Hydra's launcher.
+
+        Raises:
+            UserError: it is not installed, or a word is wrong.
+        """
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        try:
+            cfg = hydra.compose_config(
+                "pretrain", [*self.words, f"runs_dir={self.runs_dir}"], RunMode.MULTIRUN
+            )
+            return Plugins.instance().instantiate_launcher(
+                HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(cfg)),
+                run_job,
+                cfg,
+            )
+        except Exception as error:
+            raise translate(error) from error
+
+    def batch_size(self) -> int | None:
+        """How many jobs the launcher gets at once; None is all of them."""
+        local = f"hydra/launcher={ALL_AT_ONCE}" in self.words
+        return (os.cpu_count() or 1) if local else None
+
+
+@contextmanager
+def engine(words: Sequence[str], runs_dir: str) -> Iterator[Engine]:
+    """Initialise Hydra for our configs and those of the plugins."""
+    ConfigStore.instance().store(name="schema", node=PretrainConfig)
+    Plugins.instance().register(PluginConfigs)
+    with initialize_config_module("solo_registry.configs", version_base="1.3"):
+        yield Engine(words, runs_dir)

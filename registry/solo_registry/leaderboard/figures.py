@@ -1,0 +1,144 @@
+"""Pictures of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from solo_registry.evaluation.drawing import BLACK, BLUE, COLOURS, ORANGE, new_figure, save
+from solo_registry.leaderboard.grid import Grid, grids
+from solo_registry.leaderboard.names import LABELS
+from solo_registry.leaderboard.rows import Row, Table
+
+CURVES = ("val_knn_acc1", "val_acc1", "train_nce_loss", "train_loss")
+CURVE_LABELS = {"val_knn_acc1": "online kNN, %", "val_acc1": "online linear probe, %"}
+MARKS = "osD^vP*X"
+
+
+def draw(table: Table, folder: Path) -> dict[str, str]:
+    """Write the pictures that the table has data for.
+
+    Returns:
+        File name and what the picture shows, in the order of reading.
+    """
+    shown = [row for row in table.rows if row.values(table.metric)]
+    made = {}
+    if shown:
+        made[accuracy(table, shown, folder / "accuracy.png").name] = (
+            f"{LABELS[table.metric]} of every strategy: mean and 95% interval; small dots are seeds"
+        )
+    if any(row.values("uniformity") and row.values("tolerance") for row in shown):
+        made[plane(shown, folder / "uniformity_tolerance.png").name] = (
+            "Uniformity and tolerance of the test features; up and to the left is better in both"
+        )
+    for grid in grids(table):
+        made[heat_map(grid, folder / f"grid_{grid.name}.png").name] = (
+            f"{grid.name}: mean {LABELS[table.metric]} on the validation split, by tuned values"
+        )
+    drawn = trajectories(shown, folder / "trajectories.png")
+    if drawn is not None:
+        made[drawn.name] = "Training, mean over seeds; bands are one standard deviation"
+    return made
+
+
+def accuracy(table: Table, rows: Sequence[Row], out: Path) -> Path:
+    """Draw mean, interval and seeds of each row, best on top; the reference as a line."""
+    (axis,) = new_figure(1, 1, width=8.0, height=1.1 + 0.42 * len(rows))
+    for place, row in enumerate(reversed(rows)):
+        colour = ORANGE if row.name == table.reference else BLUE
+        values, summary = list(row.values(table.metric).values()), row.summary(table.metric)
+        axis.plot(values, [place] * len(values), "o", color=colour, alpha=0.35, markersize=4)
+        axis.errorbar([summary.mean or 0.0], [place], xerr=[summary.half or 0.0], fmt="o",
+                      color=colour, capsize=4, markersize=7)  # fmt: skip
+        if row.name == table.reference and summary.mean is not None:
+            axis.axvline(summary.mean, color=ORANGE, linestyle="--", linewidth=1, zorder=0)
+    axis.set_yticks(range(len(rows)), [row.name for row in reversed(rows)])
+    axis.set_ylim(-0.6, len(rows) - 0.4)
+    axis.set_xlabel(LABELS[table.metric])
+    return save(axis, out)
+
+
+def plane(rows: Sequence[Row], out: Path) -> Path:
+    """Draw each row's mean in the plane of uniformity and tolerance."""
+    (axis,) = new_figure(1, 1, width=8.0, height=4.4)
+    for place, row in enumerate(rows):
+        x, y = row.summary("uniformity"), row.summary("tolerance")
+        if x.mean is None or y.mean is None:
+            continue
+        axis.errorbar(
+            [x.mean],
+            [y.mean],
+            xerr=[x.std or 0.0],
+            yerr=[y.std or 0.0],
+            fmt=MARKS[place // len(COLOURS) % len(MARKS)],
+            color=COLOURS[place % len(COLOURS)],
+            label=row.name,
+            markersize=7,
+        )
+    axis.set_xlabel("uniformity (lower: more uniform)")
+    axis.set_ylabel("tolerance (higher: classes closer)")
+    _legend(axis)
+    return save(axis, out)
+
+
+def heat_map(grid: Grid, out: Path) -> Path:
+    """Draw a grid of two tuned values."""
+    (axis,) = new_figure(1, 1, width=5.2, height=4.0)
+    axis.grid(False)
+    image = axis.imshow(grid.values, origin="lower", cmap="viridis", aspect="auto")
+    axis.set_xticks(range(len(grid.columns)), [f"{value:g}" for value in grid.columns])
+    axis.set_yticks(range(len(grid.rows)), [f"{value:g}" for value in grid.rows])
+    axis.set_xlabel(grid.keys[1])
+    axis.set_ylabel(grid.keys[0])
+    axis.set_title(grid.name)
+    middle = (np.nanmin(grid.values) + np.nanmax(grid.values)) / 2
+    for (i, j), value in np.ndenumerate(grid.values):
+        text = "-" if np.isnan(value) else f"{value:.2f}"
+        bold = (i, j) == grid.selected
+        axis.text(j, i, f"[{text}]" if bold else text, ha="center", va="center",
+                  color="white" if value <= middle else "black",
+                  fontweight="bold" if bold else "normal")  # fmt: skip
+    figure = axis.get_figure(root=True)
+    assert isinstance(figure, Figure)
+    figure.colorbar(image, ax=axis, label=LABELS[grid.metric])
+    return save(axis, out)
+
+
+def trajectories(rows: Sequence[Row], out: Path) -> Path | None:
+    """Draw the columns of metrics.csv that all runs have against the epoch; None if none is."""
+    curves = {
+        row.name: [curve for run in row.runs.values() if not (curve := run.curve()).empty]
+        for row in rows
+    }
+    columns = [
+        name for name in CURVES
+        if any(name in curve for table in curves.values() for curve in table)
+    ][:2]  # fmt: skip
+    if not columns:
+        return None
+    axes = new_figure(1, len(columns), width=10.0, height=4.2)
+    for axis, column in zip(axes, columns, strict=True):
+        for place, (name, tables) in enumerate(curves.items()):
+            found = [table.set_index("epoch")[column] for table in tables if column in table]
+            if not found:
+                continue
+            joined = pd.concat(found, axis=1)
+            mean, std = joined.mean(axis=1), joined.std(axis=1).fillna(0.0)
+            colour = COLOURS[place % len(COLOURS)]
+            style = "-" if place < len(COLOURS) else "--"
+            axis.plot(mean.index + 1, mean, style, color=colour, label=name, linewidth=1.6)
+            axis.fill_between(mean.index + 1, mean - std, mean + std, color=colour, alpha=0.12)
+        axis.set_xlabel("epoch")
+        axis.set_ylabel(CURVE_LABELS.get(column, "training loss"))
+    _legend(axes[-1])
+    return save(axes[0], out)
+
+
+def _legend(axis: Axes) -> None:
+    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8,
+                labelcolor=BLACK)  # fmt: skip

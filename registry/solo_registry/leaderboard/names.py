@@ -1,0 +1,23 @@
+"""Readers' names of the numbers."""
+
+from __future__ import annotations
+
+LABELS = {
+    "knn_acc1": "kNN, %",
+    "linear_acc1": "linear probe, %",
+    "uniformity": "uniformity",
+    "tolerance": "tolerance",
+    "alignment": "alignment",
+    "inter_class_uniformity": "inter-class uniformity",
+    "rankme": "RankMe",
+}
+DIGITS = {"knn_acc1": 2, "linear_acc1": 2, "rankme": 1}
+
+
+def number(value: float | None, metric: str = "", *, sign: bool = False) -> str:
+    """Write a number with as many digits as its metric deserves, None as a dash.
+
+    >>> number(97.5, "knn_acc1"), number(0.5, "knn_acc1", sign=True), number(None)
+    ('97.50', '+0.50', '-')
+    """
+    return "-" if value is None else f"{value:{'+' if sign else ''}.{DIGITS.get(metric, 3)}f}"

@@ -1,0 +1,145 @@
+"""From a suite to jobs: which run belongs to which strategy, point and seed, and where it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from omegaconf import DictConfig
+
+from solo_registry.config import resolve
+from solo_registry.errors import UserError
+from solo_registry.leaderboard.suite import SuiteConfig
+from solo_registry.training.run_folder import RunFolder
+
+Phase = Literal["tuning", "final"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a board.
+
+    Attributes:
+        strategy: the row it counts for.
+        phase: "tuning" is measured on the validation split, "final" on the test split.
+        point: the words of its grid point.
+        seed: its seed.
+        words: all words: `dyntemp pretrain WORDS` is this run.
+        path: its folder, below `runs_dir`.
+    """
+
+    strategy: str
+    phase: Phase
+    point: tuple[str, ...]
+    seed: int
+    words: tuple[str, ...]
+    path: str
+
+    @property
+    def label(self) -> str:
+        """One line for progress: strategy, point and seed."""
+        point = " ".join(short(word) for word in self.point)
+        return " ".join(part for part in (self.strategy, point, f"seed {self.seed}") if part)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return asdict(self)
+
+
+class Planner:
+    """Makes jobs; every combination of words is composed and checked before anything runs.
+
+    Args:
+        suite: the suite.
+        words: what the user set for every run.
+        runs_dir: where runs go.
+        compose: from words to a config.
+
+    Raises:
+        UserError: the words set a key that the suite compares or that the tuning sets itself.
+    """
+
+    def __init__(
+        self,
+        suite: SuiteConfig,
+        words: Sequence[str],
+        runs_dir: str,
+        compose: Callable[[Sequence[str]], DictConfig],
+    ) -> None:
+        self.suite, self.words, self.compose = suite, list(words), compose
+        self.runs_dir = runs_dir
+        self._folders: dict[tuple[str, ...], Path] = {}
+        for name, strategy in suite.strategies.items():
+            own = {key_of(word) for word in strategy.words} | set(strategy.grid)
+            own |= {"seed", "data.validation_fraction"}
+            for word in words:
+                if key_of(word) in own:
+                    raise UserError(
+                        f"'{word}' cannot be set for all runs: the suite itself sets "
+                        f"{key_of(word)} (strategy '{name}')"
+                    )
+
+    def tuning(self) -> list[Job]:
+        """Every strategy, point and tuning seed; nothing where there is only one point."""
+        if self.suite.tuning.points == 1:
+            return []
+        split = [f"data.validation_fraction={self.suite.tuning.validation_fraction}"]
+        return [
+            job
+            for name, strategy in self.suite.strategies.items()
+            for point in strategy.points()
+            for job in self._jobs(name, "tuning", point, split, self.suite.tuning.seeds)
+        ]
+
+    def final(self, selected: Iterable[tuple[str, tuple[str, ...]]], seeds: list[int]) -> list[Job]:
+        """Every strategy at its selected point, over the final seeds."""
+        return [
+            job for name, point in selected for job in self._jobs(name, "final", point, [], seeds)
+        ]
+
+    def _jobs(
+        self, name: str, phase: Phase, point: tuple[str, ...], split: list[str], seeds: list[int]
+    ) -> Iterator[Job]:
+        words = unique(
+            [*self.suite.words, *self.words, *self.suite.strategies[name].words, *point, *split]
+        )
+        folder = self._folder(tuple(words))
+        for seed in seeds:
+            path = (folder / str(seed)).as_posix()
+            yield Job(name, phase, point, seed, (*words, f"seed={seed}"), path)
+
+    def _folder(self, words: tuple[str, ...]) -> Path:
+        if words not in self._folders:
+            cfg = resolve(self.compose(words))
+            self._folders[words] = RunFolder.of(cfg).path.parent.relative_to(Path(cfg.runs_dir))
+        return self._folders[words]
+
+
+def key_of(word: str) -> str:
+    """Return the key of KEY=VALUE.
+
+    >>> key_of("++method_kwargs.tau_min=0.1")
+    'method_kwargs.tau_min'
+    """
+    return word.partition("=")[0].lstrip("+~")
+
+
+def short(word: str) -> str:
+    """Return a word with the last part of its key only.
+
+    >>> short("method_kwargs.tau_min=0.1")
+    'tau_min=0.1'
+    """
+    key, equals, value = word.partition("=")
+    return f"{key.rpartition('.')[2]}{equals}{value}"
+
+
+def unique(words: Iterable[str]) -> list[str]:
+    """Keep the last word of each key, in the order of first mention.
+
+    >>> unique(["data=digits", "seed=1", "data=cifar10"])
+    ['data=cifar10', 'seed=1']
+    """
+    return list({key_of(word): word for word in words}.values())

@@ -1,0 +1,92 @@
+"""One view of all runs, whoever runs them: it watches their folders."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from solo_registry.leaderboard.plan import Job
+from solo_registry.leaderboard.records import Record, read_record
+
+INTERVAL = 0.5  # seconds between looks at the folders
+SHOWN = 8  # running jobs that get a line of their own
+
+
+class Watch:
+    """Looks at the folders of jobs and tells what ended.
+
+    Args:
+        jobs: those to be run.
+        runs_dir: where their folders are.
+        metric: the number that is told.
+        console: where.
+    """
+
+    def __init__(self, jobs: Sequence[Job], runs_dir: Path, metric: str, console: Console) -> None:
+        self.left = {job: runs_dir / job.path for job in jobs}
+        self.total, self.metric, self.console = len(jobs), metric, console
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.task = self.bar.add_task("runs", total=self.total)
+        self.lines: dict[Job, int] = {}
+
+    def look(self) -> None:
+        """Tell what ended since the last look, and how far the others are."""
+        for job, path in list(self.left.items()):
+            ended = any((path / name).exists() for name in ("result.json", "error.json"))
+            if ended:
+                self._tell(job, read_record(path))
+            elif self.bar.disable is False and (path / "resolved.yaml").exists():
+                self._advance(job, read_record(path))
+
+    def _tell(self, job: Job, record: Record) -> None:
+        del self.left[job]
+        if job in self.lines:
+            self.bar.remove_task(self.lines.pop(job))  # type: ignore[arg-type]
+        value = record.value(self.metric)
+        number = f"{self.metric} {value:.2f}" if value is not None else f"failed: {record.problem}"
+        seconds = record.cost.get("train_seconds")
+        took = f"  ({seconds:.0f} s of training)" if seconds else ""
+        done = self.total - len(self.left)
+        self.bar.update(self.task, completed=done)
+        line = f"[{done}/{self.total}] {job.phase} {job.label}: {number}{took}"
+        self.console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    def _advance(self, job: Job, record: Record) -> None:
+        if job not in self.lines and len(self.lines) < SHOWN:
+            self.lines[job] = self.bar.add_task(f"  {job.label}", total=None)
+        if job in self.lines:
+            epochs = record.cost.get("epochs", 0)
+            self.bar.update(self.lines[job], description=f"  {job.label}, epoch {epochs}")  # type: ignore[arg-type]
+
+
+@contextmanager
+def watching(jobs: Sequence[Job], runs_dir: Path, metric: str, console: Console) -> Iterator[Watch]:
+    """Watch in the background while the jobs run."""
+    watch, stop = Watch(jobs, runs_dir, metric, console), threading.Event()
+
+    def loop() -> None:
+        while not stop.wait(INTERVAL):
+            watch.look()
+
+    thread = threading.Thread(target=loop, daemon=True)
+    with watch.bar:
+        thread.start()
+        try:
+            yield watch
+        finally:
+            stop.set()
+            thread.join()
+            watch.look()

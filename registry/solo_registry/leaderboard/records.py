@@ -1,0 +1,139 @@
+"""Reading what runs left behind; a file that cannot be trusted becomes a problem with its name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+from solo_registry.config import config_hash
+from solo_registry.errors import UserError
+from solo_registry.training.run_folder import RunFolder
+
+Status = Literal["finished", "failed", "unfinished", "damaged"]
+
+
+@dataclass
+class Record:
+    """What one run folder holds.
+
+    Attributes:
+        path: the folder.
+        status: "finished" only where the result can be trusted.
+        result: result.json, empty unless finished.
+        cost: cost.json, or empty.
+        machine: device, threads and torch version of environment.json, as text.
+        problem: why it does not count; empty if it does.
+    """
+
+    path: Path
+    status: Status
+    result: dict[str, Any] = field(default_factory=dict)
+    cost: dict[str, Any] = field(default_factory=dict)
+    machine: str = ""
+    problem: str = ""
+
+    @property
+    def hash(self) -> str:
+        """Hash of the config, which names the folder above."""
+        return self.path.parent.name
+
+    @property
+    def seed(self) -> str:
+        """The seed, which names the folder."""
+        return self.path.name
+
+    def value(self, metric: str, row: str = "trained") -> float | None:
+        """A number of the result, None where there is none."""
+        value = self.result.get("results", {}).get(row, {}).get(metric)
+        return float(value) if isinstance(value, int | float) else None
+
+    def curve(self) -> pd.DataFrame:
+        """metrics.csv, empty where it is not there."""
+        path = self.path / "metrics.csv"
+        return pd.read_csv(path) if path.is_file() else pd.DataFrame()
+
+
+def read_record(path: Path) -> Record:
+    """Read a run folder without ever raising for what is in it."""
+    run = RunFolder(path)
+    try:
+        result = run.read_result()
+        problem = "" if result is None else _foreign(run, result)
+    except (UserError, UnicodeDecodeError) as error:
+        return Record(path, "damaged", problem=str(error))
+    if problem:
+        return Record(path, "damaged", problem=problem)
+    cost = _json(path / "cost.json")
+    if result is not None:
+        return Record(path, "finished", result, cost, _machine(path, cost))
+    if run.error.exists():
+        reason = str(_json(run.error).get("error") or f"{run.error} is damaged")
+        return Record(path, "failed", cost=cost, problem=" ".join(reason.split()))
+    epochs = cost.get("epochs", 0)
+    return Record(path, "unfinished", cost=cost, problem=f"not finished, {epochs} epochs done")
+
+
+def find_records(runs_dir: Path) -> list[Record]:
+    """Read every run folder under `runs_dir`, in the order of their paths.
+
+    Raises:
+        UserError: there is none.
+    """
+    marks = ("resolved.yaml", "result.json", "error.json")
+    paths = sorted({file.parent for mark in marks for file in runs_dir.rglob(mark)})
+    if not paths:
+        raise UserError(f"no run folder (runs/<name>/<hash>/<seed>) under {runs_dir}")
+    return [read_record(path) for path in paths]
+
+
+def contradictions(records: Iterable[Record]) -> dict[tuple[str, str], str]:
+    """Name the (hash, seed) whose results differ between folders; nothing of theirs counts."""
+    seen: dict[tuple[str, str], Record] = {}
+    problems = {}
+    for record in records:
+        if record.status != "finished":
+            continue
+        key = (record.hash, record.seed)
+        first = seen.setdefault(key, record)
+        if first.result["results"] != record.result["results"]:
+            problems[key] = f"{first.path} and {record.path}: one config and seed, unequal results"
+    return problems
+
+
+def _foreign(run: RunFolder, result: dict[str, Any]) -> str:
+    """Say how a result does not belong to its folder; empty if it does."""
+    claims = f"{result.get('config_hash')}/{result.get('seed')}"
+    if claims != run.identity:
+        return f"{run.result} is of another run: it says {claims}, its folder {run.identity}"
+    try:
+        cfg: Any = OmegaConf.load(run.path / "resolved.yaml")
+        found = f"{config_hash(cfg)}/{cfg.seed}"
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        return f"{run.path}/resolved.yaml is missing, damaged or of another version: {reason}"
+    if found != run.identity:
+        return f"{run.path}/resolved.yaml is of another run: {found}, its folder {run.identity}"
+    return ""
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _machine(path: Path, cost: dict[str, Any]) -> str:
+    found = _json(path / "environment.json")
+    if not found:
+        return ""
+    gpus = ", ".join(found.get("gpus") or []) if cost.get("device") != "cpu" else ""
+    torch = found.get("versions", {}).get("torch", "?")
+    return f"{gpus or 'CPU'}, {found.get('threads', '?')} threads, torch {torch}"

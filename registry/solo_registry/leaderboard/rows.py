@@ -1,0 +1,243 @@
+"""From the records of runs to the rows of a table."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from solo_registry.errors import UserError, nearest
+from solo_registry.leaderboard.board import Board
+from solo_registry.leaderboard.plan import Job
+from solo_registry.leaderboard.records import Record, contradictions, find_records
+from solo_registry.leaderboard.statistics import Comparison, Summary, compare, holm, summarise
+
+METRICS = (
+    "knn_acc1", "linear_acc1", "uniformity", "tolerance", "alignment", "inter_class_uniformity",
+    "rankme",
+)  # fmt: skip
+
+
+@dataclass
+class Row:
+    """One line of the table: the finished runs of one strategy (or one config) over seeds.
+
+    Attributes:
+        name: the strategy; for a folder of runs, method and what sets it apart.
+        about: one line on it, may be empty.
+        setting: the selected point, as words.
+        hash: hash of its config, empty if nothing was run.
+        command: reproduces the row.
+        runs: the finished runs by seed.
+        problems: why runs are missing, by seed or path.
+        comparison: against the reference; None for the reference itself.
+    """
+
+    name: str
+    about: str = ""
+    setting: str = ""
+    hash: str = ""
+    command: str = ""
+    runs: dict[str, Record] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    comparison: Comparison | None = None
+
+    def values(self, metric: str, source: str = "trained") -> dict[str, float]:
+        """The metric by seed, seeds in order."""
+        found = {seed: run.value(metric, source) for seed, run in self.runs.items()}
+        return {seed: found[seed] for seed in sorted(found, key=int) if found[seed] is not None}  # type: ignore[misc]
+
+    def summary(self, metric: str, source: str = "trained") -> Summary:
+        """Mean and spread of the metric."""
+        return summarise(list(self.values(metric, source).values()))
+
+    def cost(self, key: str) -> float | None:
+        """Mean over the runs of a number of cost.json."""
+        costs = [run.cost[key] for run in self.runs.values() if run.cost.get(key) is not None]
+        return sum(costs) / len(costs) if costs else None
+
+    def protocol(self, metric: str) -> str:
+        """What the metric is, as the results say it; all that occur, if they differ."""
+        texts = {run.result["protocols"].get(metric, "") for run in self.runs.values()}
+        splits = {str(run.result.get("split", "")) for run in self.runs.values()}
+        where = f" of the {' and '.join(sorted(splits))} split" if any(texts) else ""
+        return "; ".join(sorted(texts)) + where
+
+
+@dataclass
+class Table:
+    """All that a report shows.
+
+    Attributes:
+        title: its heading.
+        facts: lines that hold for all rows.
+        metric: the number that is tested.
+        reference: name of the row that the others are tested against, or None.
+        rows: the rows, best first; rows without a number last.
+        tuning: the tuning runs with their jobs.
+        selected: what the tuning selected, by strategy.
+        problems: what was left out, named.
+        lacking: what `--check` complains about.
+    """
+
+    title: str
+    facts: list[str]
+    metric: str
+    reference: str | None
+    rows: list[Row]
+    tuning: dict[Job, Record] = field(default_factory=dict)
+    selected: dict[str, dict[str, Any]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    lacking: list[str] = field(default_factory=list)
+
+    def baselines(self) -> list[tuple[str, str, Row]]:
+        """Raw pixels and the untrained backbone, as measured in the reference's runs."""
+        full = [row for row in self.rows if row.runs]
+        full.sort(key=lambda row: row.name != self.reference)
+        if not full:
+            return []
+        names = {"untrained": "untrained backbone", "raw_pixels": "raw pixels"}
+        return [(key, name, full[0]) for key, name in names.items()]
+
+
+def board_table(board: Board, metric: str | None = None, against: str | None = None) -> Table:
+    """Make the table of a board."""
+    suite = board.plan["suite"]
+    records = board.records()
+    bad = contradictions(records.values())
+    seeds = [str(seed) for seed in board.plan["seeds"]]
+    rows = []
+    for name, strategy in suite["strategies"].items():
+        entry = board.selected.get(name, {})
+        point = entry.get("point")
+        row = Row(name, strategy["about"], " ".join(point or []))
+        jobs = {job: record for job, record in records.items()
+                if job.strategy == name and job.phase == "final"}  # fmt: skip
+        if point is None:
+            row.problems.append(f"no setting was selected: {entry.get('why', 'tuning unfinished')}")
+        for job, record in jobs.items():
+            words = [word for word in job.words if not word.startswith("seed=")]
+            row.hash = record.hash
+            row.command = f"dyntemp pretrain --multirun {shlex.join(words)} seed={','.join(seeds)}"
+            _take(row, record, bad)
+        rows.append(row)
+    budget = suite["tuning"]
+    tuned = (
+        f"Tuning: {budget['points']} points per strategy, seeds {budget['seeds']}, by "
+        f"{suite['metric']} on {budget['validation_fraction']:.0%} of train held out; "
+        "selected.json has every value."
+        if budget["points"] > 1
+        else "Nothing was tuned: the suite gives one setting per strategy."
+    )
+    common = shlex.join(board.plan["words"]) or "none"
+    facts = [suite["about"], f"Final runs: seeds {', '.join(seeds)}.", tuned]
+    facts.append(f"Settings for all runs beyond the suite's: {common}.")
+    table = Table(f"Suite {board.plan['name']}", facts, metric or suite["metric"],
+                  against or suite["reference"], rows, selected=board.selected)  # fmt: skip
+    table.tuning = {job: record for job, record in records.items() if job.phase == "tuning"}
+    table.problems += [
+        f"tuning, {job.label}: {bad.get((record.hash, record.seed)) or record.problem}"
+        for job, record in table.tuning.items()
+        if record.problem or (record.hash, record.seed) in bad
+    ]
+    return _finish(table, seeds)
+
+
+def folder_table(runs_dir: Path, metric: str | None = None, against: str | None = None) -> Table:
+    """Make the table of all runs in a folder: a row per config, nothing tuned or planned."""
+    records = find_records(runs_dir)
+    bad = contradictions(records)
+    rows: dict[str, Row] = {}
+    held: list[str] = []
+    for record in records:
+        if record.status == "finished" and record.result["split"] != "test":
+            held.append(str(record.path.relative_to(runs_dir)))
+            continue
+        row = rows.setdefault(record.hash, Row(record.hash, hash=record.hash))
+        if record.status == "finished":
+            result = record.result
+            row.name = f"{result['name']} {record.hash}"
+            row.about = f"{result['method']} on {result['dataset']}, {result['backbone']}"
+            row.setting = " ".join(f"{k}={v}" for k, v in sorted(result["method_kwargs"].items()))
+            config = record.path / "config.yaml"
+            row.command = (
+                f"dyntemp pretrain --config-path {shlex.quote(str(config.parent.resolve()))} "
+                "--config-name config"
+            )
+        _take(row, record, bad)
+    facts = [f"All runs under {runs_dir}: a row per config, nothing was tuned or planned here."]
+    if held:
+        facts.append(f"{len(held)} runs measured on a validation split are no rows.")
+    seeds = sorted({seed for row in rows.values() for seed in row.runs}, key=int)
+    reference = None
+    if against is not None:
+        found = [row.name for row in rows.values() if against in (row.hash, row.name)]
+        if not found:
+            raise UserError(f"no row has the hash '{against}'.{nearest(against, rows)}")
+        reference = found[0]
+    table = Table("Runs", facts, metric or METRICS[0], reference, list(rows.values()))
+    return _finish(table, seeds)
+
+
+def _take(row: Row, record: Record, bad: Mapping[tuple[str, str], str]) -> None:
+    """Add a run to its row, or what is wrong with it to the row's problems."""
+    problem = bad.get((record.hash, record.seed)) or record.problem
+    if not problem:
+        row.runs.setdefault(record.seed, record)
+    elif (text := f"seed {record.seed}: {problem}") not in row.problems:
+        row.problems.append(text)
+
+
+def _finish(table: Table, seeds: Iterable[str]) -> Table:
+    if table.metric not in METRICS:
+        raise UserError(
+            f"metric is '{table.metric}'.{nearest(table.metric, METRICS)} Known: "
+            f"{', '.join(METRICS)}"
+        )
+    names = [row.name for row in table.rows]
+    if table.reference is not None and table.reference not in names:
+        raise UserError(
+            f"no row '{table.reference}' to compare with.{nearest(table.reference, names)} "
+            f"Rows: {', '.join(names)}"
+        )
+    _compare(table)
+
+    def order(row: Row) -> tuple[bool, float, str]:
+        mean = row.summary(table.metric).mean
+        return mean is None, -(mean or 0.0), row.name
+
+    table.rows.sort(key=order)
+    for row in table.rows:
+        table.problems += [f"{row.name}, {problem}" for problem in row.problems]
+        table.lacking += _lacking(row, table.metric, seeds)
+    machines = sorted({run.machine for row in table.rows for run in row.runs.values()})
+    if len(machines) > 1:
+        table.facts.append(
+            f"Runs come from unlike machines, so times are not comparable: {'; '.join(machines)}."
+        )
+    elif machines:
+        table.facts.append(f"Machine: {machines[0]}.")
+    return table
+
+
+def _compare(table: Table) -> None:
+    reference = next((row for row in table.rows if row.name == table.reference), None)
+    if reference is None:
+        return
+    others = [row for row in table.rows if row is not reference]
+    for row in others:
+        row.comparison = compare(row.values(table.metric), reference.values(table.metric))
+    tested = [(row, test) for row in others if (test := row.comparison) and test.p is not None]
+    for (row, test), p in zip(tested, holm([t.p or 0.0 for _, t in tested]), strict=True):
+        row.comparison = replace(test, holm=p)
+
+
+def _lacking(row: Row, metric: str, seeds: Iterable[str]) -> list[str]:
+    lacks = [f"seed {seed}" for seed in seeds if seed not in row.runs]
+    lacks += [] if row.hash else ["a config hash"]
+    for seed, run in row.runs.items():
+        if not run.result["protocols"].get(metric):
+            lacks.append(f"the protocol of {metric} (seed {seed})")
+    return [f"row '{row.name}' lacks {lack}" for lack in lacks]

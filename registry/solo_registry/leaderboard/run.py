@@ -1,0 +1,167 @@
+"""`dyntemp leaderboard run`: tune every strategy alike, run what was selected over seeds."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from solo_registry.errors import UserError
+from solo_registry.leaderboard.board import BOARD_VERSION, Board
+from solo_registry.leaderboard.engine import Engine, engine
+from solo_registry.leaderboard.plan import Job, Planner
+from solo_registry.leaderboard.progress import watching
+from solo_registry.leaderboard.records import Record, read_record
+from solo_registry.leaderboard.suite import SuiteConfig, parse_seeds, read_suite
+from solo_registry.leaderboard.tuning import select
+from solo_registry.plugins import load_plugins
+from solo_registry.training.run_folder import RunFolder, write_json
+
+
+@dataclass
+class Request:
+    """What the words of the command ask for."""
+
+    suite: str = ""
+    seeds: str = "5"
+    board: str = ""
+    strategies: list[str] = field(default_factory=list)
+    suite_changes: list[str] = field(default_factory=list)
+    hydra: list[str] = field(default_factory=list)
+    runs_dir: str = "runs"
+    run: list[str] = field(default_factory=list)  # of every run
+
+
+def read_words(words: Sequence[str]) -> Request:
+    """Sort the words of the command line.
+
+    Raises:
+        UserError: a word is no KEY=VALUE, or no suite is named.
+
+    >>> request = read_words(["suite=smoke", "seeds=2", "hydra/launcher=joblib", "max_epochs=3"])
+    >>> request.suite, request.seeds, request.hydra, request.run
+    ('smoke', '2', ['hydra/launcher=joblib'], ['max_epochs=3'])
+    """
+    request = Request()
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise UserError(f"cannot read '{word}': write KEY=VALUE, such as seeds=5")
+        if key in ("suite", "seeds", "board", "runs_dir"):
+            setattr(request, key, value)
+        elif key == "strategies":
+            request.strategies = [name.strip() for name in value.strip("[]").split(",")]
+        elif key.startswith("suite."):
+            request.suite_changes.append(word.removeprefix("suite."))
+        elif key.lstrip("+").startswith("hydra"):
+            request.hydra.append(word)
+        else:
+            request.run.append(word)
+    if not request.suite:
+        raise UserError("name a suite: dyntemp leaderboard run suite=smoke")
+    return request
+
+
+def run_board(words: Sequence[str], console: Console) -> Board:
+    """Run a suite, or what is left of it; started again, it goes on.
+
+    Args:
+        words: the words of the command line.
+        console: where progress is told.
+
+    Returns:
+        The board: which runs belong to it, and what was selected.
+
+    Raises:
+        UserError: words that cannot work, before anything runs.
+    """
+    load_plugins()
+    request = read_words(words)
+    seeds = parse_seeds(request.seeds)
+    with engine(request.hydra, request.runs_dir) as hydra:
+        node = hydra.suite(request.suite)
+        suite = read_suite(request.suite, node, request.suite_changes, request.strategies)
+        both = sorted(set(seeds) & set(suite.tuning.seeds))
+        if both and suite.tuning.points > 1:
+            raise UserError(f"seeds {both} serve tuning (suite.tuning.seeds); choose others")
+        with console.status("checking every config"), notes(console):
+            planner = Planner(suite, request.run, request.runs_dir, hydra.compose)
+            jobs = planner.tuning()
+            first = {name: entry.points()[0] for name, entry in suite.strategies.items()}
+            final = planner.final(first.items(), seeds)
+            hydra.launcher()
+        dataset = hydra.compose(final[0].words).data.dataset
+        path = Path(request.board or f"boards/{request.suite}-{dataset}")
+        board = Board(path, _plan(request, suite, seeds, path, jobs))
+        console.print(
+            f"suite {request.suite}: {len(suite.strategies)} strategies, {len(jobs)} tuning runs, "
+            f"{len(suite.strategies) * len(seeds)} final runs; board {path}",
+            soft_wrap=True, highlight=False,
+        )  # fmt: skip
+        launch(hydra, jobs, request.runs_dir, suite.metric, console)
+        board.selected = select(suite, read_all(jobs, request.runs_dir))
+        write_json(board.path / "selected.json", board.selected)
+        points = [(name, entry["point"]) for name, entry in board.selected.items()]
+        chosen = [(name, tuple(point)) for name, point in points if point is not None]
+        final = planner.final(chosen, seeds)
+        board.plan["jobs"] += [job.as_dict() for job in final]
+        write_json(board.path / "board.json", board.plan)
+        launch(hydra, final, request.runs_dir, suite.metric, console)
+    return Board.read(path)
+
+
+@contextmanager
+def notes(console: Console) -> Iterator[None]:
+    """Tell each warning once, in a line."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for text in dict.fromkeys(str(warning.message) for warning in caught):
+        console.print(f"note: {text}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _plan(
+    request: Request, suite: SuiteConfig, seeds: list[int], path: Path, jobs: list[Job]
+) -> dict[str, Any]:
+    return {
+        "schema_version": BOARD_VERSION,
+        "name": request.suite,
+        "suite": asdict(suite),
+        "words": request.run,
+        "seeds": seeds,
+        "runs_dir": Path(os.path.relpath(request.runs_dir, path)).as_posix(),
+        "jobs": [job.as_dict() for job in jobs],
+    }
+
+
+def read_all(jobs: Sequence[Job], runs_dir: str) -> dict[Job, Record]:
+    """Read the run of each job."""
+    return {job: read_record(Path(runs_dir) / job.path) for job in jobs}
+
+
+def launch(
+    hydra: Engine, jobs: Sequence[Job], runs_dir: str, metric: str, console: Console
+) -> None:
+    """Run the jobs that are not finished; one that failed before is tried again."""
+    todo: dict[str, Job] = {}
+    for job, record in read_all(jobs, runs_dir).items():
+        if record.status == "failed":
+            RunFolder(record.path).error.unlink()
+        if record.status in ("failed", "unfinished"):
+            todo.setdefault(job.path, job)  # two strategies may share a run
+        if record.status == "damaged":
+            console.print(f"left out: {record.problem}", soft_wrap=True, highlight=False)
+    if len(todo) < len(jobs):
+        console.print(f"{len(jobs) - len(todo)} of {len(jobs)} runs need no running")
+    left = list(todo.values())
+    size = hydra.batch_size() or max(1, len(left))
+    with watching(left, Path(runs_dir), metric, console):
+        for start in range(0, len(left), size):
+            batch = [hydra.spell(job.words) for job in left[start : start + size]]
+            hydra.launcher().launch(batch, initial_job_idx=start)

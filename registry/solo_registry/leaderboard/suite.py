@@ -1,0 +1,148 @@
+"""What a suite is: strategies, the grid each is tuned on, and the reference they are held against.
+
+A suite is a YAML file of the config group `suite`, ours or a plugin's.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from solo_registry.errors import UserError, nearest
+
+METRICS = ("knn_acc1", "linear_acc1")
+
+
+@dataclass
+class TuningConfig:
+    """The budget that every strategy gets, on images cut from train; test images are not used."""
+
+    points: int = 1  # settings that each strategy may try, no more and no fewer
+    seeds: list[int] = field(default_factory=lambda: [1001])  # apart from those of the final runs
+    validation_fraction: float = 0.2
+
+
+@dataclass
+class StrategyConfig:
+    """One row of the table: fixed words, and a grid of values to choose from."""
+
+    words: list[str] = field(default_factory=list)
+    grid: dict[str, list[Any]] = field(default_factory=dict)  # every combination is a point
+    about: str = ""
+
+    def points(self) -> list[tuple[str, ...]]:
+        """Return the words of each point of the grid.
+
+        >>> StrategyConfig(grid={"a": [1, 2], "b": [3]}).points()
+        [('a=1', 'b=3'), ('a=2', 'b=3')]
+        >>> StrategyConfig().points()
+        [()]
+        """
+        columns = [[f"{key}={value}" for value in values] for key, values in self.grid.items()]
+        return list(itertools.product(*columns))
+
+
+@dataclass
+class SuiteConfig:
+    """A comparison."""
+
+    about: str = ""
+    words: list[str] = field(default_factory=list)  # of every run
+    metric: str = "knn_acc1"  # selects on validation and is tested in the report
+    reference: str = MISSING  # the strategy that the others are tested against
+    tuning: TuningConfig = field(default_factory=TuningConfig)
+    strategies: dict[str, StrategyConfig] = field(default_factory=dict)
+
+
+def read_suite(name: str, node: Any, changes: Sequence[str], chosen: Sequence[str]) -> SuiteConfig:
+    """Check a suite and return the part of it that is asked for.
+
+    Args:
+        name: its name, for error texts.
+        node: its YAML.
+        changes: words such as `tuning.seeds=[7,8]`.
+        chosen: strategies to keep; empty keeps all.
+
+    Raises:
+        UserError: an unknown key or strategy, budgets that differ, or no reference.
+    """
+    try:
+        merged = OmegaConf.merge(
+            OmegaConf.structured(SuiteConfig), node, OmegaConf.from_dotlist(list(changes))
+        )
+        suite = cast(SuiteConfig, OmegaConf.to_object(merged))
+    except OmegaConfBaseException as error:
+        key = str(error.full_key or error.key)
+        known = _keys(SuiteConfig()) + [f"tuning.{key}" for key in _keys(TuningConfig())]
+        reason = str(error).splitlines()[0]
+        raise UserError(f"suite.{key}: {reason}.{nearest(key, known)}") from error
+    for strategy in (*chosen, suite.reference):
+        if strategy not in suite.strategies:
+            raise UserError(
+                f"suite '{name}' has no strategy '{strategy}'.{nearest(strategy, suite.strategies)}"
+                f" It has: {', '.join(suite.strategies)}"
+            )
+    if chosen and suite.reference not in chosen:
+        raise UserError(
+            f"'{suite.reference}' cannot be left out of suite '{name}': it is what the others are "
+            f"held against. Write strategies={','.join([suite.reference, *chosen])}"
+        )
+    if chosen:
+        suite.strategies = {key: suite.strategies[key] for key in suite.strategies if key in chosen}
+    _check(name, suite)
+    return suite
+
+
+def _keys(config: Any) -> list[str]:
+    return list(config.__dataclass_fields__)
+
+
+def _check(name: str, suite: SuiteConfig) -> None:
+    if suite.metric not in METRICS:
+        raise UserError(
+            f"suite.metric is '{suite.metric}'.{nearest(suite.metric, METRICS)} "
+            f"Allowed: {', '.join(METRICS)}"
+        )
+    if not 0 < suite.tuning.validation_fraction < 1:
+        fraction = suite.tuning.validation_fraction
+        raise UserError(f"suite.tuning.validation_fraction must be in (0, 1), got {fraction}")
+    if not suite.tuning.seeds:
+        raise UserError("suite.tuning.seeds names no seed")
+    for key, strategy in suite.strategies.items():
+        if (count := len(strategy.points())) != suite.tuning.points:
+            raise UserError(
+                f"suite '{name}': strategy '{key}' has {count} points in its grid, but every "
+                f"strategy gets the same budget of suite.tuning.points={suite.tuning.points}"
+            )
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read `5` as the seeds 1 to 5, and `[3,7]` or `3,7` as these two.
+
+    Raises:
+        UserError: the text is no such thing, or names a seed twice.
+
+    >>> parse_seeds("3"), parse_seeds("[4,9]"), parse_seeds("7,")
+    ([1, 2, 3], [4, 9], [7])
+    """
+    parts = [part.strip() for part in text.strip("[]").split(",") if part.strip()]
+    if not parts or not all(part.isdigit() for part in parts):
+        raise UserError(f"seeds must be a number of seeds or a list such as [3,7], got '{text}'")
+    seeds = [int(part) for part in parts]
+    if "," in text or text.startswith("["):
+        if len(set(seeds)) < len(seeds):
+            raise UserError(f"seeds names a seed twice: {text}")
+        return seeds
+    if seeds[0] < 1:
+        raise UserError(f"seeds must be at least 1, got '{text}'")
+    return list(range(1, seeds[0] + 1))
+
+
+def suite_node(composed: DictConfig) -> Any:
+    """Return the part of a composed config that holds the suite."""
+    return composed.suite

@@ -1,0 +1,90 @@
+"""One run in a process of its own: a crash or a full memory costs one row, not the comparison."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+import traceback
+from multiprocessing.context import ForkServerContext, SpawnContext
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from solo_registry.config import resolve
+from solo_registry.plugins import load_plugins
+from solo_registry.training.run_folder import RunFolder, write_json
+
+INTERRUPTED = 130  # exit code after Ctrl-C
+
+
+def run_job(cfg: DictConfig) -> None:
+    """Train and measure one run; what goes wrong is written to its error.json.
+
+    This is the task that Hydra's launchers call, here or on another machine.
+    """
+    load_plugins()
+    words = list(HydraConfig.get().overrides.task)
+    run = RunFolder.of(resolve(cfg))
+    process = context().Process(target=_child, args=(cfg, words, str(run.path)))
+    process.start()
+    try:
+        process.join()
+    except KeyboardInterrupt:  # the child got it too and says what is saved
+        process.join()
+        raise
+    code = process.exitcode
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    if code and not run.error.exists():
+        cause = f"signal {-code} (9: killed, often for lack of memory)" if code < 0 else str(code)
+        write_error(run, f"the process ended with {cause}; see log.txt", "")
+
+
+def context() -> SpawnContext | ForkServerContext:
+    """Return how processes start: forked from a clean one that has imported torch, if possible."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    forkserver = multiprocessing.get_context("forkserver")
+    forkserver.set_forkserver_preload(["solo_registry.training.pretrain"])
+    return forkserver
+
+
+def write_error(run: RunFolder, error: str, trace: str) -> None:
+    """Write error.json: the run is a row with its error until it is tried again."""
+    content: dict[str, Any] = {"error": error, "traceback": trace, "run": run.identity}
+    write_json(run.error, content)
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def _child(cfg: DictConfig, words: list[str], path: str) -> None:
+    from rich.console import Console
+
+    from solo_registry.training.pretrain import pretrain
+
+    parent = multiprocessing.parent_process()
+    if parent is not None:  # an orphan would train on, beside the run that is started again
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    run = RunFolder(Path(path))
+    run.path.mkdir(parents=True, exist_ok=True)
+    # what Lightning runs again for each further device
+    sys.argv = [str(Path(__file__).parents[1] / "__main__.py"), "pretrain", *words]
+    with (run.path / "log.txt").open("a", encoding="utf-8") as log:
+        for stream in (1, 2):
+            os.dup2(log.fileno(), stream)
+        try:
+            pretrain(cfg, Console(file=log, width=120))
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+        except Exception as error:
+            traceback.print_exc()
+            write_error(run, f"{type(error).__name__}: {error}", traceback.format_exc())
+            sys.exit(1)
+    run.error.unlink(missing_ok=True)
