@@ -15,6 +15,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
+from solo_registry.errors import UserError, nearest
 from solo_registry.hydra_app import PluginConfigs, hydra_words, translate
 from solo_registry.leaderboard.worker import run_job
 from solo_registry.schema import PretrainConfig
@@ -51,6 +52,11 @@ class Engine:
         Raises:
             UserError: there is none of this name; the nearest is given.
         """
+        known = GlobalHydra.instance().config_loader().get_group_options("suite")
+        if name not in known:
+            raise UserError(
+                f"unknown suite '{name}'.{nearest(name, known)} Known: {', '.join(sorted(known))}"
+            )
         return self._compose(f"suite/{name}", []).suite
 
     def _compose(self, name: str, words: list[str]) -> DictConfig:

@@ -73,7 +73,7 @@ class Planner:
         self._folders: dict[tuple[str, ...], Path] = {}
         for name, strategy in suite.strategies.items():
             own = {key_of(word) for word in strategy.words} | set(strategy.grid)
-            own |= {"seed", "data.validation_fraction"}
+            own |= {"seed", "data.validation_fraction", "evaluation.enabled"}
             for word in words:
                 if key_of(word) in own:
                     raise UserError(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_registry.errors import UserError, nearest
@@ -141,8 +141,3 @@ def parse_seeds(text: str) -> list[int]:
     if seeds[0] < 1:
         raise UserError(f"seeds must be at least 1, got '{text}'")
     return list(range(1, seeds[0] + 1))
-
-
-def suite_node(composed: DictConfig) -> Any:
-    """Return the part of a composed config that holds the suite."""
-    return composed.suite

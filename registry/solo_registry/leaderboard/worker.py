@@ -46,6 +46,8 @@ def run_job(cfg: DictConfig) -> None:
 
 def context() -> SpawnContext | ForkServerContext:
     """Return how processes start: forked from a clean one that has imported torch, if possible."""
+    if multiprocessing.get_start_method(allow_none=True) == "loky":  # joblib's, unknown to children
+        multiprocessing.set_start_method(None, force=True)
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     forkserver = multiprocessing.get_context("forkserver")

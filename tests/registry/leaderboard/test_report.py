@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from rich.console import Console
+from tests.registry.leaderboard.conftest import SCORES, MakeRun, change
+
+from solo_registry.errors import UserError
+from solo_registry.leaderboard.report import write_report
+
+QUIET = Console(quiet=True)
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+PROBE = """<script>
+const errors = []; addEventListener("error", (e) => errors.push(e.message));
+addEventListener("load", () => {
+  const names = () => [...document.querySelectorAll("#results tbody tr")].map((r) => r.cells[0].textContent);
+  const click = (head) => { [...document.querySelectorAll("#results th button")]
+    .find((b) => b.textContent === head).click(); return names(); };
+  const found = {before: names(), up: click("kNN, %"), down: click("kNN, %"), name: click("strategy"),
+    pictures: [...document.images].map((i) => i.naturalWidth), errors,
+    outside: performance.getEntriesByType("resource").filter((r) => !r.name.startsWith("data:")).length};
+  const out = document.createElement("pre"); out.id = "found"; out.textContent = JSON.stringify(found);
+  document.body.append(out);
+});
+</script>"""  # noqa: E501
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def table(board: Path) -> pd.DataFrame:
+    return pd.read_csv(board / "report" / "results.csv").set_index("strategy")
+
+
+def first_run(board: Path, strategy: str, seed: int) -> Path:
+    plan = json.loads((board / "board.json").read_text())
+    job = next(j for j in plan["jobs"] if j["strategy"] == strategy and j["seed"] == seed)
+    return board.parents[1] / "runs" / str(job["path"])
+
+
+def test_the_report_is_a_pure_function_of_result_files(board: Path, tmp_path: Path) -> None:
+    assert write_report(board, QUIET) == []
+    assert write_report(board, QUIET, out=tmp_path / "again") == []
+    once = files(board / "report")
+    assert once == files(tmp_path / "again")
+    assert set(once) == {
+        "results.csv", "runs.csv", "report.md", "index.html", "accuracy.png",
+        "uniformity_tolerance.png", "trajectories.png", "grid_cosine.png",
+    }  # fmt: skip
+
+
+def test_numbers_verdicts_and_provenance_stand_in_each_row(board: Path) -> None:
+    write_report(board, QUIET)
+    rows = table(board)
+    assert list(rows.index) == ["cosine", "fixed", "twin"]  # best first
+    assert rows.knn_acc1_mean["cosine"] == pytest.approx(sum(SCORES["cosine"]) / 3)
+    assert dict(rows.verdict) == {"cosine": "win", "fixed": "reference", "twin": "tie"}
+    assert (rows.p_holm.dropna() >= rows.p.dropna()).all()
+    assert list(rows.seeds) == ["1 2 3"] * 3 and rows.config_hash.nunique() == 3
+    assert rows.protocol.str.contains("protocol of knn_acc1 of the test split").all()
+    assert rows.train_seconds["fixed"] == 4.0 and rows.peak_host_bytes["fixed"] == 2**30
+    assert rows.command["cosine"].endswith("seed=1,2,3") and "--multirun" in rows.command["cosine"]
+    assert "knn" in (board / "report" / "report.md").read_text()
+
+
+def damage(run: Path, kind: str) -> None:
+    result = run / "result.json"
+    if kind == "cut":
+        result.write_bytes(result.read_bytes()[: result.stat().st_size // 2])
+    elif kind == "older":
+        change(result, schema_version=1)
+    elif kind == "foreign":
+        change(result, seed=77)
+    elif kind == "other config":
+        text = (run / "resolved.yaml").read_text()
+        (run / "resolved.yaml").write_text(text.replace("max_epochs: 2", "max_epochs: 3"))
+    elif kind == "failed":
+        result.unlink()
+        (run / "error.json").write_text(json.dumps({"error": "ValueError: <script>boom"}))
+    else:
+        result.unlink()
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("cut", "is not a run's result"),
+        ("older", "has schema version 1, this version reads"),
+        ("foreign", "is of another run: it says"),
+        ("other config", "resolved.yaml is of another run"),
+        ("failed", "ValueError: <script>boom"),
+        ("unfinished", "not finished, 2 epochs done"),
+    ],
+)
+def test_what_cannot_be_trusted_is_named_and_left_out(board: Path, kind: str, message: str) -> None:
+    damage(first_run(board, "cosine", 2), kind)
+    assert write_report(board, QUIET) == ["row 'cosine' lacks seed 2"]
+    row = table(board).loc["cosine"]
+    assert row.n == 2 and row.knn_acc1_mean == pytest.approx((92.0 + 94.1) / 2)
+    assert message in row.problems
+    assert message in (board / "report" / "report.md").read_text()
+    assert "<script>boom" not in (board / "report" / "index.html").read_text()
+
+
+def test_a_strategy_that_failed_altogether_stays_a_row(board: Path) -> None:
+    for seed in (1, 2, 3):
+        damage(first_run(board, "twin", seed), "failed")
+    assert len(write_report(board, QUIET)) == 3
+    row = table(board).loc["twin"]
+    assert row.verdict == "failed" and row.n == 0 and "boom" in row.problems
+
+
+def test_unequal_results_of_one_config_and_seed_both_go(board: Path, tmp_path: Path) -> None:
+    run = first_run(board, "cosine", 2)
+    copy = tmp_path / "runs" / "elsewhere" / run.parent.name / run.name
+    shutil.copytree(run, copy)
+    write_report(tmp_path / "runs", QUIET, out=tmp_path / "out")
+    rows = pd.read_csv(tmp_path / "out" / "results.csv").set_index("config_hash")
+    assert rows.n[run.parent.name] == 3  # equal copies are one run
+    result = json.loads((copy / "result.json").read_text())
+    result["results"]["trained"]["knn_acc1"] += 1
+    (copy / "result.json").write_text(json.dumps(result))
+    lacking = write_report(tmp_path / "runs", QUIET, out=tmp_path / "out")
+    rows = pd.read_csv(tmp_path / "out" / "results.csv").set_index("config_hash")
+    assert rows.n[run.parent.name] == 2 and "unequal results" in rows.problems[run.parent.name]
+    assert any("lacks seed 2" in line for line in lacking)
+
+
+def test_a_folder_of_runs_has_a_row_per_config_and_no_validation_runs(
+    board: Path, tmp_path: Path
+) -> None:
+    reference = first_run(board, "fixed", 1).parent.name
+    assert write_report(tmp_path / "runs", QUIET, against=reference) == []
+    rows = pd.read_csv(tmp_path / "runs" / "report" / "results.csv")
+    assert len(rows) == 3 and set(rows.verdict) == {"win", "reference", "tie"}
+    assert (tmp_path / "runs" / "report" / "report.md").read_text().count("validation split") == 1
+
+
+def test_check_fails_without_a_protocol(board: Path) -> None:
+    change(first_run(board, "twin", 1) / "result.json", protocols={})
+    assert write_report(board, QUIET) == ["row 'twin' lacks the protocol of knn_acc1 (seed 1)"]
+
+
+@pytest.mark.parametrize(
+    ("change_path", "kwargs", "message"),
+    [
+        ("nowhere", {}, "no folder"),
+        ("", {"against": "fixd"}, "no row 'fixd' to compare with. Did you mean 'fixed'"),
+        ("", {"metric": "knn_acc"}, "metric is 'knn_acc'. Did you mean 'knn_acc1'"),
+    ],
+)
+def test_bad_requests_are_told(
+    board: Path, change_path: str, kwargs: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        write_report(board / change_path, QUIET, **kwargs)
+    assert not (board / "report").exists()
+
+
+def test_a_damaged_board_or_an_empty_folder_is_named(board: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no run folder"):
+        write_report(tmp_path / "empty", QUIET)
+    change(board / "board.json", schema_version=99)
+    with pytest.raises(UserError, match="schema version 99"):
+        write_report(board, QUIET)
+    (board / "board.json").write_text("{")
+    with pytest.raises(UserError, match="is damaged"):
+        write_report(board, QUIET)
+
+
+def test_rows_with_equal_taus_do_not_hide_in_one(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("simclr", 1, 90.0)
+    make_run("simclr", 1, 95.0, "method_kwargs.temperature=0.7")
+    write_report(tmp_path / "runs", QUIET)
+    assert len(pd.read_csv(tmp_path / "runs" / "report" / "results.csv")) == 2
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome to open the page in")
+def test_the_page_works_in_a_browser(board: Path, tmp_path: Path) -> None:
+    write_report(board, QUIET)
+    page = (board / "report" / "index.html").read_text()
+    probed = tmp_path / "probed.html"
+    probed.write_text(page.replace("<head>", "<head>" + PROBE, 1))
+    done = subprocess.run(
+        [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000",
+         f"--user-data-dir={tmp_path}/profile", "--dump-dom", probed.as_uri()],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    match = re.search(r'<pre id="found">(.*?)</pre>', done.stdout)
+    assert match, done.stderr[-2000:]
+    found = json.loads(match[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    assert found["before"] == ["cosine", "fixed", "twin"]
+    assert found["up"] == ["twin", "fixed", "cosine"] and found["down"] == found["up"][::-1]
+    assert found["name"] == ["cosine", "fixed", "twin"]
+    assert len(found["pictures"]) == 4 and min(found["pictures"]) > 100
+    assert found["errors"] == [] and found["outside"] == 0

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from solo_registry.config import resolve
+from solo_registry.data.module import build_data
+from solo_registry.errors import UserError
+from solo_registry.leaderboard.engine import engine
+from solo_registry.leaderboard.plan import Planner
+from solo_registry.leaderboard.records import Record
+from solo_registry.leaderboard.run import read_words, run_board
+from solo_registry.leaderboard.suite import parse_seeds, read_suite
+from solo_registry.leaderboard.tuning import select
+
+NODE: dict[str, Any] = {
+    "words": ["data=digits"],
+    "reference": "fixed",
+    "tuning": {"points": 2, "seeds": [7, 8]},
+    "strategies": {
+        "fixed": {"words": ["method=simclr"], "grid": {"method_kwargs.temperature": [0.1, 0.5]}},
+        "cosine": {
+            "words": ["method=simclr_dyntemp"],
+            "grid": {"method_kwargs.tau_max": [0.2, 0.3]},
+        },
+    },
+}
+
+
+def test_every_strategy_gets_the_same_budget_and_the_reference_stays() -> None:
+    suite = read_suite("s", NODE, [], [])
+    assert [len(s.points()) for s in suite.strategies.values()] == [2, 2]
+    assert list(read_suite("s", NODE, [], ["fixed"]).strategies) == ["fixed"]
+    with pytest.raises(UserError, match=r"'fixed' cannot be left out .* strategies=fixed,cosine"):
+        read_suite("s", NODE, [], ["cosine"])
+    with pytest.raises(UserError, match=r"no strategy 'cosin'\. Did you mean 'cosine'"):
+        read_suite("s", NODE, [], ["fixed", "cosin"])
+    with pytest.raises(UserError, match="'fixed' has 2 points in its grid, but every"):
+        read_suite("s", NODE, ["tuning.points=3"], [])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("tunning.seeds=[1]", "Did you mean 'tuning"),
+        ("metric=knn_acc", "Did you mean 'knn_acc1'"),
+        ("tuning.validation_fraction=1.5", r"must be in \(0, 1\), got 1.5"),
+        ("tuning.seeds=[]", "names no seed"),
+        ("tuning.points=many", "tuning.points"),
+    ],
+)
+def test_bad_suite_words_are_named(change: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_suite("s", NODE, [change], [])
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "0", "[1,1]", "1.5", "[]"])
+def test_bad_seeds_are_refused(text: str) -> None:
+    with pytest.raises(UserError, match="seeds"):
+        parse_seeds(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["seeds=2"], "name a suite"),
+        (["suite=smok"], "unknown suite 'smok'. Did you mean 'smoke'"),
+        (["suite=smoke", "seeds"], "cannot read 'seeds'"),
+        (["suite=smoke", "seeds=[1001]"], r"seeds \[1001\] serve tuning"),
+        (["suite=smoke", "method=dcl"], "'method=dcl' cannot be set for all runs"),
+        (["suite=smoke", "method_kwargs.temperature=1"], "cannot be set for all runs"),
+        (["suite=smoke", "seed=3"], "cannot be set for all runs"),
+        (["suite=smoke", "max_epoch=3"], "Did you mean 'max_epochs'"),
+        (["suite=smoke", "hydra/launcher=joblb"], "unknown hydra/launcher 'joblb'"),
+        (["suite=smoke", "data=fashion_mnst"], "Did you mean 'fashion_mnist'"),
+    ],
+)
+def test_bad_words_are_told_before_anything_runs(
+    words: list[str], message: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rich.console import Console
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        run_board(words, Console(quiet=True))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore:.*is not monotone")
+@pytest.mark.parametrize("name", ["temperature", "baselines", "smoke"])
+def test_shipped_suites_compose_with_equal_budgets(name: str) -> None:
+    with engine([], "runs") as hydra:
+        suite = read_suite(name, hydra.suite(name), [], [])
+        planner = Planner(suite, ["data=digits"], "runs", hydra.compose)
+        ends = [(key, strategy.points()[i]) for key, strategy in suite.strategies.items()
+                for i in (0, -1)]  # fmt: skip
+        jobs = planner.final(ends, [1])
+    assert len({job.path for job in jobs}) == len(suite.strategies) * 2
+    assert suite.reference in suite.strategies
+
+
+def test_words_of_the_user_come_after_the_suites() -> None:
+    request = read_words(["suite=a", "strategies=[b,c]", "suite.metric=d", "data=cifar10"])
+    assert (request.strategies, request.suite_changes) == (["b", "c"], ["metric=d"])
+    suite = read_suite("s", NODE, [], [])
+    with engine([], "runs") as hydra:
+        jobs = Planner(suite, ["data=cifar10"], "runs", hydra.compose).tuning()
+    assert {job.words[0] for job in jobs} == {"data=cifar10"}
+    assert len({job.path for job in jobs}) == 2 * 2 * 2
+    assert all("data.validation_fraction=0.2" in job.words for job in jobs)
+
+
+def test_the_validation_split_is_cut_from_train(tiny: Any) -> None:
+    whole = build_data(resolve(tiny("simclr")))
+    cut = build_data(resolve(tiny("simclr", "data.validation_fraction=0.2")))
+    assert whole.val_set is not None and cut.val_set is not None
+    rows = {name: {bytes(image.numpy()) for image, _ in images} for name, images in
+            (("train", whole.train_set), ("test", whole.val_set), ("kept", cut.train_set),
+             ("held", cut.val_set))}  # fmt: skip
+    assert rows["kept"] | rows["held"] == rows["train"] and not rows["kept"] & rows["held"]
+    assert not rows["held"] & rows["test"]
+    counts = cut.val_set.targets.bincount().tolist()
+    assert counts == [round(0.2 * n) for n in whole.train_set.targets.bincount().tolist()]
+
+
+def test_selection_takes_the_best_whole_point_and_says_why() -> None:
+    suite = read_suite("s", NODE, [], ["fixed"])
+
+    def record(value: float | None) -> Record:
+        if value is None:
+            return Record(None, "failed", problem="boom")  # type: ignore[arg-type]
+        return Record(None, "finished", {"results": {"trained": {"knn_acc1": value}}})  # type: ignore[arg-type]
+
+    def chosen(*values: float | None) -> dict[str, Any]:
+        with engine([], "runs") as hydra:
+            jobs = Planner(suite, [], "runs", hydra.compose).tuning()
+        return select(suite, dict(zip(jobs, map(record, values), strict=True)))["fixed"]
+
+    best = chosen(90.0, 92.0, 80.0, 99.0)  # two seeds of the first point, two of the second
+    assert best["point"] == ["method_kwargs.temperature=0.1"]
+    assert "91.000, of 2 of 2 points on 20% of train held out, seeds 7, 8" in best["why"]
+    half = chosen(90.0, 92.0, 99.0, None)  # a point with a missing seed does not count
+    assert half["point"] == best["point"] and half["points"][1]["errors"] == {"8": "boom"}
+    none = chosen(None, 92.0, 99.0, None)
+    assert none["point"] is None and "boom" in none["why"]
