@@ -35,7 +35,8 @@ class Board:
                 f"{path / 'board.json'} has schema version {found}, this version reads "
                 f"{BOARD_VERSION}: run the suite again, finished runs are kept"
             )
-        return cls(path, plan, _read(path / "selected.json"))
+        selected = path / "selected.json"  # not there while the tuning runs
+        return cls(path, plan, _read(selected) if selected.exists() else {})
 
     @property
     def runs_dir(self) -> Path:

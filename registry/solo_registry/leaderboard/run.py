@@ -104,6 +104,8 @@ def run_board(words: Sequence[str], console: Console) -> Board:
             f"{len(suite.strategies) * len(seeds)} final runs; board {path}",
             soft_wrap=True, highlight=False,
         )  # fmt: skip
+        write_json(path / "board.json", board.plan)
+        (path / "selected.json").unlink(missing_ok=True)
         launch(hydra, jobs, request.runs_dir, suite.metric, console)
         board.selected = select(suite, read_all(jobs, request.runs_dir))
         write_json(board.path / "selected.json", board.selected)

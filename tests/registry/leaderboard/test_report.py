@@ -120,6 +120,12 @@ def test_a_strategy_that_failed_altogether_stays_a_row(board: Path) -> None:
     assert row.verdict == "failed" and row.n == 0 and "boom" in row.problems
 
 
+def test_a_board_whose_tuning_is_not_done_says_so(board: Path) -> None:
+    (board / "selected.json").unlink()
+    write_report(board, QUIET)
+    assert table(board).problems.str.contains("no setting was selected: tuning unfinished").all()
+
+
 def test_unequal_results_of_one_config_and_seed_both_go(board: Path, tmp_path: Path) -> None:
     run = first_run(board, "cosine", 2)
     copy = tmp_path / "runs" / "elsewhere" / run.parent.name / run.name
