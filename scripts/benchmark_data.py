@@ -4,8 +4,9 @@
     python scripts/benchmark_data.py --size 96 --augmentations symmetric96 --images 1024
 
 Each loader runs in a process of its own for some epochs; the median epoch counts, the first is
-left out. Memory is what the process and its workers hold after each epoch. What fails is recorded,
-not dropped. An image is one with all its views: two views of 1,000 images in a second are 1,000.
+left out. Images per CPU second count the work of the process and its workers, whatever else the
+machine does meanwhile. Memory is what they hold after each epoch. What fails is recorded, not
+dropped. An image is one with all its views: two views of 1,000 images in a second are 1,000.
 """
 
 from __future__ import annotations
@@ -130,24 +131,38 @@ def worker(options: argparse.Namespace) -> None:
     """Measure one case in this process and print the result."""
     torch.set_num_threads(options.threads)
     loader: Any = build(options.worker, options)
-    speeds, memory = [], []
+    speeds, frugality, memory = [], [], []
     for epoch in range(options.epochs + 1):
         if hasattr(loader.sampler, "set_epoch"):
             loader.sampler.set_epoch(epoch)
-        start, seen = time.perf_counter(), 0
+        start, used, seen = time.perf_counter(), cpu_seconds(), 0
         for indexes, _, _ in loader:
             seen += len(indexes)
         if options.worker.endswith("cuda"):
             torch.cuda.synchronize()
         speeds.append(seen / (time.perf_counter() - start))
+        frugality.append(seen / max(1e-9, cpu_seconds() - used))
         memory.append(resident())
-    print(json.dumps({"images_per_second": speeds[1:], "mb": memory[1:]}))
+    found = {"images_per_second": speeds, "images_per_cpu_second": frugality, "mb": memory}
+    print(json.dumps({name: values[1:] for name, values in found.items()}))
+
+
+def processes() -> list[Path]:
+    """Return what Linux tells about this process and its workers."""
+    pids = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
+    return [Path(f"/proc/{pid}") for pid in pids]
+
+
+def cpu_seconds() -> float:
+    """Return the CPU time of this process and its workers so far."""
+    stats = [(place / "stat").read_text().rpartition(")")[2].split() for place in processes()]
+    ticks = sum(int(stat[11]) + int(stat[12]) for stat in stats)  # user and system
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def resident() -> float:
     """Return the MB that this process and its workers hold."""
-    pids = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
-    pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
+    pages = sum(int((place / "statm").read_text().split()[1]) for place in processes())
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
@@ -166,27 +181,33 @@ def in_own_process(case: str, options: argparse.Namespace) -> dict[str, Any]:
     tail = found["mb"][len(found["mb"]) // 2 :]
     return found | {
         "median": statistics.median(found["images_per_second"]),
+        "per_cpu_second": statistics.median(found["images_per_cpu_second"]),
         "growth_mb": tail[-1] - tail[0],
     }
 
 
 def table(results: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
     """Return a Markdown table, one row for each case."""
-    base = results.get("pil", {}).get("median")
+    pil = results.get("pil", {})
     lines = [
-        "| loader | images/s (slowest to fastest epoch) | times PIL | MB held | growth, MB |",
-        "|---|---|---|---|---|",
+        "| loader | images/s (slowest to fastest epoch) | times PIL | images per CPU second "
+        "| times PIL | MB held | growth, MB |",
+        "|---|---|---|---|---|---|---|",
     ]
     for case, found in results.items():
         label = CASES[case].format(workers=options.workers)
         if "error" in found:
-            lines.append(f"| {label} | {found['error']} | - | - | - |")
+            lines.append(f"| {label} | {found['error']} | - | - | - | - | - |")
             continue
         speeds = found["images_per_second"]
-        times = f"{found['median'] / base:.1f}" if base else "-"
+        times, cpu_times = (
+            f"{found[key] / pil[key]:.1f}" if key in pil else "-"
+            for key in ("median", "per_cpu_second")
+        )
         span = f"{min(speeds):,.0f} to {max(speeds):,.0f}"
         lines.append(
             f"| {label} | {found['median']:,.0f} ({span}) | {times} "
+            f"| {found['per_cpu_second']:,.0f} | {cpu_times} "
             f"| {found['mb'][-1]:,.0f} | {found['growth_mb']:+.0f} |"
         )
     return "\n".join(lines)
