@@ -73,6 +73,8 @@ setup(
         "pandas>=2.1",
         "jinja2>=3.1",
         "matplotlib>=3.8",
+        "pyarrow>=15",
+        "scipy>=1.11",
         "rich>=13.7",
         "typer>=0.12",
         "packaging>=23",

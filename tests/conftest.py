@@ -20,6 +20,7 @@ TINY = {
     "optimizer": {"name": "sgd", "batch_size": 128, "lr": 0.1, "classifier_lr": 0.1},
     "scheduler": {"warmup_epochs": 1},
     "evaluation": {"pictures": False},
+    "telemetry": {"images": 128},
     "max_epochs": 2,
     "progress": "none",
     "accelerator": "cpu",

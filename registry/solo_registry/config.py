@@ -42,6 +42,7 @@ AT_LEAST_ONE = (
     "check_val_every_n_epoch",
     "log_every_n_steps",
     "knn_eval.k",
+    "telemetry.bins",
 )
 NOT_NEGATIVE = (
     "optimizer.lr",
@@ -51,6 +52,7 @@ NOT_NEGATIVE = (
     "scheduler.warmup_start_lr",
     "scheduler.min_lr",
     "data.num_workers",
+    "telemetry.every_n_epochs",
 )
 # what a run's numbers do not depend on
 OUTSIDE_HASH = (
@@ -65,6 +67,7 @@ OUTSIDE_HASH = (
     "wandb",
     "progress",
     "evaluation",
+    "telemetry",
     "debug_augmentations",
     "log_every_n_steps",
     "data.num_workers",
@@ -165,6 +168,8 @@ def check(cfg: DictConfig) -> None:
     check_evaluation(cfg.evaluation)
     if not 0 <= (share := cfg.data.validation_fraction) < 1:
         raise UserError(f"data.validation_fraction must be 0 (none) or below 1, got {share}")
+    if cfg.telemetry.images < 2:
+        raise UserError(f"telemetry.images must be at least 2, got {cfg.telemetry.images}")
     if not 0 <= cfg.seed < 2**32:
         raise UserError(f"seed must be from 0 to {2**32 - 1}, got {cfg.seed}")
     tail = cfg.data.long_tail

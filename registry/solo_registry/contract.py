@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from solo_registry.backbones import build_backbone
+from solo_registry.evaluation.contrast import Contrast
 from solo_registry.evaluation.online_knn import OnlineKNN
 from solo_registry.optimizers import ParamGroup, build_optimizer, build_schedule
 
@@ -116,22 +117,26 @@ class BaseMethod(LightningModule):
         """Map small crops (N, C, h, w) to `feats` (N, D)."""
         return {"feats": self.backbone(self._layout(X))}
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Any:
-        """Forward every view by itself and train the online classifier.
-
-        Returns:
-            Lists per view under `feats`, `logits` and what `forward` adds, and the scalars `loss`,
-            `acc1`, `acc5` of the online classifier. A method returns its own loss plus `loss`.
-        """
-        _, views, targets = batch
+    def embed(self, views: list[Tensor]) -> dict[str, list[Tensor]]:
+        """Forward every view by itself: lists per view of `feats`, `logits` and what else comes."""
         if len(views) != self.num_crops:
             raise ValueError(f"expected {self.num_crops} views a batch, got {len(views)}")
         large = [self(view) for view in views[: self.num_large_crops]]
         small = [self.multicrop_forward(view) for view in views[self.num_large_crops :]]
-        outs: dict[str, Any] = {key: [out[key] for out in large] for key in large[0]}
+        outs: dict[str, list[Tensor]] = {key: [out[key] for out in large] for key in large[0]}
         for key in small[0] if small else ():
             outs[key] = outs.get(key, []) + [out[key] for out in small]
+        return outs
 
+    def training_step(self, batch: Batch, batch_idx: int) -> Any:
+        """Embed the views and train the online classifier.
+
+        Returns:
+            What `embed` does, and the scalars `loss`, `acc1`, `acc5` of the online classifier. A
+            method returns its own loss plus `loss`.
+        """
+        _, views, targets = batch
+        outs: dict[str, Any] = self.embed(views)
         online = classification(torch.cat(outs["logits"]), targets.repeat(self.num_large_crops))
         outs.update(online)
         if self.cfg.data.num_classes:  # without labels there is nothing to report
@@ -166,6 +171,26 @@ class BaseMethod(LightningModule):
     def temperature_curve(self, s: Tensor) -> Tensor | None:
         """Temperature at each cosine similarity in `s`, for pictures; None where there is none."""
         return None
+
+    def contrast(self, outs: dict[str, list[Tensor]], batch: Batch) -> Contrast:
+        """Pairs that the loss compares, for telemetry; by default all views against all.
+
+        Args:
+            outs: of `embed`.
+            batch: the batch.
+        """
+        z = outs.get("z", outs["feats"])
+        return Contrast.among_views(torch.cat(z), batch[0].repeat(len(z)))
+
+    def pair_temperature(self, s: Tensor, contrast: Contrast, indexes: Tensor) -> Tensor | None:
+        """Temperature of each pair of a batch, for telemetry: (A, B) or (A, 1), or None.
+
+        Args:
+            s: (A, B) similarities, through which a gradient may be asked.
+            contrast: what the pairs are.
+            indexes: (N,) data set index of the images.
+        """
+        return self.temperature_curve(s)
 
 
 class BaseMomentumMethod(BaseMethod):
@@ -205,12 +230,17 @@ class BaseMomentumMethod(BaseMethod):
         """Map images (N, C, H, W) to the momentum backbone's `feats` (N, D)."""
         return {"feats": self.momentum_backbone(self._layout(X))}
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Any:
+    def embed(self, views: list[Tensor]) -> dict[str, list[Tensor]]:
         """Adds `momentum_<key>`, a list per large view of what `momentum_forward` returns."""
-        outs = super().training_step(batch, batch_idx)
-        _, views, targets = batch
+        outs = super().embed(views)
         momentum = [self.momentum_forward(view) for view in views[: self.num_large_crops]]
         outs.update({f"momentum_{key}": [out[key] for out in momentum] for key in momentum[0]})
+        return outs
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Any:
+        """Adds the classifier on the momentum backbone, where there is one."""
+        outs = super().training_step(batch, batch_idx)
+        targets = batch[2]
         if self.momentum_classifier is not None:
             logits = self.momentum_classifier(torch.cat(outs["momentum_feats"]))
             online = classification(logits, targets.repeat(self.num_large_crops))

@@ -158,6 +158,15 @@ class EvaluationConfig:
 
 
 @dataclass
+class TelemetryConfig:
+    """Ours: trajectory.parquet and mechanism.parquet; before, during and after training."""
+
+    every_n_epochs: int = 10  # 0 measures nothing
+    images: int = 1024  # training images, in batches of the training's size
+    bins: int = 100  # of the similarity, on [-1, 1]
+
+
+@dataclass
 class CheckpointConfig:
     """When a run saves checkpoints/last.ckpt; `enabled` and `dir` are solo-learn's, not used."""
 
@@ -223,6 +232,7 @@ class PretrainConfig:
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     knn_eval: KnnEvalConfig = field(default_factory=KnnEvalConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
 
     name: str | None = None  # first folder of the run; <method>-<dataset> when null
     seed: int = 5

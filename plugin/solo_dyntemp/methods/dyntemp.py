@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from typing import Any, ClassVar
 
@@ -10,9 +11,16 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor, nn
 
 from solo_dyntemp.losses.contrast import IMPLEMENTATIONS
-from solo_dyntemp.temperature import Temperature, build_temperature, temperature_keywords
+from solo_dyntemp.temperature import (
+    Batch,
+    Block,
+    Temperature,
+    build_temperature,
+    temperature_keywords,
+)
 from solo_registry.contract import Host
 from solo_registry.errors import UserError, nearest
+from solo_registry.evaluation.contrast import Contrast
 from solo_registry.optimizers import ParamGroup
 
 
@@ -77,6 +85,13 @@ class DynTempMixin(Host):
     def temperature_curve(self, s: Tensor) -> Tensor | None:
         """tau(s) at each cosine similarity in `s`; None where a pair alone does not decide it."""
         return self.temperature.curve(s)
+
+    def pair_temperature(self, s: Tensor, contrast: Contrast, indexes: Tensor) -> Tensor | None:
+        """Temperature of each pair of a batch as the loss would set it; changes no state."""
+        anchors = indexes.repeat(len(s) // len(indexes))
+        batch = Batch(lambda: s.detach()[contrast.positive].mean().float(), anchors)
+        temperature = copy.deepcopy(self.temperature).for_batch(batch)
+        return temperature.pairs(s, Block(contrast.positive, contrast.excluded))
 
 
 def check_implementation(cfg: DictConfig) -> None:

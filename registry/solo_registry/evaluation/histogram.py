@@ -77,7 +77,7 @@ def similarity_histogram(
         first = F.normalize(z1[anchors].detach().float(), dim=1)
         for column in range(0, rows, _CHUNK):
             others = slice(column, column + _CHUNK)
-            population = _populations(targets[anchors], targets[others])
+            population = populations(targets[anchors], targets[others])
             if row == column:
                 population.fill_diagonal_(0)
             index = ((first @ second[others].T + 1) * (bins / 2)).long().clamp_(0, bins - 1)
@@ -92,8 +92,8 @@ def similarity_histogram(
     )
 
 
-def _populations(targets: Tensor, others: Tensor) -> Tensor:
-    """Number of the population of each pair of different images, (n, N)."""
+def populations(targets: Tensor, others: Tensor) -> Tensor:
+    """Population of each pair of images, (n, N): 1 unlabelled, 2 false or 3 true negative."""
     labelled = (targets != UNLABELLED).unsqueeze(1) & (others != UNLABELLED)
     same = targets.unsqueeze(1) == others
     return torch.where(labelled, 3 - same.long(), 1)

@@ -36,6 +36,8 @@ PROTOCOLS = {
 }
 """What each key of `evaluate_features` means; {knn_...} are filled from the result itself."""
 
+GEOMETRY = ("uniformity", "tolerance", "alignment", "inter_class_uniformity", "rankme")
+
 
 @dataclass(frozen=True)
 class Features:
@@ -97,7 +99,6 @@ def evaluate_features(
     >>> result["knn_acc1"], result["tolerance"], result["alignment"]
     (100.0, 0.0, None)
     """
-    counts = test.targets[test.targets != UNLABELLED].bincount()
     result: dict[str, Value] = dict.fromkeys(PROTOCOLS)
     result |= {"knn_k": knn_k, "knn_temperature": knn_temperature, "knn_distance": knn_distance}
     result |= {"linear_l2": None, "linear_converged": None}
@@ -113,6 +114,26 @@ def evaluate_features(
         probe = linear_probe(*data, num_classes=num_classes)
         result["linear_acc1"], result["linear_acc5"] = probe.acc1, probe.acc5
         result["linear_l2"], result["linear_converged"] = probe.l2, probe.converged
+    return result | geometry(test, views)
+
+
+def geometry(test: Features, views: tuple[Tensor, Tensor] | None = None) -> dict[str, Value]:
+    """Measure what needs no classifier; None where the data do not define it.
+
+    Args:
+        test: features.
+        views: (M, D) features of two augmented views of the images, for the alignment.
+
+    Raises:
+        ValueError: if the views do not fit each other.
+
+    >>> import torch
+    >>> measured = geometry(Features(torch.eye(4), torch.tensor([0, 0, 1, 1])))
+    >>> measured["tolerance"], measured["alignment"]
+    (0.0, None)
+    """
+    counts = test.targets[test.targets != UNLABELLED].bincount()
+    result: dict[str, Value] = dict.fromkeys(GEOMETRY)
     if len(test.feats) > 1:
         result["uniformity"] = uniformity(test.feats)
     if bool((counts > 1).any()):

@@ -225,12 +225,15 @@ def draw(
     console: Console,
 ) -> None:
     """Write the pictures of a run."""
-    from solo_registry.evaluation import pictures
+    from solo_registry.evaluation import mechanism_pictures, pictures
     from solo_registry.evaluation.feature_map import feature_map
 
     with console.status("drawing"):
         if run.metrics.exists():
             pictures.training_curves(pd.read_csv(run.metrics), plots / "training.png")
+        for name in ("mechanism", "trajectory"):  # of the training itself, not of this checkpoint
+            if (table := run.path / f"{name}.parquet").exists() and plots == run.plots:
+                getattr(mechanism_pictures, f"{name}_picture")(table, plots / f"{name}.png")
         before, after = measured["untrained"].histogram, measured["trained"].histogram
         s = torch.linspace(-1, 1, 401)
         tau = model.temperature_curve(s.to(model.device))

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 from lightly.loss import DCLLoss
 from lightly.utils.dist import rank, world_size
-from torch import Tensor
+from torch import Tensor, cat
 
-from solo_registry.contract import BaseMethod
+from solo_registry.contract import BaseMethod, Batch
+from solo_registry.evaluation.contrast import Contrast
 from solo_registry.losses import gathered
 from solo_registry.methods.simclr import SimCLRMixin
 
@@ -32,6 +33,11 @@ class DCLMixin(SimCLRMixin):
         )
         loss: Tensor = criterion(*z.chunk(2))
         return loss
+
+    def contrast(self, outs: dict[str, list[Tensor]], batch: Batch) -> Contrast:
+        """All views against all, without the positives in the denominators."""
+        groups = self.groups(batch).repeat(len(outs["z"]))
+        return Contrast.among_views(cat(outs["z"]), groups, decoupled=True)
 
 
 class DCLWMixin(DCLMixin):

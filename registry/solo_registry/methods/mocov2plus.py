@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_registry.contract import BaseMomentumMethod, Batch, momentum_copy
+from solo_registry.evaluation.contrast import Contrast
 from solo_registry.losses import infonce_queue
 from solo_registry.methods.parts.heads import projector
 from solo_registry.methods.parts.method import ContrastiveMixin, MomentumProjectorMixin
@@ -53,6 +54,10 @@ class MoCoV2PlusMixin(ContrastiveMixin, MomentumProjectorMixin):
     ) -> Tensor:
         """Compare `query` (N, D) of images `indexes` (N,) with `key` (N, D) and `queue` (D, K)."""
         return infonce_queue(query, key, queue, self.cfg.method_kwargs.temperature)
+
+    def contrast(self, outs: dict[str, list[Tensor]], batch: Batch) -> Contrast:
+        """Queries against the batch's keys, which stand for the queue: their labels are known."""
+        return Contrast.paired(outs["z"][0], outs["momentum_z"][1])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: the symmetric contrastive loss plus the online classifier's."""

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_registry.contract import BaseMomentumMethod, Batch, momentum_copy
+from solo_registry.evaluation.contrast import Contrast
 from solo_registry.losses import infonce_paired
 from solo_registry.methods.parts.heads import mlp
 from solo_registry.methods.parts.method import ContrastiveMixin, MomentumProjectorMixin
@@ -53,6 +54,10 @@ class MoCoV3Mixin(ContrastiveMixin, MomentumProjectorMixin):
         """Compare `query` (N, D) of the images `indexes` (N,) with all keys (N, D); times 2 tau."""
         tau: float = self.cfg.method_kwargs.temperature
         return 2 * tau * infonce_paired(query, key, tau)
+
+    def contrast(self, outs: dict[str, list[Tensor]], batch: Batch) -> Contrast:
+        """Queries of the first views against the keys of the second ones."""
+        return Contrast.paired(outs["q"][0], outs["momentum_k"][1])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: the contrastive losses of both directions plus the online classifier's."""

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_registry.contract import BaseMethod, Batch
+from solo_registry.evaluation.contrast import Contrast
 from solo_registry.losses import infonce_paired
 from solo_registry.methods.parts.method import ContrastiveMixin
 from solo_registry.methods.parts.queue import KeyQueue, queue_size
@@ -48,6 +49,10 @@ class NNCLRMixin(ContrastiveMixin):
     def contrastive_loss(self, neighbour: Tensor, prediction: Tensor, indexes: Tensor) -> Tensor:
         """Compare the neighbours (N, D) of the images `indexes` (N,) with all predictions."""
         return infonce_paired(neighbour, prediction, self.cfg.method_kwargs.temperature)
+
+    def contrast(self, outs: dict[str, list[Tensor]], batch: Batch) -> Contrast:
+        """Neighbours of the first views against the predictions of the second ones."""
+        return Contrast.paired(self.nearest(outs["z"][0]), outs["p"][1])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: the symmetric contrastive loss plus the online classifier's."""

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from solo_registry.contract import BaseMethod, Batch
+from solo_registry.evaluation.contrast import Contrast
 from solo_registry.losses import infonce
 from solo_registry.methods.parts.heads import projector
 from solo_registry.methods.parts.method import ContrastiveMixin
@@ -47,6 +48,11 @@ class SimCLRMixin(ContrastiveMixin):
     def contrastive_loss(self, z: Tensor, groups: Tensor) -> Tensor:
         """Compare all views `z` (V*N, D); rows of equal `groups` (V*N,) are positives."""
         return infonce(z, groups, self.cfg.method_kwargs.temperature)
+
+    def contrast(self, outs: dict[str, list[Tensor]], batch: Batch) -> Contrast:
+        """All views against all."""
+        groups = self.groups(batch).repeat(len(outs["z"]))
+        return Contrast.among_views(torch.cat(outs["z"]), groups)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: contrastive loss plus the online classifier's."""

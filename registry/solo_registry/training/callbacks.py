@@ -94,6 +94,10 @@ class CostFile(Callback):
         """Start the clock."""
         self.started = time.perf_counter() - self.seconds
 
+    def leave_out(self, seconds: float) -> None:
+        """Do not count seconds that just went by."""
+        self.started += seconds
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what it cost so far."""
         self.seconds = time.perf_counter() - self.started

@@ -31,6 +31,7 @@ from solo_registry.training.callbacks import (
 )
 from solo_registry.training.model import build_method, read_checkpoint
 from solo_registry.training.run_folder import RunFolder, whole_file
+from solo_registry.training.telemetry import Telemetry
 
 
 def pretrain(given: DictConfig, console: Console | None = None) -> RunFolder:
@@ -57,7 +58,7 @@ def pretrain(given: DictConfig, console: Console | None = None) -> RunFolder:
         return run
     data = build_data(cfg)
     model = build_method(cfg, data)
-    trainer = build_trainer(cfg, run, console, validates=data.val_set is not None)
+    trainer = build_trainer(cfg, run, console, data)
     resume = checkpoint_to_resume(cfg, run)
     if trainer.is_global_zero:
         run.open(given, cfg)
@@ -108,25 +109,30 @@ def checkpoint_to_resume(cfg: DictConfig, run: RunFolder) -> Path | None:
     return path
 
 
-def build_trainer(cfg: DictConfig, run: RunFolder, console: Console, *, validates: bool) -> Trainer:
+def build_trainer(
+    cfg: DictConfig, run: RunFolder, console: Console, data: PretrainDataModule
+) -> Trainer:
     """Build Lightning's Trainer; every switch of the config that it knows is handed on.
 
     Args:
         cfg: resolved config.
         run: where callbacks write.
         console: where progress is told.
-        validates: whether there are validation images.
+        data: the run's data.
 
     Raises:
         UserError: accelerator, devices, strategy or precision that this machine does not have.
     """
     bar = cfg.progress == "bar" or (cfg.progress == "auto" and console.is_terminal)
+    cost = CostFile(run.path / "cost.json")
     callbacks: list[Callback] = [
         SeedEpoch(cfg.seed),
         MetricsFile(run.metrics),
-        CostFile(run.path / "cost.json"),
+        cost,
         LastCheckpoint(run, cfg.checkpoint.frequency, cfg.checkpoint.keep_prev),
     ]
+    if cfg.telemetry.every_n_epochs:
+        callbacks.append(Telemetry(cfg, run, data, cost))
     if bar:
         callbacks.append(RichProgressBar(leave=False))
     elif cfg.progress != "none":
@@ -149,7 +155,7 @@ def build_trainer(cfg: DictConfig, run: RunFolder, console: Console, *, validate
             gradient_clip_val=cfg.gradient_clip_val,
             check_val_every_n_epoch=cfg.check_val_every_n_epoch,
             log_every_n_steps=cfg.log_every_n_steps,
-            limit_val_batches=None if validates else 0,
+            limit_val_batches=0 if data.val_set is None else None,
             deterministic=cfg.deterministic,
             benchmark=cfg.benchmark,
             callbacks=callbacks,

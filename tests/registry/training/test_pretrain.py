@@ -35,6 +35,7 @@ def test_a_run_stopped_and_resumed_ends_as_an_unbroken_one(
     tiny: Tiny, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extra = ["max_epochs=3", "data.num_workers=1", "knn_eval.enabled=true"]
+    extra += ["telemetry.every_n_epochs=1"]
     unbroken = pretrain(tiny(method, *extra))
     broken = tiny(method, *extra, f"runs_dir={tmp_path}/broken")
 
@@ -57,6 +58,8 @@ def test_a_run_stopped_and_resumed_ends_as_an_unbroken_one(
     torch.manual_seed(1234)  # what ran before must not matter
     resumed = pretrain(broken)
     assert as_text(resumed) == as_text(unbroken)
+    for name in ("mechanism.parquet", "trajectory.parquet"):
+        assert (resumed.path / name).read_bytes() == (unbroken.path / name).read_bytes()
     weights = [read_checkpoint(run.checkpoint)["state_dict"] for run in (unbroken, resumed)]
     for name, value in weights[0].items():
         assert torch.equal(value, weights[1][name]), name
@@ -100,7 +103,8 @@ def test_a_finished_run_holds_everything_and_is_not_run_again(tiny: Tiny) -> Non
     assert files == {
         "config.yaml", "resolved.yaml", "environment.json", "cost.json", "metrics.csv",
         "result.json", "checkpoints/last.ckpt", "plots/training.png", "plots/temperature.png",
-        "plots/features.png", "plots/comparison.png",
+        "plots/features.png", "plots/comparison.png", "mechanism.parquet", "trajectory.parquet",
+        "plots/mechanism.png", "plots/trajectory.png",
     }  # fmt: skip
     result = json.loads(run.result.read_text())
     assert result["schema_version"] == 2 and result["epochs"] == 1

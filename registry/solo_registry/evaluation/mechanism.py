@@ -1,0 +1,124 @@
+"""What a contrastive loss does to its pairs: similarities, gradient and temperature by population.
+
+Populations: a *true positive* is a pair that the loss pulls together; a *false negative* a negative
+pair of two images with one label; a *true negative* one of two labels; the rest is *unlabelled*.
+Labels serve this analysis only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from scipy.stats import wasserstein_distance
+from torch import Tensor
+
+from solo_registry.evaluation.contrast import Contrast, TauOfPairs, pair_gradient
+from solo_registry.evaluation.histogram import populations
+
+POPULATIONS = ("true_positive", "unlabelled", "false_negative", "true_negative")
+QUANTITIES = ("pairs", "probability", "gradient_detached", "gradient_flow")
+
+
+class Mechanism:
+    """Sums up batches of pairs.
+
+    Args:
+        bins: equal bins of the similarity on [-1, 1].
+    """
+
+    def __init__(self, bins: int) -> None:
+        self.bins = bins
+        self.anchors = 0
+        self.sums = torch.zeros(len(QUANTITIES), len(POPULATIONS), bins, dtype=torch.float64)
+        self.samples: list[tuple[Tensor, Tensor]] = []
+        self.perplexity = self.reversed = self.negatives = 0.0
+        self.taus: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, contrast: Contrast, targets: Tensor, tau: TauOfPairs) -> None:
+        """Add a batch.
+
+        Args:
+            contrast: its pairs.
+            targets: (N,) labels of its images, -1 where unlabelled.
+            tau: as in `pair_gradient`; without temperatures only the similarities are taken up.
+        """
+        s = contrast.similarities()
+        rows, columns = (targets.repeat(length // len(targets)) for length in s.shape)
+        population = populations(rows, columns).masked_fill(contrast.positive, 0)
+        counted = contrast.positive | ~contrast.excluded
+        self.anchors += len(s)
+        self.samples.append((s[counted].cpu(), population[counted].cpu()))
+        weights = [torch.ones_like(s)]
+        with torch.no_grad():
+            temperatures = tau(s)
+        if temperatures is not None:
+            weights += self._pressure(s, contrast, tau, temperatures.double().expand_as(s))
+        index = ((s + 1) * (self.bins / 2)).long().clamp_(0, self.bins - 1)
+        places = (index + self.bins * population)[counted]
+        size = len(POPULATIONS) * self.bins
+        for row, weight in enumerate(weights):
+            chosen = weight[counted].cpu()  # on a GPU the order of the sum would be left to chance
+            total = torch.bincount(places.cpu(), weights=chosen, minlength=size)
+            self.sums[row] += total.view(-1, self.bins)
+
+    def _pressure(
+        self, s: Tensor, contrast: Contrast, tau: TauOfPairs, temperatures: Tensor
+    ) -> list[Tensor]:
+        """Probability and both gradients' size of each pair; takes up what is a mean over all."""
+        detached, flow = (pair_gradient(s, contrast, tau, detach=flag) for flag in (True, False))
+        logits = s / temperatures
+        probability = logits.masked_fill(contrast.excluded, -torch.inf).softmax(1)
+        negative = ~contrast.positive & ~contrast.excluded
+        share = logits.masked_fill(~negative, -torch.inf).softmax(1)
+        self.perplexity += float(torch.special.entr(share).sum(1).exp().sum())
+        self.negatives += float(negative.sum())
+        self.reversed += float((flow[negative] < 0).sum())
+        self.taus.append((temperatures[contrast.positive].cpu(), temperatures[negative].cpu()))
+        return [probability, detached.abs(), flow.abs()]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row per population and bin that has pairs: their number, and sums per anchor."""
+        edges = torch.linspace(-1, 1, self.bins + 1, dtype=torch.float64).tolist()
+        pairs, *pressure = self.sums
+        found = []
+        for population, place in pairs.nonzero().tolist():
+            row: dict[str, Any] = {"population": POPULATIONS[population]}
+            row |= {"s_low": edges[place], "s_high": edges[place + 1]}
+            row["pairs"] = int(pairs[population, place])
+            if self.taus:
+                sums = (float(part[population, place]) / self.anchors for part in pressure)
+                row |= zip(QUANTITIES[1:], sums, strict=True)
+            found.append(row)
+        return found
+
+    def summary(self) -> dict[str, float]:
+        """Means over all pairs and anchors; what is not defined is left out."""
+        s = torch.cat([part for part, _ in self.samples])
+        population = torch.cat([part for _, part in self.samples])
+        by_name = {name: s[population == number].numpy() for number, name in enumerate(POPULATIONS)}
+        found = {f"s_{name}": float(part.mean()) for name, part in by_name.items() if len(part)}
+        for one, other in (
+            ("true_positive", "false_negative"),
+            ("true_positive", "true_negative"),
+            ("false_negative", "true_negative"),
+        ):
+            if len(by_name[one]) and len(by_name[other]):
+                distance = wasserstein_distance(by_name[one], by_name[other])
+                found[f"emd_{one}_{other}"] = float(distance)
+        totals = dict(zip(QUANTITIES, self.sums.sum(2), strict=True))
+        for name, total in totals.items():
+            negatives = float(total[2] + total[3])
+            if negatives > 0 and (self.taus or name == "pairs"):
+                found[f"false_negative_share_{name}"] = float(total[2]) / negatives
+        if self.taus:
+            found["negatives"] = self.negatives / self.anchors
+            found["effective_negatives"] = self.perplexity / self.anchors
+            found["reversed_flow"] = self.reversed / max(1.0, self.negatives)
+            for name, parts in zip(
+                ("positive", "negative"), zip(*self.taus, strict=True), strict=True
+            ):
+                tau = torch.cat(parts)
+                for statistic in ("mean", "min", "max"):
+                    found[f"tau_{name}_{statistic}"] = float(getattr(tau, statistic)())
+        return found

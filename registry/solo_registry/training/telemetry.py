@@ -1,0 +1,132 @@
+"""What the loss does to its pairs, and where the features lie, during training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pandas as pd
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from omegaconf import DictConfig
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from solo_registry.config import count_processes
+from solo_registry.contract import BaseMethod
+from solo_registry.data.module import PretrainDataModule
+from solo_registry.data.sampling import PretrainSet, mix
+from solo_registry.evaluation.mechanism import Mechanism
+from solo_registry.evaluation.protocol import Features, geometry
+from solo_registry.training.callbacks import CostFile
+from solo_registry.training.run_folder import RunFolder, whole_file
+
+
+class Telemetry(Callback):
+    """Writes mechanism.parquet and trajectory.parquet before, during and after training.
+
+    Both are measured on the same training images and views every time, in batches of the training's
+    size: the pairs in training mode, as a training step sees them, the geometry in evaluation mode.
+    Nothing of the training is touched: buffers and random states are put back, and the time is left
+    out of cost.json. The rows so far travel in the checkpoint.
+
+    Args:
+        cfg: the resolved config.
+        run: where the files go.
+        data: the run's data.
+        cost: the clock to stop.
+    """
+
+    def __init__(
+        self, cfg: DictConfig, run: RunFolder, data: PretrainDataModule, cost: CostFile
+    ) -> None:
+        self.every, self.bins = cfg.telemetry.every_n_epochs, cfg.telemetry.bins
+        self.files = {name: run.path / f"{name}.parquet" for name in ("mechanism", "trajectory")}
+        self.images = PretrainSet(data.train_set, data.views, data.seed)
+        count = min(cfg.telemetry.images, len(self.images))
+        generator = torch.Generator().manual_seed(mix(b"telemetry", cfg.seed))
+        chosen = torch.randperm(len(self.images), generator=generator)[:count].tolist()
+        size = min(count, data.batch_size * count_processes(cfg))
+        self.batches = [chosen[start : start + size] for start in range(0, count - size + 1, size)]
+        self.cost = cost
+        self.tables: dict[str, list[dict[str, Any]]] = {"mechanism": [], "trajectory": []}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure the untrained network."""
+        if trainer.global_step == 0:
+            self.measure(trainer, pl_module, 0)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure every so many epochs, and at the end."""
+        done = trainer.current_epoch + 1
+        if done % self.every == 0 or done == trainer.max_epochs:
+            self.measure(trainer, pl_module, done)
+
+    def measure(self, trainer: Trainer, model: Any, epoch: int) -> None:
+        """Measure and write both files.
+
+        Every process measures the same, as batch statistics may be shared; the first one writes.
+        """
+        started = time.perf_counter()
+        mechanism, feats = Mechanism(self.bins), []
+        with left_as_it_was(model), trainer.precision_plugin.forward_context():
+            torch.manual_seed(mix(b"telemetry", self.images.seed, epoch))
+            for indexes in self.batches:
+                feats.append(self.one_batch(model, indexes, mechanism))
+        first, second, targets = (torch.cat(parts) for parts in zip(*feats, strict=True))
+        where = geometry(Features(first, targets), (first, second))
+        found = {name: value for name, value in where.items() if value is not None}
+        self.tables["mechanism"] += [{"epoch": epoch, **row} for row in mechanism.rows()]
+        self.tables["trajectory"].append({"epoch": epoch, **found, **mechanism.summary()})
+        for name, path in self.files.items() if trainer.is_global_zero else ():
+            with whole_file(path) as part:
+                pd.DataFrame(self.tables[name]).to_parquet(part, index=False)
+        self.cost.leave_out(time.perf_counter() - started)
+
+    def one_batch(
+        self, model: BaseMethod, indexes: list[int], mechanism: Mechanism
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Add a batch's pairs to `mechanism`; return the features of two views, and the labels."""
+        items = self.images.__getitems__([(0, index) for index in indexes])
+        numbers, views, targets = default_collate(items)
+        numbers, targets = numbers.to(model.device), targets.to(model.device)
+        views = [view.to(model.device) for view in views]
+        with torch.no_grad():
+            model.train()
+            batch = (numbers, views, targets)
+            contrast = model.contrast(model.embed(views), batch)
+            model.eval()
+            first, second = (model(view)["feats"].float().cpu() for view in views[:2])
+
+        def tau(s: Tensor) -> Any:
+            return model.pair_temperature(s, contrast, numbers)
+
+        mechanism.add(contrast, targets, tau)
+        return first, second, targets.cpu()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far."""
+        return self.tables
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on after the checkpoint's last row."""
+        self.tables = {name: list(rows) for name, rows in state_dict.items()}
+
+
+@contextmanager
+def left_as_it_was(model: LightningModule) -> Iterator[None]:
+    """Put modes, buffers and torch's random states back on leaving."""
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    devices = [model.device] if model.device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from solo_registry.config import resolve
+from solo_registry.errors import UserError
+from solo_registry.training.model import read_checkpoint
+from solo_registry.training.pretrain import pretrain
+
+Tiny = Callable[..., DictConfig]
+
+
+@pytest.mark.parametrize("method", ["simclr_dyntemp", "mocov2plus", "nnclr_dyntemp"])
+def test_measuring_changes_nothing_of_the_training(
+    tiny: Tiny, tmp_path: object, method: str
+) -> None:
+    off = ["telemetry.every_n_epochs=0", f"runs_dir={tmp_path}/off"]
+    runs = [
+        pretrain(tiny(method, "evaluation.enabled=false", *words))
+        for words in (off, ["telemetry.every_n_epochs=1"])
+    ]
+    assert not list(runs[0].path.glob("*.parquet"))
+    assert runs[0].identity == runs[1].identity  # telemetry is no part of the hash
+    assert runs[0].metrics.read_bytes() == runs[1].metrics.read_bytes()
+    weights = [read_checkpoint(run.checkpoint)["state_dict"] for run in runs]
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name]), name
+
+
+def test_epochs_and_columns(tiny: Tiny) -> None:
+    words = ["max_epochs=3", "telemetry.every_n_epochs=2", "evaluation.enabled=false"]
+    run = pretrain(tiny("simclr_dyntemp", *words))
+    trajectory = pd.read_parquet(run.path / "trajectory.parquet")
+    mechanism = pd.read_parquet(run.path / "mechanism.parquet")
+    assert trajectory["epoch"].tolist() == [0, 2, 3] == mechanism["epoch"].unique().tolist()
+    assert trajectory.notna().all(axis=None)
+    # 128 images in one batch of two views: 256 anchors, 254 negatives each
+    pairs = mechanism[mechanism["epoch"] == 0].groupby("population")["pairs"].sum()
+    assert pairs.sum() == 256 * 255 and pairs["true_positive"] == 256
+    # positives and negatives pull with equal force through one tau; here they do up to tau
+    assert trajectory["tau_negative_min"].min() >= 0.1 - 1e-6
+    assert trajectory["tau_positive_max"].max() <= 0.2 + 1e-6
+
+
+def test_too_few_images_are_refused(tiny: Tiny) -> None:
+    with pytest.raises(UserError, match=r"telemetry\.images must be at least 2, got 1"):
+        resolve(tiny("simclr", "telemetry.images=1"))
+    with pytest.raises(UserError, match=r"telemetry\.every_n_epochs must be 0 or more"):
+        resolve(tiny("simclr", "telemetry.every_n_epochs=-1"))
