@@ -20,10 +20,11 @@ Distance = Literal["cosine", "euclidean"]
 Bank = Sequence[tuple[Tensor, Tensor]]
 """Blocks of (n, D) features with their (n,) targets; together the N rows of the bank."""
 
-CHUNK_SIZE = 16384
-"""Default number of bank rows per tile; with 256 queries a tile takes 16 MB."""
+CHUNK_SIZE = 65536
+"""Default number of bank rows per tile; with 256 queries a tile takes 64 MB."""
 
 _QUERIES = 256
+_MOST_VALUES = 2**25  # of a prepared part of the bank, which is a copy: 128 MB
 _EUCLIDEAN_EPS = 1e-5
 
 
@@ -85,7 +86,7 @@ class Vote:
         best = torch.full((rows, k), -float("inf"), device=device)
         classes = torch.zeros((rows, k), dtype=torch.long, device=device)
         for block, block_targets in bank:
-            size = self.chunk_size
+            size = max(1, min(self.chunk_size, _MOST_VALUES // block.shape[1]))
             for feats, targets in zip(
                 torch.split(block, size), torch.split(block_targets, size), strict=True
             ):
@@ -93,15 +94,17 @@ class Vote:
                 if not bool(keep.all()):
                     feats, targets = feats[keep.to(feats.device)], targets[keep]
                 part, targets = self._prepare(feats, device), targets.to(device)
+                tile = torch.empty(min(_QUERIES, rows), len(part), device=device)
                 for start in range(0, rows, _QUERIES):
                     chunk = slice(start, start + _QUERIES)
                     queries = self._prepare(test_feats[chunk], device)
-                    values, indices = _top(self._closeness(queries, part), k)
-                    merged = torch.cat([best[chunk], values], dim=1).topk(k)
+                    values, indices = _top(self._closeness(queries, part, tile), k)
+                    merged = torch.cat([best[chunk], values], dim=1).topk(k, sorted=False)
                     merged_classes = torch.cat([classes[chunk], targets[indices]], dim=1)
                     best[chunk] = merged.values
                     classes[chunk] = merged_classes.gather(1, merged.indices)
-        return best, classes
+        best, order = best.sort(dim=1, descending=True)
+        return best, classes.gather(1, order)
 
     def scores(self, closeness: Tensor, classes: Tensor) -> Tensor:
         """Turn neighbours into class scores.
@@ -125,8 +128,11 @@ class Vote:
         feats = feats.detach().to(device=device, dtype=torch.float32)
         return F.normalize(feats, dim=1) if self.distance == "cosine" else feats
 
-    def _closeness(self, queries: Tensor, bank: Tensor) -> Tensor:
-        return queries @ bank.T if self.distance == "cosine" else -torch.cdist(queries, bank)
+    def _closeness(self, queries: Tensor, bank: Tensor, tile: Tensor) -> Tensor:
+        """Fill `tile` where that is possible: fresh memory for each tile costs a tenth more."""
+        if self.distance == "cosine":
+            return torch.mm(queries, bank.T, out=tile[: len(queries)])
+        return -torch.cdist(queries, bank)
 
 
 def _top(closeness: Tensor, k: int) -> tuple[Tensor, Tensor]:
