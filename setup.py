@@ -74,6 +74,7 @@ setup(
         "jinja2>=3.1",
         "matplotlib>=3.8",
         "pyarrow>=15",
+        "safetensors>=0.4",
         "scipy>=1.11",
         "rich>=13.7",
         "typer>=0.12",

@@ -149,6 +149,9 @@ def _timm(
         if not isinstance(backbone, ResNet):
             raise UserError(f"low_resolution=True is for timm's ResNets, '{model}' is none")
         _use_low_resolution_stem(backbone, in_channels)
+    made = {key: value for key, value in kwargs.items() if key != "pretrained"}
+    call = {"model": model, "kwargs": made, "low_resolution": low_resolution}
+    object.__setattr__(backbone, "timm_call", call)  # what makes it again, for export
     return backbone
 
 

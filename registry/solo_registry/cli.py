@@ -6,12 +6,12 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from solo_registry.errors import UserError
+from solo_registry.evaluation.cli import COMMANDS as EVALUATION
 from solo_registry.leaderboard.commands import app as leaderboard
 
 if TYPE_CHECKING:
@@ -51,22 +51,8 @@ def pretrain(ctx: typer.Context) -> None:
     run_with_config(train, ctx.args)
 
 
-@app.command()
-def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a checkpoint inside one.")],
-    knn_k: Annotated[int | None, typer.Option(help="Neighbours of kNN.")] = None,
-    knn_temperature: Annotated[float | None, typer.Option(help="Temperature of kNN.")] = None,
-    max_train: Annotated[int | None, typer.Option(help="Training images used at most.")] = None,
-    pictures: Annotated[bool, typer.Option(help="Draw the pictures again.")] = True,
-) -> None:
-    """Measure a run again: kNN, linear probe and geometry, beside raw pixels and no training."""
-    from solo_registry.console import quiet_libraries, terminal
-    from solo_registry.evaluation.run import evaluate_again
-
-    changes = {"knn_k": knn_k, "knn_temperature": knn_temperature, "max_train": max_train}
-    given = {key: value for key, value in changes.items() if value is not None}
-    quiet_libraries()
-    evaluate_again(run, {**given, "pictures": pictures}, terminal())
+for measure in EVALUATION:
+    app.command()(measure)
 
 
 @app.command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,11 @@ from solo_registry.data.hashing import mix
 from solo_registry.data.module import PretrainDataModule, build_data, eval_loader
 from solo_registry.data.sampling import PretrainSet
 from solo_registry.data.subset import index_record
-from solo_registry.errors import UserError, nearest
 from solo_registry.evaluation.histogram import SimilarityHistogram, similarity_histogram
 from solo_registry.evaluation.protocol import PROTOCOLS, Features, describe, evaluate_features
 from solo_registry.evaluation.shots import long_tail_results, summary
+from solo_registry.evaluation.sources import aside, open_run, transfer_data
 from solo_registry.evaluation.table import result_table
-from solo_registry.plugins import load_plugins
 from solo_registry.schema import EvaluationConfig
 from solo_registry.training.model import build_method, load_weights
 from solo_registry.training.run_folder import SCHEMA_VERSION, RunFolder, write_json
@@ -53,11 +53,14 @@ def evaluate_run(
     *,
     data: PretrainDataModule | None = None,
     checkpoint: Path | None = None,
+    other: str | None = None,
+    **where: Any,
 ) -> dict[str, Any]:
     """Measure a run's last checkpoint, or the one given, and write numbers and pictures.
 
     A finished run's numbers go to result.json, those of another checkpoint to
-    evaluations/epoch-<n>.json. Nothing is done again if result.json already has these settings.
+    evaluations/epoch-<n>.json, those on another data set to evaluations/<data>.json. Nothing is
+    done again if result.json already has these settings.
 
     Args:
         run: the run.
@@ -65,6 +68,8 @@ def evaluate_run(
         console: where the table is printed.
         data: the run's data, if it is loaded already.
         checkpoint: a checkpoint of this run; None is the last one.
+        other: another data set to measure on.
+        **where: as in `transfer_data`.
 
     Returns:
         What was written.
@@ -76,12 +81,13 @@ def evaluate_run(
         return {}
     settings: Any = OmegaConf.to_container(evaluation)
     done = run.read_result()
-    if done is not None and checkpoint is None and done["evaluation"] == settings:
+    if done is not None and checkpoint is None and other is None and done["evaluation"] == settings:
         show(done, run, console)
         return done
     cfg = run.read_config()
     data = data or build_data(cfg)
     model = build_method(cfg, data)
+    data = data if other is None else transfer_data(cfg, data, other, **where)
     measured = {
         "raw_pixels": measure(None, data, evaluation, "raw pixels", console),
         "untrained": measure(model, data, evaluation, "untrained backbone", console),
@@ -95,7 +101,9 @@ def evaluate_run(
         "name": cfg.name,
         "method": cfg.method,
         "method_kwargs": OmegaConf.to_container(cfg.method_kwargs),
-        "dataset": cfg.data.dataset,
+        "dataset": data.info.name,
+        "pretrained_on": cfg.data.dataset,
+        "normalisation": {"mean": list(data.info.mean), "std": list(data.info.std)},
         "backbone": cfg.backbone.name,
         "seed": cfg.seed,
         "config_hash": config_hash(cfg),
@@ -117,31 +125,35 @@ def evaluate_run(
         ),
     }
     finished = checkpoint is None and epochs >= cfg.max_epochs
+    out = run.result
+    if other or not finished:
+        out = aside(run, "", other, None if finished else epochs)
     if evaluation.pictures:
-        plots = run.plots if finished else run.path / "evaluations" / f"epoch-{epochs}"
+        plots = run.plots if out == run.result else out.with_suffix("")
         draw(plots, run, model, measured, result, data, console)
-    write_json(run.result if finished else run.path / f"evaluations/epoch-{epochs}.json", result)
-    show(result, run, console)
+    write_json(out, result)
+    show(result, run, console, out)
     return result
 
 
-def evaluate_again(path: Path, changes: dict[str, Any], console: Console) -> dict[str, Any]:
+def evaluate_again(
+    path: Path,
+    changes: dict[str, Any],
+    console: Console,
+    other: str | None = None,
+    **where: Any,
+) -> dict[str, Any]:
     """Measure a run folder or a checkpoint inside one again, with some settings changed.
 
     Raises:
         UserError: `path` is neither.
     """
-    if not path.exists():
-        siblings = [str(other) for other in path.parent.glob("*")] if path.parent.is_dir() else []
-        raise UserError(f"no run folder or checkpoint at {path}.{nearest(str(path), siblings)}")
-    load_plugins()
-    checkpoint = path if path.is_file() else None
-    run = RunFolder(path.parents[1] if checkpoint else path)
+    run, checkpoint = open_run(path)
     given = OmegaConf.structured(EvaluationConfig)
     given.update(run.read_config().evaluation)
     given.update(changes | {"enabled": True})
     check_evaluation(given)
-    return evaluate_run(run, given, console, checkpoint=checkpoint)
+    return evaluate_run(run, given, console, checkpoint=checkpoint, other=other, **where)
 
 
 def measure(
@@ -152,6 +164,26 @@ def measure(
     console: Console,
 ) -> Measured:
     """Extract features of both splits and of two views; `model=None` flattens the pixels."""
+    train, test = features_of(model, data, evaluation, label, console)
+    embed = embedding(model)
+    tested = data.val_set if data.val_set is not None else data.train_set
+    pairs = PretrainSet(tested, data.views, data.seed)
+    keys: Any = [(0, index) for index in range(min(len(tested), PAIRED_IMAGES))]
+    first, second, targets = [], [], []
+    for start in range(0, len(keys), BATCH):
+        items = pairs.__getitems__(keys[start : start + BATCH])
+        first.append(embed(torch.stack([views[0] for _, views, _ in items])))
+        # a method of one view, such as MAE, has no other to align it with
+        second.append(embed(torch.stack([views[:2][-1] for _, views, _ in items])))
+        targets += [target for _, _, target in items]
+    feats1, z1 = (torch.cat(part) for part in zip(*first, strict=True))
+    feats2, z2 = (torch.cat(part) for part in zip(*second, strict=True))
+    histogram = None if model is None else similarity_histogram(z1, z2, torch.tensor(targets))
+    return Measured(train, test, (feats1, feats2), histogram)
+
+
+def embedding(model: BaseMethod | None) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """Return the function from images to features and projections, both (N, D) on the CPU."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if model is not None:
         model = model.to(device).eval()
@@ -163,6 +195,19 @@ def measure(
             return small.flatten(1), small.flatten(1)
         out = model(X.to(device))
         return out["feats"].float().cpu(), out.get("z", out["feats"]).float().cpu()
+
+    return embed
+
+
+def features_of(
+    model: BaseMethod | None,
+    data: PretrainDataModule,
+    evaluation: DictConfig,
+    label: str,
+    console: Console,
+) -> tuple[Features, Features]:
+    """Extract features of train and test images; without test images train stands for both."""
+    embed = embedding(model)
 
     def collect(loader: DataLoader[Any]) -> Features:
         quiet = not console.is_terminal
@@ -187,20 +232,7 @@ def measure(
     test = train if data.val_set is None else collect(loader(tested, len(tested), data.seed))
     if data.val_set is None:  # nothing held out, so no accuracy: only the geometry is measured
         train = Features(train.feats, torch.full_like(train.targets, -1))
-
-    pairs = PretrainSet(tested, data.views, data.seed)
-    keys: Any = [(0, index) for index in range(min(len(tested), PAIRED_IMAGES))]
-    first, second, targets = [], [], []
-    for start in range(0, len(keys), BATCH):
-        items = pairs.__getitems__(keys[start : start + BATCH])
-        first.append(embed(torch.stack([views[0] for _, views, _ in items])))
-        # a method of one view, such as MAE, has no other to align it with
-        second.append(embed(torch.stack([views[:2][-1] for _, views, _ in items])))
-        targets += [target for _, _, target in items]
-    feats1, z1 = (torch.cat(part) for part in zip(*first, strict=True))
-    feats2, z2 = (torch.cat(part) for part in zip(*second, strict=True))
-    histogram = None if model is None else similarity_histogram(z1, z2, torch.tensor(targets))
-    return Measured(train, test, (feats1, feats2), histogram)
+    return train, test
 
 
 def numbers(item: Measured, data: PretrainDataModule, evaluation: DictConfig) -> dict[str, Any]:
@@ -246,13 +278,18 @@ def draw(
         pictures.comparison_bars(result["results"], plots / "comparison.png")
 
 
-def show(result: dict[str, Any], run: RunFolder, console: Console) -> None:
+def show(result: dict[str, Any], run: RunFolder, console: Console, out: Path | None = None) -> None:
     """Print the table and where everything lies."""
-    console.print(result_table(result["results"]))
+    title = "Frozen features"
+    if result["dataset"] != result.get("pretrained_on", result["dataset"]):
+        source = result["pretrained_on"]
+        title = f"{title} of {result['dataset']}, by a backbone, mean and std of {source}"
+    console.print(result_table(result["results"], title=title))
     if result.get("long_tail"):
         console.print(summary(result["long_tail"]), soft_wrap=True)
-    console.print(
-        f"{run.path}: numbers in result.json, pictures in plots/", soft_wrap=True, highlight=False
-    )
+    place = f"{run.path}: numbers in result.json, pictures in plots/"
+    if out not in (None, run.result):
+        place = f"numbers in {out}"
+    console.print(place, soft_wrap=True, highlight=False)
     if result["results"]["trained"]["knn_acc1"] is None:
         console.print("no accuracies: the data have no labelled validation images (data.val_path)")

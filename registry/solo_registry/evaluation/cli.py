@@ -1,0 +1,140 @@
+"""The commands that measure a finished run, and the one that hands its backbone on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Run = Annotated[Path, typer.Argument(help="A run folder, or a checkpoint inside one.")]
+Data = Annotated[str | None, typer.Option(help="Another data set than the run's: transfer.")]
+DataPath = Annotated[str | None, typer.Option(help="Where the other data set lies.")]
+ValPath = Annotated[str | None, typer.Option(help="Its test images, for image folders.")]
+Download = Annotated[bool, typer.Option(help="Fetch the other data set if it is not on disk.")]
+Labels = Annotated[float, typer.Option(help="Share of the labels of each class, such as 0.01.")]
+Untrained = Annotated[bool, typer.Option(help="Start from untrained weights: the baseline.")]
+BatchSize = Annotated[int, typer.Option(help="Images per step.")]
+
+
+def evaluate(
+    run: Run,
+    knn_k: Annotated[int | None, typer.Option(help="Neighbours of kNN.")] = None,
+    knn_temperature: Annotated[float | None, typer.Option(help="Temperature of kNN.")] = None,
+    max_train: Annotated[int | None, typer.Option(help="Training images used at most.")] = None,
+    pictures: Annotated[bool, typer.Option(help="Draw the pictures again.")] = True,
+    data: Data = None,
+    data_path: DataPath = None,
+    val_path: ValPath = None,
+    download: Download = False,
+) -> None:
+    """Measure a run again: kNN, linear probe and geometry, beside raw pixels and no training.
+
+    With --data the same protocols run on another data set: the result goes beside the run's own.
+    """
+    from solo_registry.evaluation.run import evaluate_again
+
+    changes = {"knn_k": knn_k, "knn_temperature": knn_temperature, "max_train": max_train}
+    given = {key: value for key, value in changes.items() if value is not None}
+    where = {"train_path": data_path, "val_path": val_path, "download": download}
+    evaluate_again(run, {**given, "pictures": pictures}, _console(), data, **where)
+
+
+def knn(
+    run: Run,
+    k: Annotated[str, typer.Option(help="Numbers of neighbours.")] = "1,10,20,200",
+    temperature: Annotated[str, typer.Option(help="Temperatures of the cosine.")] = "0.1",
+    distance: Annotated[str, typer.Option(help="cosine, euclidean or both.")] = "cosine",
+    data: Data = None,
+    data_path: DataPath = None,
+    val_path: ValPath = None,
+    download: Download = False,
+) -> None:
+    """Weighted kNN for lists of k, temperatures and distances: dyntemp knn RUN --k 1,10,200."""
+    from solo_registry.evaluation.grid import knn_grid
+
+    knn_grid(
+        run,
+        _console(),
+        k=[int(each) for each in _numbers("--k", k, whole=True)],
+        temperatures=_numbers("--temperature", temperature),
+        distances=[word.strip() for word in distance.split(",")],
+        data=data,
+        train_path=data_path,
+        val_path=val_path,
+        download=download,
+    )
+
+
+def linear(
+    run: Run,
+    epochs: Annotated[int, typer.Option(help="Passes over the images.")] = 90,
+    lr: Annotated[float, typer.Option(help="Learning rate per 256 images.")] = 0.1,
+    batch_size: BatchSize = 256,
+    labels: Labels = 1.0,
+    untrained: Untrained = False,
+    data: Data = None,
+    data_path: DataPath = None,
+    val_path: ValPath = None,
+    download: Download = False,
+) -> None:
+    """Linear probe by SGD on the frozen backbone, the paper's recipe; last epoch."""
+    settings = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "labels": labels}
+    where = {"train_path": data_path, "val_path": val_path, "download": download}
+    _classify(run, data, where, frozen=True, pretrained=not untrained, **settings)
+
+
+def finetune(
+    run: Run,
+    labels: Labels = 1.0,
+    epochs: Annotated[int, typer.Option(help="Passes over the labelled images.")] = 30,
+    lr: Annotated[float, typer.Option(help="Learning rate per 256 images.")] = 0.05,
+    batch_size: BatchSize = 256,
+    untrained: Untrained = False,
+    data: Data = None,
+    data_path: DataPath = None,
+    val_path: ValPath = None,
+    download: Download = False,
+) -> None:
+    """Train the whole network with a share of the labels: dyntemp finetune RUN --labels 0.1."""
+    settings = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "labels": labels}
+    where = {"train_path": data_path, "val_path": val_path, "download": download}
+    _classify(run, data, where, frozen=False, pretrained=not untrained, **settings)
+
+
+def export(
+    run: Run,
+    to: Annotated[str, typer.Option(help="timm, huggingface or torch.")] = "timm",
+    out: Annotated[Path | None, typer.Option(help="Folder; default: export/ in the run.")] = None,
+) -> None:
+    """Write the backbone as safetensors with a model card: result, tau curve, recipe."""
+    from solo_registry.export.folder import export_run
+
+    export_run(run, to, out, _console())
+
+
+COMMANDS = (evaluate, knn, linear, finetune, export)
+
+
+def _console() -> Any:
+    from solo_registry.console import quiet_libraries, terminal
+
+    quiet_libraries()
+    return terminal()
+
+
+def _classify(run: Path, data: str | None, where: dict[str, Any], **settings: Any) -> None:
+    from solo_registry.training.classifier import Recipe
+    from solo_registry.training.classify import classify
+
+    classify(run, Recipe(**settings), _console(), data=data, **where)
+
+
+def _numbers(option: str, text: str, *, whole: bool = False) -> list[float]:
+    from solo_registry.errors import UserError
+
+    try:
+        return [int(word) if whole else float(word) for word in text.split(",")]
+    except ValueError:
+        kind = "whole numbers" if whole else "numbers"
+        raise UserError(f"{option} takes {kind} with commas between them, got '{text}'") from None

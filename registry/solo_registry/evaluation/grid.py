@@ -1,0 +1,103 @@
+"""kNN of a run for several k, temperatures and distances; the features are made once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from rich.console import Console
+from rich.table import Table
+
+from solo_registry.config import check_evaluation
+from solo_registry.data.module import build_data
+from solo_registry.errors import UserError, nearest
+from solo_registry.evaluation.knn import knn_accuracy
+from solo_registry.evaluation.neighbours import Distance
+from solo_registry.evaluation.run import features_of
+from solo_registry.evaluation.sources import aside, open_run, transfer_data
+from solo_registry.training.model import build_method, load_weights
+from solo_registry.training.run_folder import write_json
+
+
+def knn_grid(
+    path: Path,
+    console: Console,
+    *,
+    k: Sequence[int],
+    temperatures: Sequence[float],
+    distances: Sequence[Any] = ("cosine",),
+    data: str | None = None,
+    **where: Any,
+) -> dict[str, Any]:
+    """Measure kNN on a run's features and write evaluations/knn.json.
+
+    Args:
+        path: a run folder, or a checkpoint inside one.
+        console: where the table is printed.
+        k: numbers of neighbours.
+        temperatures: of the cosine's weights.
+        distances: "cosine", "euclidean" or both; the latter knows no temperature.
+        data: another data set than the run's.
+        **where: as in `transfer_data`.
+
+    Returns:
+        What was written. These are test accuracies: state k and temperature before you look.
+
+    Raises:
+        UserError: no run there, a value out of its range, or data without labels.
+    """
+    known = get_args(Distance)
+    for distance in distances:
+        if distance not in known:
+            hint = nearest(distance, known)
+            raise UserError(f"unknown distance '{distance}'.{hint} Known: {', '.join(known)}")
+    if not k or not temperatures:
+        raise UserError("kNN needs at least one k and one temperature")
+    run, checkpoint = open_run(path)
+    cfg = run.read_config()
+    for each, temperature in itertools.product(k, temperatures):
+        cfg.evaluation.update(knn_k=each, knn_temperature=temperature)
+        check_evaluation(cfg.evaluation)
+    own = build_data(cfg)
+    used = own if data is None else transfer_data(cfg, own, data, **where)
+    model = build_method(cfg, own)
+    epochs = int(load_weights(model, checkpoint or run.checkpoint)["epoch"]) + 1
+    train, test = features_of(model, used, cfg.evaluation, "features", console)
+    if not (train.labelled and test.labelled):
+        raise UserError(f"data set '{used.info.name}' has no labels on both sides")
+    if max(k) > train.labelled:
+        raise UserError(f"k={max(k)} is more than the {train.labelled} labelled training images")
+    rows: list[dict[str, Any]] = []
+    for distance in distances:
+        for temperature in temperatures if distance == "cosine" else (1.0,):
+            found = knn_accuracy(
+                train.feats, train.targets, test.feats, test.targets,
+                k=k, temperature=temperature, num_classes=used.info.num_classes, distance=distance,
+            )  # fmt: skip
+            shown = temperature if distance == "cosine" else None
+            rows += [
+                {"distance": distance, "temperature": shown, "k": each, "acc1": accuracy}
+                for each, accuracy in found.items()
+            ]
+    result = {
+        "schema_version": 1,
+        "protocol": "weighted kNN on frozen features; top-1 %",
+        "name": cfg.name,
+        "config_hash": run.path.parent.name,
+        "seed": cfg.seed,
+        "epochs": epochs,
+        "dataset": used.info.name,
+        "train_images": train.labelled,
+        "rows": rows,
+    }
+    out = aside(run, "knn", data, None if epochs >= cfg.max_epochs else epochs)
+    write_json(out, result)
+    table = Table("distance", "temperature", "k", "top-1 (%)", title="Weighted kNN")
+    for row in rows:
+        tau = "-" if row["temperature"] is None else f"{row['temperature']:g}"
+        table.add_row(row["distance"], tau, str(row["k"]), f"{row['acc1']:.2f}")
+    console.print(table)
+    console.print(f"numbers in {out}", soft_wrap=True, highlight=False)
+    return result

@@ -1,0 +1,1 @@
+"""Handing a run's backbone on to programs that know nothing of us."""

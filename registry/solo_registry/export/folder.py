@@ -1,0 +1,143 @@
+"""Writing a run's backbone, what rebuilds it, and its model card into a folder."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from solo_registry.backbones import LOW_RESOLUTION, build_backbone
+from solo_registry.errors import UserError, nearest
+from solo_registry.evaluation.sources import open_run
+from solo_registry.export.card import card, plain
+from solo_registry.training.model import read_checkpoint
+from solo_registry.training.run_folder import whole_file, write_json
+
+TARGETS = ("timm", "huggingface", "torch")
+
+
+def export_run(path: Path, to: str, out: Path | None, console: Console) -> Path:
+    """Write the backbone of a finished run.
+
+    Every target gets `README.md` (the model card), `recipe.yaml` (the config as given) and the
+    picture of tau, and the weights: `model.safetensors` for timm and huggingface, `backbone.pt`
+    for torch. huggingface adds `config.json`, which timm's hub loader reads.
+
+    Args:
+        path: the run folder.
+        to: "timm", "huggingface" or "torch".
+        out: the folder; `export/<to>` in the run by default.
+        console: where the result is told.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: an unknown target, no finished run, or a backbone that the target cannot rebuild.
+    """
+    if to not in TARGETS:
+        raise UserError(f"unknown target '{to}'.{nearest(to, TARGETS)} Known: {', '.join(TARGETS)}")
+    run, checkpoint = open_run(path)
+    result = run.read_result()
+    if checkpoint is not None or result is None:
+        raise UserError(
+            f"{path} is not a finished run's folder: the card needs its result.json. "
+            "Finish the run, or evaluate it: dyntemp evaluate RUN"
+        )
+    if "normalisation" not in result:
+        raise UserError(f"{run.result} does not say how images were normalised; evaluate it again")
+    cfg = run.read_config()
+    backbone = rebuild(cfg)
+    weights = backbone_weights(read_checkpoint(run.checkpoint)["state_dict"], backbone)
+    call: dict[str, Any] | None = getattr(backbone, "timm_call", None)
+    check_target(to, cfg, call)
+    out = out or run.path / "export" / to
+    name = "backbone.pt" if to == "torch" else "model.safetensors"
+    with whole_file(out / name) as part:
+        if to == "torch":
+            torch.save(weights, part)
+        else:
+            save_file(weights, part, metadata={"format": "pt"})
+    if to == "huggingface" and call is not None:
+        write_json(out / "config.json", hub_config(cfg, call, result, backbone))
+    shutil.copyfile(run.path / "config.yaml", out / "recipe.yaml")
+    picture = run.plots / "temperature.png"
+    if picture.exists():
+        shutil.copyfile(picture, out / picture.name)
+    with whole_file(out / "README.md") as part:
+        shown = picture.name if picture.exists() else None
+        text = card(to, cfg, call, result, int(backbone.num_features), shown)  # type: ignore[arg-type]
+        part.write_text(text, encoding="utf-8")
+    console.print(f"{name} and its model card are in {out}", soft_wrap=True, highlight=False)
+    return out
+
+
+def rebuild(cfg: DictConfig) -> nn.Module:
+    """Build the backbone of a run's config, with untrained weights; needs no data."""
+    kwargs = plain(cfg.backbone.kwargs)
+    if kwargs.pop("pretrained", False) and cfg.augmentations[0].crop_size <= LOW_RESOLUTION:
+        kwargs.setdefault("low_resolution", False)  # timm's weights came with their own stem
+    return build_backbone(
+        cfg.backbone.name,
+        in_channels=cfg.data.image_channels,
+        image_size=cfg.augmentations[0].crop_size,
+        **kwargs,
+    )
+
+
+def backbone_weights(state: dict[str, Tensor], backbone: nn.Module) -> dict[str, Tensor]:
+    """Pick the backbone's weights from a run's; every one of them must fit.
+
+    Raises:
+        UserError: names or shapes differ.
+    """
+    prefix = "backbone."
+    weights = {
+        name.removeprefix(prefix): value.contiguous()
+        for name, value in state.items()
+        if name.startswith(prefix)
+    }
+    try:
+        backbone.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:500]
+        raise UserError(f"the checkpoint does not fit the run's backbone: {reason}") from error
+    return weights
+
+
+def check_target(to: str, cfg: DictConfig, call: dict[str, Any] | None) -> None:
+    """Refuse a target that cannot rebuild the backbone."""
+    if call is None and to != "torch":
+        raise UserError(f"backbone '{cfg.backbone.name}' is not timm's: use --to torch")
+    if to == "huggingface" and call is not None and call["low_resolution"]:
+        raise UserError(
+            f"timm's hub format cannot say that '{cfg.backbone.name}' has a 3x3 stem for small "
+            "images: use --to timm, whose card has the two lines that rebuild it, or train with "
+            "backbone.kwargs.low_resolution=false"
+        )
+
+
+def hub_config(
+    cfg: DictConfig, call: dict[str, Any], result: dict[str, Any], backbone: nn.Module
+) -> dict[str, Any]:
+    """Return config.json as timm's hub loader wants it."""
+    size = cfg.augmentations[0].crop_size
+    return {
+        "architecture": call["model"].partition(".")[0],
+        "num_classes": 0,
+        "num_features": backbone.num_features,
+        "model_args": {"in_chans": cfg.data.image_channels, **call["kwargs"]},
+        "pretrained_cfg": {
+            **result["normalisation"],
+            "num_classes": 0,
+            "input_size": [cfg.data.image_channels, size, size],
+            "crop_pct": 1.0,
+            "custom_load": False,
+        },
+    }

@@ -1,0 +1,184 @@
+"""Supervised classifiers on a run's backbone: SGD linear probe, and fine-tuning with few labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from omegaconf import OmegaConf
+from rich.console import Console
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from solo_registry.data.augment import Views
+from solo_registry.data.module import PretrainDataModule, build_data, eval_loader
+from solo_registry.data.sampling import EpochSampler, PretrainSet, ResumableLoader
+from solo_registry.data.sets import UNLABELLED, ImageSet, stratified
+from solo_registry.errors import UserError
+from solo_registry.evaluation.accuracy import top_accuracy
+from solo_registry.evaluation.sources import aside, open_run, transfer_data
+from solo_registry.training.callbacks import SeedEpoch
+from solo_registry.training.classifier import Classifier, Recipe
+from solo_registry.training.model import build_method, load_weights
+from solo_registry.training.run_folder import write_json
+
+SCHEMA_VERSION = 1
+
+
+def classify(
+    path: Path, recipe: Recipe, console: Console, *, data: str | None = None, **where: Any
+) -> dict[str, Any]:
+    """Train a classifier on a run's backbone and measure it, after the last epoch only.
+
+    Training images get the crop and the flip of the run's first augmentation and nothing else. The
+    run's seed draws the head, the order, the views and the labelled share, so that runs of one seed
+    see the same images.
+
+    Args:
+        path: a run folder, or a checkpoint inside one.
+        recipe: how to train.
+        console: where progress is told.
+        data: another data set than the run's.
+        **where: as in `transfer_data`.
+
+    Returns:
+        What was written to evaluations/.
+
+    Raises:
+        UserError: no run there, a wrong value, or data without labels.
+    """
+    recipe.check()
+    run, checkpoint = open_run(path)
+    cfg = run.read_config()
+    own = build_data(cfg)
+    used = own if data is None else transfer_data(cfg, own, data, **where)
+    train_set, test_set = labelled(used, recipe, cfg.seed)
+    settings = {**asdict(recipe), "seed": cfg.seed, "train_images": len(train_set)}
+    model = build_method(cfg, own)
+    state = load_weights(model, checkpoint or run.checkpoint)
+    epochs = int(state["epoch"]) + 1
+    out = aside(run, recipe.name, data, None if epochs >= cfg.max_epochs else epochs)
+    if (done := already_there(out, settings)) is not None:
+        console.print(f"already measured: {out}", soft_wrap=True)
+        return done
+    if not recipe.pretrained:
+        model = build_method(cfg, own)
+    size = min(recipe.batch_size, len(train_set))
+    lr = recipe.lr * size / 256
+    seed_everything(cfg.seed, verbose=False)
+    classes = used.info.num_classes
+    classifier = Classifier(model.backbone, model.features_dim, classes, recipe, lr)
+    view = crop_and_flip(cfg)
+    loader = ResumableLoader(
+        PretrainSet(train_set, Views([view], used.info), cfg.seed),
+        batch_size=size,
+        sampler=EpochSampler(len(train_set), seed=cfg.seed),
+        num_workers=used.num_workers,
+        drop_last=True,
+        persistent_workers=used.num_workers > 0,
+    )
+    bar: list[Callback] = [RichProgressBar(leave=False)] if console.is_terminal else []
+    trainer = Trainer(
+        accelerator="cpu" if cfg.accelerator == "cpu" else "auto",
+        devices=1,
+        max_epochs=recipe.epochs,
+        callbacks=[SeedEpoch(cfg.seed), *bar],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=bool(bar),
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        deterministic="warn",
+    )
+    trainer.fit(classifier, loader)
+    tested = eval_loader(
+        test_set, crop_size=used.crop_size, batch_size=256, num_workers=used.num_workers
+    )
+    scores, targets = predict(classifier, tested)
+    result = {
+        "schema_version": SCHEMA_VERSION,
+        "protocol": protocol(recipe, size, lr, view, len(train_set)),
+        "name": cfg.name,
+        "method": cfg.method,
+        "config_hash": run.path.parent.name,
+        "dataset": used.info.name,
+        "pretrained_on": cfg.data.dataset if recipe.pretrained else None,
+        "pretraining_epochs": epochs if recipe.pretrained else 0,
+        "settings": settings,
+        "effective_lr": lr,
+        "test_images": len(targets),
+        "acc1": top_accuracy(scores, targets),
+        "acc5": top_accuracy(scores, targets, 5) if classes > 5 else None,
+    }
+    write_json(out, result)
+    console.print(f"{result['protocol']}\ntop-1 {result['acc1']:.2f} %  ({out})", soft_wrap=True)
+    return result
+
+
+def labelled(used: PretrainDataModule, recipe: Recipe, seed: int) -> tuple[ImageSet, ImageSet]:
+    """Return the labelled share of the training images and the labelled test images.
+
+    Raises:
+        UserError: there is no labelled image on one side.
+    """
+
+    def with_labels(images: ImageSet | None, side: str) -> ImageSet:
+        if images is None or not bool((known := images.targets != UNLABELLED).any()):
+            raise UserError(f"data set '{used.info.name}' has no labelled {side} images")
+        return images if known.all() else images.subset(known.nonzero().flatten().tolist())
+
+    train_set, test_set = with_labels(used.train_set, "training"), with_labels(used.val_set, "test")
+    if recipe.labels < 1:
+        train_set = train_set.subset(stratified(train_set.targets, recipe.labels, seed))
+    return train_set, test_set
+
+
+def crop_and_flip(cfg: Any) -> dict[str, Any]:
+    """Return the run's first pipeline without anything but crop and flip."""
+    first: Any = OmegaConf.to_container(cfg.augmentations[0])
+    kept = {key: first[key] for key in ("rrc", "horizontal_flip", "crop_size", "mean", "std")}
+    return {**kept, "num_crops": 1}
+
+
+@torch.no_grad()
+def predict(classifier: Classifier, loader: DataLoader[Any]) -> tuple[Tensor, Tensor]:
+    """Return scores (M, C) and targets (M,) of all images."""
+    device = torch.device("cpu" if not torch.cuda.is_available() else "cuda")
+    classifier = classifier.to(device).eval()
+
+    def parts() -> Iterator[tuple[Tensor, Tensor]]:
+        for X, y in loader:
+            yield classifier(X.to(device)).float().cpu(), y
+
+    scores, targets = zip(*parts(), strict=True)
+    return torch.cat(scores), torch.cat(targets)
+
+
+def protocol(recipe: Recipe, size: int, lr: float, view: dict[str, Any], images: int) -> str:
+    """Say in one line how the number was made."""
+    what = "linear classifier on the frozen backbone" if recipe.frozen else "whole network"
+    start = "" if recipe.pretrained else " from untrained weights"
+    rrc, flip = view["rrc"], view["horizontal_flip"]["prob"]
+    crop = f"random resized crop {rrc['crop_min_scale']:g}-{rrc['crop_max_scale']:g}"
+    crop = crop if rrc["enabled"] else "center crop"
+    return (
+        f"{what}{start}, {100 * recipe.labels:g} % of the labels ({images} images), SGD, "
+        f"lr {recipe.lr:g} x {size} / 256 = {lr:g}, momentum {recipe.momentum:g}, "
+        f"weight decay {recipe.weight_decay:g}, cosine, {recipe.epochs} epochs, {crop}, "
+        f"flip {flip:g}; last epoch"
+    )
+
+
+def already_there(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the result of the same settings, or None; a damaged one is made again."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found if found["settings"] == settings else None
+    except (OSError, KeyError, TypeError, json.JSONDecodeError):
+        return None

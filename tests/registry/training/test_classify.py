@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+from typer.testing import CliRunner
+
+from solo_registry.cli import app
+from solo_registry.data.sets import stratified
+from solo_registry.errors import UserError
+from solo_registry.evaluation.grid import knn_grid
+from solo_registry.evaluation.run import evaluate_again
+from solo_registry.training.classifier import Classifier, Recipe
+from solo_registry.training.classify import classify
+from solo_registry.training.pretrain import pretrain
+from solo_registry.training.run_folder import RunFolder
+
+Tiny = Callable[..., DictConfig]
+QUIET = Console(quiet=True)
+LINEAR = Recipe(frozen=True, epochs=4, lr=0.1)
+FINETUNE = Recipe(frozen=False, epochs=4, lr=0.05)
+
+
+@pytest.fixture
+def run(tiny: Tiny) -> RunFolder:
+    return pretrain(tiny("simclr", "max_epochs=3", "telemetry.every_n_epochs=0"))
+
+
+def test_linear_finetune_and_few_labels(run: RunFolder) -> None:
+    weights = run.checkpoint.read_bytes()
+    linear = classify(run.path, LINEAR, QUIET)
+    full = classify(run.path, FINETUNE, QUIET)
+    tenth = classify(run.path, replace(FINETUNE, labels=0.1), QUIET)
+    assert 10 < tenth["acc1"] < full["acc1"] and linear["acc1"] > 30  # chance is 10
+    assert run.checkpoint.read_bytes() == weights
+    files = {path.name for path in (run.path / "evaluations").iterdir()}
+    assert files == {"linear.json", "finetune.json", "finetune-10pct.json"}
+    assert json.loads((run.path / "evaluations/finetune-10pct.json").read_text()) == tenth
+    assert tenth["settings"]["train_images"] == 142 and full["settings"]["train_images"] == 1437
+    assert tenth["effective_lr"] == pytest.approx(0.05 * 142 / 256)
+    assert "10 % of the labels (142 images)" in tenth["protocol"]
+    assert "4 epochs" in linear["protocol"] and "last epoch" in linear["protocol"]
+
+
+def test_the_same_settings_give_the_same_number_and_are_not_trained_twice(run: RunFolder) -> None:
+    recipe = replace(FINETUNE, labels=0.05, epochs=2)
+    first = classify(run.path, recipe, QUIET)
+    out = run.path / "evaluations" / "finetune-5pct.json"
+    written = out.stat().st_mtime_ns
+    assert classify(run.path, recipe, QUIET) == first
+    assert out.stat().st_mtime_ns == written
+    out.write_text('{"cut')  # a damaged file is made again
+    torch.manual_seed(99)  # what ran before must not matter
+    assert classify(run.path, recipe, QUIET) == first
+    untrained = classify(run.path, replace(recipe, pretrained=False), QUIET)
+    assert untrained["acc1"] != first["acc1"] and untrained["pretraining_epochs"] == 0
+    assert "from untrained weights" in untrained["protocol"]
+
+
+def test_frozen_means_frozen() -> None:
+    for frozen in (True, False):
+        backbone: Any = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3))
+        classifier = Classifier(backbone, 3, 2, Recipe(frozen=frozen, epochs=1, lr=0.1), 0.1)
+        classifier.train()
+        before = backbone[1].running_mean.clone()
+        classifier(torch.randn(8, 4)).square().sum().backward()
+        assert (backbone[0].weight.grad is None) == frozen
+        assert torch.equal(backbone[1].running_mean, before) == frozen
+        assert classifier.head.weight.grad is not None
+
+
+def test_label_shares_are_stratified_and_seeded() -> None:
+    targets = torch.arange(10).repeat_interleave(torch.arange(10, 110, 10))
+    chosen = [stratified(targets, 0.1, seed) for seed in (1, 1, 2)]
+    assert chosen[0] == chosen[1] != chosen[2]
+    for indices in chosen:
+        assert targets[indices].bincount().tolist() == list(range(1, 11))
+
+
+def test_bad_words_are_refused(run: RunFolder) -> None:
+    for words, text in (
+        (["finetune", "RUN", "--labels", "0"], "labels must be above 0 and at most 1"),
+        (["linear", "RUN", "--epochs", "0"], "epochs must be at least 1"),
+        (["linear", "nowhere"], "no run folder or checkpoint at nowhere"),
+        (["linear", "RUN", "--data", "digts"], "unknown data set 'digts'. Did you mean 'digits'"),
+        (["knn", "RUN", "--k", "1,x"], "--k takes whole numbers"),
+        (["knn", "RUN", "--k", "99999"], "k=99999 is more than the 1437"),
+        (["knn", "RUN", "--distance", "cosin"], "unknown distance 'cosin'. Did you mean 'cosine'"),
+    ):
+        done = CliRunner().invoke(app, [str(run.path) if word == "RUN" else word for word in words])
+        assert isinstance(done.exception, UserError) and text in str(done.exception)
+    assert not (run.path / "evaluations").exists()
+
+
+def test_knn_for_lists(run: RunFolder) -> None:
+    k, temperatures = [1, 20], [0.07, 0.1]
+    distances = ["cosine", "euclidean"]
+    result = knn_grid(run.path, QUIET, k=k, temperatures=temperatures, distances=distances)
+    assert len(result["rows"]) == 2 * 2 + 2
+    own: Any = run.read_result()
+    (row,) = (
+        row
+        for row in result["rows"]
+        if (row["k"], row["temperature"], row["distance"]) == (20, 0.1, "cosine")
+    )
+    assert row["acc1"] == own["results"]["trained"]["knn_acc1"]
+
+
+def test_transfer_keeps_channels_normalisation_and_the_runs_own_result(run: RunFolder) -> None:
+    own = run.read_result()
+    assert own is not None
+    # the same images under a name of their own: the numbers must be those of the run
+    from solo_registry.data.arrays import digits
+    from solo_registry.registry import DATASETS
+
+    DATASETS.register("digits_again")(digits)
+    try:
+        moved = evaluate_again(run.path, {"pictures": False}, QUIET, "digits_again")
+    finally:
+        DATASETS._entries.pop("digits_again"), DATASETS._loaded.pop("digits_again")
+    assert moved["results"] == own["results"]
+    assert moved["normalisation"] == own["normalisation"] and moved["pretrained_on"] == "digits"
+    assert run.read_result() == own
+    assert (run.path / "evaluations" / "digits_again.json").is_file()
