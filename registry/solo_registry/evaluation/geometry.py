@@ -147,6 +147,7 @@ def inter_class_uniformity(feats: Tensor, targets: Tensor, *, t: float = 2.0) ->
 def rankme(feats: Tensor, *, chunk_size: int = _CHUNK) -> float:
     """Effective rank of the feature matrix, exp of the entropy of its normalised singular values.
 
+    Roy & Vetterli 2007 (EUSIPCO, "The effective rank") define the same quantity under that name.
     Garrido et al. 2023 (arXiv 2210.02885), equation 1: exp(-sum p log p) with p = sigma / sum sigma
     of the features as they are, neither normalised nor centred. The paper's 1e-7 inside p only
     guards log 0 and is replaced by 0 log 0 = 0. Singular values come in float64 from a QR

@@ -23,12 +23,15 @@ from solo_registry.evaluation.protocol import Features, geometry
 from solo_registry.training.callbacks import CostFile
 from solo_registry.training.run_folder import RunFolder, whole_file
 
+MOST_VIEWS = 2048  # whose pairs are compared at a time; a matrix of them takes 32 MB
+
 
 class Telemetry(Callback):
     """Writes mechanism.parquet and trajectory.parquet before, during and after training.
 
     Both are measured on the same training images and views every time, in batches of the training's
-    size: the pairs in training mode, as a training step sees them, the geometry in evaluation mode.
+    size (of `MOST_VIEWS` views at most): the pairs in training mode, as a training step sees them,
+    the geometry in evaluation mode.
     Nothing of the training is touched: buffers and random states are put back, and the time is left
     out of cost.json. The rows so far travel in the checkpoint.
 
@@ -48,7 +51,8 @@ class Telemetry(Callback):
         count = min(cfg.telemetry.images, len(self.images))
         generator = torch.Generator().manual_seed(mix(b"telemetry", cfg.seed))
         chosen = torch.randperm(len(self.images), generator=generator)[:count].tolist()
-        size = min(count, data.batch_size * count_processes(cfg))
+        views = data.views.num_large + data.views.num_small
+        size = min(count, data.batch_size * count_processes(cfg), max(2, MOST_VIEWS // views))
         self.batches = [chosen[start : start + size] for start in range(0, count - size + 1, size)]
         self.cost = cost
         self.tables: dict[str, list[dict[str, Any]]] = {"mechanism": [], "trajectory": []}
