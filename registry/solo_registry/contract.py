@@ -180,6 +180,7 @@ class BaseMethod(LightningModule):
             batch: the batch.
         """
         z = outs.get("z", outs["feats"])
+        z = z if all(part.ndim == 2 for part in z) else outs["feats"]
         return Contrast.among_views(torch.cat(z), batch[0].repeat(len(z)))
 
     def pair_temperature(self, s: Tensor, contrast: Contrast, indexes: Tensor) -> Tensor | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,8 @@ ValPath = Annotated[str | None, typer.Option(help="Its test images, for image fo
 Download = Annotated[bool, typer.Option(help="Fetch the other data set if it is not on disk.")]
 Labels = Annotated[float, typer.Option(help="Share of the labels of each class, such as 0.01.")]
 Untrained = Annotated[bool, typer.Option(help="Start from untrained weights: the baseline.")]
+Epochs = Annotated[int, typer.Option(help="Passes over the images.")]
+Rate = Annotated[float, typer.Option(help="Learning rate per 256 images.")]
 BatchSize = Annotated[int, typer.Option(help="Images per step.")]
 
 
@@ -66,40 +69,48 @@ def knn(
     )
 
 
-def linear(
-    run: Run,
-    epochs: Annotated[int, typer.Option(help="Passes over the images.")] = 90,
-    lr: Annotated[float, typer.Option(help="Learning rate per 256 images.")] = 0.1,
-    batch_size: BatchSize = 256,
-    labels: Labels = 1.0,
-    untrained: Untrained = False,
-    data: Data = None,
-    data_path: DataPath = None,
-    val_path: ValPath = None,
-    download: Download = False,
-) -> None:
-    """Linear probe by SGD on the frozen backbone, the paper's recipe; last epoch."""
-    settings = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "labels": labels}
-    where = {"train_path": data_path, "val_path": val_path, "download": download}
-    _classify(run, data, where, frozen=True, pretrained=not untrained, **settings)
+def classifier(
+    name: str, text: str, *, frozen: bool, epochs: int, lr: float
+) -> Callable[..., None]:
+    """Make a command that trains a classifier on a run's backbone, from its recipe's defaults."""
+
+    def command(
+        run: Run,
+        labels: Labels = 1.0,
+        epochs: Epochs = epochs,
+        lr: Rate = lr,
+        batch_size: BatchSize = 256,
+        untrained: Untrained = False,
+        data: Data = None,
+        data_path: DataPath = None,
+        val_path: ValPath = None,
+        download: Download = False,
+    ) -> None:
+        from solo_registry.training.classifier import Recipe
+        from solo_registry.training.classify import classify
+
+        recipe = Recipe(frozen, epochs, lr, labels, batch_size, pretrained=not untrained)
+        where = {"train_path": data_path, "val_path": val_path, "download": download}
+        classify(run, recipe, _console(), data=data, **where)
+
+    command.__name__, command.__doc__ = name, text
+    return command
 
 
-def finetune(
-    run: Run,
-    labels: Labels = 1.0,
-    epochs: Annotated[int, typer.Option(help="Passes over the labelled images.")] = 30,
-    lr: Annotated[float, typer.Option(help="Learning rate per 256 images.")] = 0.05,
-    batch_size: BatchSize = 256,
-    untrained: Untrained = False,
-    data: Data = None,
-    data_path: DataPath = None,
-    val_path: ValPath = None,
-    download: Download = False,
-) -> None:
-    """Train the whole network with a share of the labels: dyntemp finetune RUN --labels 0.1."""
-    settings = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "labels": labels}
-    where = {"train_path": data_path, "val_path": val_path, "download": download}
-    _classify(run, data, where, frozen=False, pretrained=not untrained, **settings)
+linear = classifier(
+    "linear",
+    "Linear probe by SGD on the frozen backbone, the paper's recipe; last epoch.",
+    frozen=True,
+    epochs=90,
+    lr=0.1,
+)
+finetune = classifier(
+    "finetune",
+    "Train the whole network with a share of the labels: dyntemp finetune RUN --labels 0.1.",
+    frozen=False,
+    epochs=30,
+    lr=0.05,
+)
 
 
 def export(
@@ -121,13 +132,6 @@ def _console() -> Any:
 
     quiet_libraries()
     return terminal()
-
-
-def _classify(run: Path, data: str | None, where: dict[str, Any], **settings: Any) -> None:
-    from solo_registry.training.classifier import Recipe
-    from solo_registry.training.classify import classify
-
-    classify(run, Recipe(**settings), _console(), data=data, **where)
 
 
 def _numbers(option: str, text: str, *, whole: bool = False) -> list[float]:

@@ -80,7 +80,8 @@ class Telemetry(Callback):
             for indexes in self.batches:
                 feats.append(self.one_batch(model, indexes, mechanism))
         first, second, targets = (torch.cat(parts) for parts in zip(*feats, strict=True))
-        where = geometry(Features(first, targets), (first, second))
+        pair = (first, second) if model.num_large_crops > 1 else None
+        where = geometry(Features(first, targets), pair)
         found = {name: value for name, value in where.items() if value is not None}
         self.tables["mechanism"] += [{"epoch": epoch, **row} for row in mechanism.rows()]
         self.tables["trajectory"].append({"epoch": epoch, **found, **mechanism.summary()})
@@ -92,7 +93,7 @@ class Telemetry(Callback):
     def one_batch(
         self, model: BaseMethod, indexes: list[int], mechanism: Mechanism
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Add a batch's pairs to `mechanism`; return the features of two views, and the labels."""
+        """Add a batch's pairs to `mechanism`; return two large views' features, and the labels."""
         items = self.images.__getitems__([(0, index) for index in indexes])
         numbers, views, targets = default_collate(items)
         numbers, targets = numbers.to(model.device), targets.to(model.device)
@@ -102,13 +103,14 @@ class Telemetry(Callback):
             batch = (numbers, views, targets)
             contrast = model.contrast(model.embed(views), batch)
             model.eval()
-            first, second = (model(view)["feats"].float().cpu() for view in views[:2])
+            large = views[: model.num_large_crops][:2]
+            feats = [model(view)["feats"].float().cpu() for view in large]
 
         def tau(s: Tensor) -> Any:
             return model.pair_temperature(s, contrast, numbers)
 
         mechanism.add(contrast, targets, tau)
-        return first, second, targets.cpu()
+        return feats[0], feats[-1], targets.cpu()
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far."""
