@@ -23,6 +23,7 @@ class DebiasedMixin(SimCLRMixin):
     `method_kwargs.tau_plus`: that share, in [0, 1); 0 is SimCLR. Exactly two views.
     """
 
+    INFONCE: ClassVar[bool] = False
     KWARGS: ClassVar[dict[str, Any]] = {**SimCLRMixin.KWARGS, "temperature": 0.5, "tau_plus": 0.1}
     MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("tau_plus", "beta")
     TWO_VIEWS: ClassVar[bool] = True

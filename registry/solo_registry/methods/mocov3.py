@@ -57,7 +57,7 @@ class MoCoV3Mixin(ContrastiveMixin, MomentumProjectorMixin):
 
     def contrast(self, outs: dict[str, list[Tensor]], batch: Batch) -> Contrast:
         """Queries of the first views against the keys of the second ones."""
-        return Contrast.paired(outs["q"][0], outs["momentum_k"][1])
+        return Contrast.paired(outs["q"][0], outs["momentum_z"][1])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: the contrastive losses of both directions plus the online classifier's."""

@@ -52,7 +52,7 @@ class NNCLRMixin(ContrastiveMixin):
 
     def contrast(self, outs: dict[str, list[Tensor]], batch: Batch) -> Contrast:
         """Neighbours of the first views against the predictions of the second ones."""
-        return Contrast.paired(self.nearest(outs["z"][0]), outs["p"][1])
+        return Contrast.paired(self.queue.nearest(outs["z"][0]), outs["p"][1])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: the symmetric contrastive loss plus the online classifier's."""

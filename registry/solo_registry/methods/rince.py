@@ -22,6 +22,7 @@ class RINCEMixin(SimCLRMixin):
     the weight of the denominator.
     """
 
+    INFONCE: ClassVar[bool] = False
     KWARGS: ClassVar[dict[str, Any]] = {
         **SimCLRMixin.KWARGS,
         "temperature": 0.1,

@@ -24,6 +24,7 @@ class SigLIPMixin(SimCLRMixin):
     without weight decay.
     """
 
+    INFONCE: ClassVar[bool] = False
     KWARGS: ClassVar[dict[str, Any]] = {**SimCLRMixin.KWARGS, "temperature": 0.1, "bias": -10.0}
     TWO_VIEWS: ClassVar[bool] = True
 

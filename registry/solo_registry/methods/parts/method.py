@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from solo_registry.contract import Host, MomentumHost
+from solo_registry.evaluation.contrast import Contrast
 from solo_registry.method_kwargs import fill_method_kwargs, require_at_most_one, require_positive
 from solo_registry.methods.parts.queue import queue_size
 from solo_registry.methods.parts.views import require_two_views, require_views
@@ -78,9 +79,15 @@ class MethodMixin(Host):
 class ContrastiveMixin(MethodMixin):
     """A method with one temperature for every pair."""
 
+    INFONCE: ClassVar[bool] = True  # whether the loss is a softmax over similarities
+
     def temperature_curve(self, s: Tensor) -> Tensor | None:
         """The same temperature at every similarity."""
         return torch.full_like(s, self.cfg.method_kwargs.temperature)
+
+    def pair_temperature(self, s: Tensor, contrast: Contrast, indexes: Tensor) -> Tensor | None:
+        """The same temperature for every pair; None where the loss is no InfoNCE."""
+        return self.temperature_curve(s) if self.INFONCE else None
 
 
 class MomentumProjectorMixin(MomentumHost):
