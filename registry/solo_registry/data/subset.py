@@ -49,12 +49,13 @@ def chosen_images(targets: Tensor, data: Any) -> list[int] | None:
     return None if kept is None else kept.tolist()
 
 
-def stratified(targets: Tensor, fraction: float) -> list[int]:
+def stratified(targets: Tensor, fraction: float, seed: int = FRACTION_SEED) -> list[int]:
     """Choose a share of each class, at least one image; unlabelled images count as a class.
 
     Args:
         targets: (N,) int64 labels.
         fraction: share to keep, in (0, 1].
+        seed: which share.
 
     Returns:
         Sorted indices, the same in every call.
@@ -62,7 +63,7 @@ def stratified(targets: Tensor, fraction: float) -> list[int]:
     >>> len(stratified(torch.tensor([0] * 100 + [1] * 10), 0.1))
     11
     """
-    generator = torch.Generator().manual_seed(FRACTION_SEED)
+    generator = torch.Generator().manual_seed(seed)
     chosen = []
     for label in torch.unique(targets):
         members = (targets == label).nonzero().flatten()

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from solo_registry.data.module import PretrainDataModule, build_data
 from solo_registry.errors import UserError, nearest
 from solo_registry.plugins import load_plugins
+from solo_registry.schema import DataConfig
 from solo_registry.training.run_folder import RunFolder
 
 
@@ -53,14 +54,13 @@ def transfer_data(
         UserError: an unknown name, or the data are not there.
     """
     there = cfg.copy()
-    there.data.update(
+    there.data = DataConfig(
         dataset=name,
         train_path=train_path or cfg.data.train_path,
         val_path=val_path,
         download=download,
         channels=own.info.channels,
-        fraction=-1,
-        no_labels=False,
+        num_workers=cfg.data.num_workers,
     )
     there.optimizer.batch_size = 1  # nothing is trained in its batches
     for augmentation in there.augmentations:

@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader
 from solo_registry.data.augment import Views
 from solo_registry.data.module import PretrainDataModule, build_data, eval_loader
 from solo_registry.data.sampling import EpochSampler, PretrainSet, ResumableLoader
-from solo_registry.data.sets import UNLABELLED, ImageSet, stratified
+from solo_registry.data.sets import UNLABELLED, ImageSet
+from solo_registry.data.subset import stratified
 from solo_registry.errors import UserError
 from solo_registry.evaluation.accuracy import top_accuracy
 from solo_registry.evaluation.sources import aside, open_run, transfer_data
