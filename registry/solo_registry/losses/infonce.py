@@ -84,5 +84,7 @@ def infonce_queue(query: Tensor, key: Tensor, queue: Tensor, temperature: float)
     """
     query, key = unit(query), unit(key)
     positive = (query * key).sum(1, keepdim=True)
-    logits = torch.cat([positive, query @ queue.to(query.dtype)], dim=1) / temperature
+    with torch.autocast(query.device.type, enabled=False):
+        negative = query @ queue.to(query.dtype)
+    logits = torch.cat([positive, negative], dim=1) / temperature
     return F.cross_entropy(logits, torch.zeros(len(query), dtype=torch.long, device=query.device))

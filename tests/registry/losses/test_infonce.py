@@ -58,6 +58,14 @@ def test_small_temperatures_stay_finite_under_autocast() -> None:
     torch.testing.assert_close(loss, infonce(z, torch.arange(8).repeat(2), 0.005))
 
 
+def test_the_queue_form_is_float32_under_autocast_too() -> None:
+    query, key = torch.randn(5, 4), torch.randn(5, 4)
+    queue = F.normalize(torch.randn(4, 7), dim=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = infonce_queue(query, key, queue, 0.02)
+    torch.testing.assert_close(loss, infonce_queue(query, key, queue, 0.02))
+
+
 def test_supcon_out_equals_the_formula_in_a_loop(z: torch.Tensor, exponentials: Any) -> None:
     classes = torch.tensor([0, 1, 2, 1, 0, 0, 1, 2, 1, 0])
     e, losses = exponentials(z, 0.2), []
