@@ -75,7 +75,6 @@ setup(
         "matplotlib>=3.8",
         "pyarrow>=15",
         "safetensors>=0.4",
-        "scipy>=1.11",
         "rich>=13.7",
         "typer>=0.12",
         "packaging>=23",
