@@ -60,7 +60,7 @@ def test_every_entry_loads_and_says_what_it_is(kind: str) -> None:
     for entry in registry.entries():
         assert callable(entry.load())
         assert entry.summary
-        assert entry.provider in ("solo_registry", "solo_dyntemp")
+        assert entry.provider in ("solo_registry", "solo_dyntemp", "solo")
 
 
 def test_a_name_that_needs_something_else_says_what() -> None:
