@@ -107,7 +107,7 @@ def small_of(tiny: Tiny, needs_of: Any) -> Callable[[str], Callable[..., DictCon
     """Return a maker of makers of small configs: small_of("simclr")("vit", "seed=3")."""
 
     def of(method: str) -> Callable[..., DictConfig]:
-        def make(backbone: str, *overrides: str, **extra: Any) -> DictConfig:
+        def make(backbone: str, /, *overrides: str, **extra: Any) -> DictConfig:
             if backbone == "vit":
                 extra["backbone"] = VIT
             cfg = tiny(method, *needs_of(method).small, *overrides)
