@@ -17,6 +17,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from solo_dyntemp.hosts.found import SOLO_METHODS
 from solo_dyntemp.hosts.solo_checks import check_method, solo_config
 from solo_registry.contract import BaseMethod, Batch, classification
 from solo_registry.errors import UserError
@@ -141,6 +142,6 @@ def default_kwargs(name: str) -> dict[str, Any]:
 
 def __getattr__(name: str) -> type:
     """Let the registry find `solo_dyntemp.hosts.from_solo:byol`."""
-    if name.startswith("_"):
-        raise AttributeError(name)
+    if name not in {known for known, *_ in SOLO_METHODS}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return bound(name)
