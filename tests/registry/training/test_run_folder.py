@@ -12,7 +12,13 @@ import torch
 
 from solo_registry.errors import UserError
 from solo_registry.training.callbacks import WholeCheckpointIO
-from solo_registry.training.run_folder import RunFolder, cannot_write, whole_file, write_json
+from solo_registry.training.run_folder import (
+    SCHEMA_VERSION,
+    RunFolder,
+    cannot_write,
+    whole_file,
+    write_json,
+)
 
 
 def test_a_failure_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
@@ -61,12 +67,12 @@ def test_foreign_results_are_named(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     assert run.read_result() is None
     run.result.write_text('{"schema_version": 99}')
-    with pytest.raises(UserError, match="schema version 99, this version reads 1"):
+    with pytest.raises(UserError, match=f"schema version 99, this version reads {SCHEMA_VERSION}"):
         run.read_result()
     run.result.write_text('{"schema_ver')
     with pytest.raises(UserError, match="is not a run's result"):
         run.read_result()
-    run.result.write_text('{"schema_version": 1}')
+    run.result.write_text(f'{{"schema_version": {SCHEMA_VERSION}}}')
     with pytest.raises(UserError, match="is not a run's result: 'evaluation'"):
         run.read_result()
     with pytest.raises(UserError, match="is no run folder"):
