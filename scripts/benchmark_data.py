@@ -36,7 +36,7 @@ from solo_registry.data.sets import SetInfo, TensorSet
 CASES = {
     "pil": "PIL, torchvision's classes, as in solo-learn ({workers} workers)",
     "image_folder": "image_folder: one by one on tensors ({workers} workers)",
-    "on_device": "on_device, CPU",
+    "on_device": "on_device, CPU ({workers} workers)",
     "dali": "dali, CPU",
     "on_device-cuda": "on_device, GPU",
     "dali-cuda": "dali, GPU",

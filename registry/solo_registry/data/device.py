@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from solo_registry.data import ops
 from solo_registry.data.augment import View, Views
@@ -106,10 +107,52 @@ class DeviceLoader(EpochLoader):
     def batches(self, work: Iterator[Work]) -> Iterator[Batch]:
         """Yield the batches of `work`."""
         self.images, self.targets = self.images.to(self.device), self.targets.to(self.device)
-        size = tuple(self.images.shape[-2:])
-        for epoch, indexes in work:
-            drawn = self.views.draw(self.seed, epoch, indexes, [size] * len(indexes))
-            rows = torch.tensor(indexes).to(self.device)
-            images = self.images[rows]
-            pairs = zip(self.views.views, drawn, strict=True)
-            yield [rows, [show(view, images, draws) for view, draws in pairs], self.targets[rows]]
+        for item in work:
+            yield whole_batch(self.images, self.targets, self.views, self.seed, item)
+
+
+class BatchSet(Dataset[Any]):
+    """Those batches as a data set for worker processes.
+
+    Where the device is the CPU, its cores do better on a batch each than all of them on one.
+
+    Args:
+        images: a set in memory.
+        views: what to show.
+        seed: the run's seed.
+    """
+
+    def __init__(self, images: TensorSet, views: Views, seed: int) -> None:
+        self.images, self.views, self.seed = images, views, seed
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitems__(self, keys: list[tuple[int, int]]) -> Batch:
+        """Return the batch of these (epoch, index), all of one epoch; for `collated`."""
+        item = keys[0][0], [index for _, index in keys]
+        with torch.inference_mode():
+            return whole_batch(self.images.images, self.images.targets, self.views, self.seed, item)
+
+
+def collated(batch: Batch) -> Batch:
+    """Return a batch of `BatchSet` as it is."""
+    return batch
+
+
+def whole_batch(images: Tensor, targets: Tensor, views: Views, seed: int, work: Work) -> Batch:
+    """Return [indexes (N,), [views (N, C, H, W), ...], targets (N,)], on the images' device.
+
+    Args:
+        images: (M, C, H, W) uint8, the whole set.
+        targets: (M,) its labels.
+        views: what to show.
+        seed: the run's seed.
+        work: the epoch, and which images.
+    """
+    epoch, indexes = work
+    drawn = views.draw(seed, epoch, indexes, [tuple(images.shape[-2:])] * len(indexes))
+    rows = torch.tensor(indexes).to(images.device)
+    chosen = images[rows]
+    pairs = zip(views.views, drawn, strict=True)
+    return [rows, [show(view, chosen, draws) for view, draws in pairs], targets[rows]]

@@ -14,7 +14,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset
 from solo_registry.data.augment import Views, eval_transform
 from solo_registry.data.dali import DaliEvalLoader, DaliLoader
 from solo_registry.data.dali_graph import import_dali
-from solo_registry.data.device import DeviceLoader, in_memory
+from solo_registry.data.device import BatchSet, DeviceLoader, collated, in_memory
 from solo_registry.data.pipeline import read_pipeline
 from solo_registry.data.sampling import EpochLoader, EpochSampler, PretrainSet, ResumableLoader
 from solo_registry.data.sets import ImageSet, SetInfo, TensorSet, hold_out, load_set, with_info
@@ -70,7 +70,8 @@ class PretrainDataModule(LightningDataModule):
         sampler = EpochSampler(
             len(self.train_set), seed=self.seed, rank=rank, world_size=world_size
         )
-        if self.format == "on_device":
+        by_workers = self.num_workers > 0 and self._device().type == "cpu"
+        if self.format == "on_device" and not by_workers:
             return DeviceLoader(
                 in_memory(self.train_set),
                 self.views,
@@ -89,11 +90,15 @@ class PretrainDataModule(LightningDataModule):
                 threads=self.num_workers,
                 device=self._dali_device(),
             )
+        images: Dataset[Any] = PretrainSet(self.train_set, self.views, self.seed)
+        if self.format == "on_device":
+            images = BatchSet(in_memory(self.train_set), self.views, self.seed)
         return ResumableLoader(
-            PretrainSet(self.train_set, self.views, self.seed),
+            images,
             batch_size=self.batch_size,
             sampler=sampler,
             num_workers=self.num_workers,
+            collate_fn=collated if self.format == "on_device" else None,
             drop_last=True,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,

@@ -48,8 +48,10 @@ def resized_crops(images: Tensor, boxes: Tensor, size: int) -> Tensor:
     height, width = images.shape[-2:]
     top, left, tall, wide = boxes.unbind(1)
     rows = _bicubic_weights(height, top, tall, size).unsqueeze(1)
-    columns = _bicubic_weights(width, left, wide, size).unsqueeze(1)
-    across = (images.float() @ columns.mT).round_().clamp_(0, 255)
+    columns = _bicubic_weights(width, left, wide, size)
+    # channels share the weights: as rows of one matrix they need no copies of them
+    across = images.float().flatten(1, 2) @ columns.mT
+    across = across.round_().clamp_(0, 255).view(*images.shape[:3], size)
     return (rows @ across).round_().clamp_(0, 255).div_(255)
 
 
@@ -62,11 +64,15 @@ def _bicubic_weights(side: int, start: Tensor, length: Tensor, size: int) -> Ten
     scale = (length / size).view(-1, 1, 1)
     place = torch.arange(side, device=start.device) - start.view(-1, 1)
     center = (torch.arange(size, device=start.device).view(1, -1, 1) + 0.5) * scale
-    x = ((place.unsqueeze(1) + 0.5 - center) / scale.clamp_min(1)).abs_()
-    near = (1.5 * x - 2.5).mul_(x.square()).add_(1)
-    far = ((2.5 - 0.5 * x).mul_(x).sub_(4)).mul_(x).add_(2)
+    # with t = (2 - |x|)+ and u = (1 - |x|)+ the cubic is (t - 1) t² / 2 + (1 - 2u) u²
+    x = ((place + 0.5).unsqueeze(1) - center).div_(scale.clamp_min(1)).abs_()
+    t = x.neg_().add_(2).clamp_min_(0)
+    beyond = t - 1
+    weights = t.square_().mul_(beyond).mul_(0.5)
+    u = beyond.clamp_min_(0)
+    weights.addcmul_((1 - 2 * u), u.square_())
     inside = (place >= 0) & (place < length.view(-1, 1))
-    weights = torch.where(x < 1, near, far).mul_((x < 2) & inside.unsqueeze(1))
+    weights.mul_(inside.unsqueeze(1))
     return weights.div_(weights.sum(-1, keepdim=True))
 
 
@@ -103,14 +109,14 @@ def adjust_saturation(x: Tensor, factor: Factor) -> Tensor:
 def adjust_hue(x: Tensor, shift: Factor) -> Tensor:
     """Turn every colour by `shift` of the HSV colour circle, in [-0.5, 0.5]."""
     sectors, opposite, _ = _constants(x.device)
-    red, green, blue = x.unbind(-3)
     value = x.amax(-3, keepdim=True)
     chroma = value - x.amin(-3, keepdim=True)
     # the hue in sixths of the circle: two per primary colour, and up to one to either side
-    sides = torch.stack((green - blue, blue - red, red - green), dim=-3)
+    circle = torch.cat((x, x[..., :2, :, :]), dim=-3)
+    sides = circle[..., 1:4, :, :] - circle[..., 2:5, :, :]
     sides = sides.div_(chroma.clamp_min(1e-12)).add_(sectors)
     first, second, third = torch.split(sides, 1, dim=-3)
-    is_red, is_green, _ = torch.split(x == value, 1, dim=-3)
+    is_red, is_green = torch.split(x[..., :2, :, :] == value, 1, dim=-3)
     hue = torch.where(is_red, first, torch.where(is_green, second, third))
     # each primary colour is full on two sixths, absent on two opposite ones, linear between
     turns = hue.div_(6).add_(shift).add(opposite)

@@ -58,6 +58,19 @@ def views_by_index(batches: list[Any]) -> dict[int, list[Tensor]]:
     }
 
 
+def test_workers_make_the_batches_that_the_device_makes(noise: MakeNoise, config: Config) -> None:
+    alone, shared = (
+        epoch(
+            data(config(data={"format": "on_device", "num_workers": n}), noise()).train_dataloader()
+        )
+        for n in (0, 2)
+    )
+    assert len(alone) == len(shared) > 1
+    for (indexes, views, targets), (others, shown, labels) in zip(alone, shared, strict=True):
+        assert torch.equal(indexes, others) and torch.equal(targets, labels)
+        assert all(map(torch.equal, views, shown))
+
+
 @pytest.mark.parametrize("world_size", [1, 2])
 def test_an_epoch_visits_each_index_once_on_all_ranks(
     noise: MakeNoise, config: Config, form: str, world_size: int

@@ -24,7 +24,7 @@ Config = Callable[..., Any]
 Pipeline = Callable[..., dict[str, Any]]
 needs_dali = pytest.mark.skipif(not find_spec("nvidia.dali"), reason="NVIDIA DALI is not installed")
 LOADERS = [
-    ("image_folder", 0), ("image_folder", 2), ("on_device", 0),
+    ("image_folder", 0), ("image_folder", 2), ("on_device", 0), ("on_device", 2),
     pytest.param("dali", 1, marks=needs_dali),
 ]  # fmt: skip
 
