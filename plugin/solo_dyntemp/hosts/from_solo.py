@@ -47,6 +47,9 @@ class FromSolo(Theirs):
     # ours: one optimizer, one schedule and one validation for every method
     configure_optimizers = BaseMethod.configure_optimizers
     validation_step = BaseMethod.validation_step
+    # what telemetry asks for
+    embed, contrast = BaseMethod.embed, BaseMethod.contrast
+    pair_temperature = BaseMethod.pair_temperature
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(solo_config(cfg, self.NAME))
