@@ -131,8 +131,7 @@ class BatchSet(Dataset[Any]):
     def __getitems__(self, keys: list[tuple[int, int]]) -> Batch:
         """Return the batch of these (epoch, index), all of one epoch; for `collated`."""
         item = keys[0][0], [index for _, index in keys]
-        with torch.inference_mode():
-            return whole_batch(self.images.images, self.images.targets, self.views, self.seed, item)
+        return whole_batch(self.images.images, self.images.targets, self.views, self.seed, item)
 
 
 def collated(batch: Batch) -> Batch:
