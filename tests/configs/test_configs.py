@@ -50,8 +50,12 @@ def test_all_files_are_found_and_each_is_an_option_or_the_entry() -> None:
 
 def test_every_method_and_data_set_has_a_config() -> None:
     assert sorted(name for group, name in GROUPS if group == "method") == own_methods()
-    sets = sorted(name.removesuffix("_lt") for group, name in GROUPS if group == "data")
-    assert sorted({*sets}) == DATASETS.names()
+    sets = {without_variant(name) for group, name in GROUPS if group == "data"}
+    assert sorted(sets) == DATASETS.names()
+
+
+def without_variant(name: str) -> str:
+    return name.removesuffix("_lt").removesuffix("_small")
 
 
 @pytest.mark.parametrize(("group", "name"), GROUPS)
@@ -65,7 +69,7 @@ def test_each_option_composes_and_resolves(group: str, name: str) -> None:
     if group == "method":
         assert cfg.method == name
     elif group == "data":
-        assert cfg.data.dataset == name.removesuffix("_lt")
+        assert cfg.data.dataset == without_variant(name)
         assert (cfg.data.long_tail.profile is not None) is name.endswith("_lt")
     else:
         info = SetInfo("any", 1, 3, None, (0.5,) * 3, (0.5,) * 3, ("all",))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -52,6 +52,7 @@ class ProbeResult:
         l2: weight decay used.
         converged: whether the final fit reached the gradient tolerance.
         protocol: text that names the protocol.
+        scores: (M, C) of the test rows, on the CPU.
     """
 
     acc1: float
@@ -59,6 +60,7 @@ class ProbeResult:
     l2: float
     converged: bool
     protocol: str
+    scores: Tensor = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ def linear_probe(
         l2=chosen,
         converged=classifier.converged,
         protocol=describe_protocol(l2),
+        scores=scores.cpu(),
     )
 
 

@@ -73,6 +73,7 @@ def evaluate_features(
     knn_temperature: float = 0.1,
     knn_distance: Distance = "cosine",
     views: tuple[Tensor, Tensor] | None = None,
+    linear: bool = True,
 ) -> dict[str, Value]:
     """Measure frozen features by every protocol.
 
@@ -84,11 +85,13 @@ def evaluate_features(
         knn_temperature: its temperature.
         knn_distance: "cosine" or "euclidean".
         views: (M, D) features of two augmented views of the test images, for the alignment.
+        linear: whether to fit the linear probe, which takes the most time.
 
     Returns:
-        A value per key of `PROTOCOLS` (accuracies in percent, nothing rounded; None where the data
-        do not define it: no labels, one class, five classes or fewer for top-5, no views), and
-        `knn_k`, `knn_temperature`, `knn_distance`, `linear_l2`, `linear_converged`.
+        A value per key of `PROTOCOLS` (accuracies in percent, nothing rounded; None where it was
+        not asked for or the data do not define it: no labels, one class, five classes or fewer for
+        top-5, no views), and `knn_k`, `knn_temperature`, `knn_distance`, `linear_l2`,
+        `linear_converged`.
 
     Raises:
         ValueError: if the features, targets or settings do not fit each other.
@@ -111,9 +114,10 @@ def evaluate_features(
             num_classes=num_classes,
             distance=knn_distance,
         )[knn_k]
-        probe = linear_probe(*data, num_classes=num_classes)
-        result["linear_acc1"], result["linear_acc5"] = probe.acc1, probe.acc5
-        result["linear_l2"], result["linear_converged"] = probe.l2, probe.converged
+        if linear:
+            probe = linear_probe(*data, num_classes=num_classes)
+            result["linear_acc1"], result["linear_acc5"] = probe.acc1, probe.acc5
+            result["linear_l2"], result["linear_converged"] = probe.l2, probe.converged
     return result | geometry(test, views)
 
 

@@ -88,10 +88,10 @@ def evaluate_run(
     data = data or build_data(cfg)
     model = build_method(cfg, data)
     data = data if other is None else transfer_data(cfg, data, other, **where)
-    measured = {
-        "raw_pixels": measure(None, data, evaluation, "raw pixels", console),
-        "untrained": measure(model, data, evaluation, "untrained backbone", console),
-    }
+    measured = {}
+    if evaluation.baselines:
+        measured["raw_pixels"] = measure(None, data, evaluation, "raw pixels", console)
+        measured["untrained"] = measure(model, data, evaluation, "untrained backbone", console)
     state = load_weights(model, checkpoint or run.checkpoint)
     measured["trained"] = measure(model, data, evaluation, "trained backbone", console)
     epochs = int(state["epoch"]) + 1
@@ -244,6 +244,7 @@ def numbers(item: Measured, data: PretrainDataModule, evaluation: DictConfig) ->
         knn_k=min(evaluation.knn_k, max(1, item.train.labelled)),
         knn_temperature=evaluation.knn_temperature,
         views=item.views,
+        linear=evaluation.linear,
     )
 
 
@@ -266,10 +267,11 @@ def draw(
         for name in ("mechanism", "trajectory"):  # of the training itself, not of this checkpoint
             if (table := run.path / f"{name}.parquet").exists() and plots == run.plots:
                 getattr(mechanism_pictures, f"{name}_picture")(table, plots / f"{name}.png")
-        before, after = measured["untrained"].histogram, measured["trained"].histogram
+        before = measured["untrained"].histogram if "untrained" in measured else None
+        after = measured["trained"].histogram
         s = torch.linspace(-1, 1, 401)
         tau = model.temperature_curve(s.to(model.device))
-        if before is not None and after is not None:
+        if after is not None:
             curve = None if tau is None else (s, tau.detach().cpu())
             out = plots / "temperature.png"
             pictures.temperature_picture(after, curve, out, before=before)

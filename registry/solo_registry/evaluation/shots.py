@@ -53,38 +53,33 @@ def group_accuracies(
         result: as `evaluate_features` returned it for these features; its settings are used.
 
     Returns:
-        `<group>_knn_acc1` and `<group>_linear_acc1` in percent; None without test images of it.
+        `<group>_knn_acc1` and `<group>_linear_acc1` in percent; None without test images of it, and
+        the second where the linear probe was not measured.
     """
     num_classes = sum(map(len, classes.values()))
-    scores = knn_predict(
-        train.feats,
-        train.targets,
-        test.feats,
-        k=int(result["knn_k"] or 1),
-        temperature=float(result["knn_temperature"] or 0.1),
-        num_classes=num_classes,
-        distance="euclidean" if result["knn_distance"] == "euclidean" else "cosine",
-    )
+    scores = {
+        "knn": knn_predict(
+            train.feats,
+            train.targets,
+            test.feats,
+            k=int(result["knn_k"] or 1),
+            temperature=float(result["knn_temperature"] or 0.1),
+            num_classes=num_classes,
+            distance="euclidean" if result["knn_distance"] == "euclidean" else "cosine",
+        )
+    }
+    if result["linear_l2"] is not None:
+        l2 = [float(result["linear_l2"])]
+        data = (train.feats, train.targets, test.feats, test.targets)
+        scores["linear"] = linear_probe(*data, num_classes=num_classes, l2=l2).scores
     accuracies: dict[str, float | None] = {}
     for name, members in classes.items():
         rows = torch.isin(test.targets, torch.tensor(members))
-        there = bool(rows.any())
-        accuracies[f"{name}_knn_acc1"] = (
-            top_accuracy(scores[rows], test.targets[rows]) if there else None
-        )
-        probe = (
-            linear_probe(
-                train.feats,
-                train.targets,
-                test.feats[rows],
-                test.targets[rows],
-                num_classes=num_classes,
-                l2=[float(result["linear_l2"] or 0.01)],
+        for kind in ("knn", "linear"):
+            measured = kind in scores and bool(rows.any())
+            accuracies[f"{name}_{kind}_acc1"] = (
+                top_accuracy(scores[kind][rows], test.targets[rows]) if measured else None
             )
-            if there
-            else None
-        )
-        accuracies[f"{name}_linear_acc1"] = probe.acc1 if probe else None
     return accuracies
 
 
@@ -121,9 +116,9 @@ def long_tail_results(
 def summary(long_tail: dict[str, Any]) -> str:
     """One line with the trained backbone's accuracies, for the terminal."""
     trained = long_tail["results"]["trained"]
-    parts = [
-        f"{name} {trained[f'{name}_knn_acc1']:.2f} / {trained[f'{name}_linear_acc1']:.2f}"
-        for name in long_tail["classes"]
-        if trained[f"{name}_knn_acc1"] is not None
-    ]
+    parts = []
+    for name in long_tail["classes"]:
+        found = [trained[f"{name}_{kind}_acc1"] for kind in ("knn", "linear")]
+        shown = ["-" if value is None else f"{value:.2f}" for value in found]
+        parts.append(f"{name} {' / '.join(shown)}")
     return f"trained backbone, kNN / linear probe (%): {', '.join(parts)}"

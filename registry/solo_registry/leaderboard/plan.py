@@ -15,6 +15,9 @@ from solo_registry.leaderboard.suite import SuiteConfig
 from solo_registry.training.run_folder import RunFolder
 
 Phase = Literal["tuning", "final"]
+Parts = tuple[list[str], tuple[str, ...], list[str]]
+# raw pixels and the untrained backbone are the same for all strategies: the reference has them
+WITHOUT_BASELINES = ["evaluation.baselines=false"]
 
 
 @dataclass(frozen=True)
@@ -82,29 +85,36 @@ class Planner:
                     )
 
     def tuning(self) -> list[Job]:
-        """Every strategy, point and tuning seed; nothing where there is only one point."""
+        """Every strategy, point and tuning seed; nothing where there is only one point.
+
+        These runs measure what the selection needs; words for all runs can ask for more.
+        """
         if self.suite.tuning.points == 1:
             return []
         split = [f"data.validation_fraction={self.suite.tuning.validation_fraction}"]
+        only = [*WITHOUT_BASELINES, "telemetry.every_n_epochs=0"]
+        if self.suite.metric != "linear_acc1":
+            only.append("evaluation.linear=false")
         return [
             job
             for name, strategy in self.suite.strategies.items()
             for point in strategy.points()
-            for job in self._jobs(name, "tuning", point, split, self.suite.tuning.seeds)
+            for job in self._jobs(name, "tuning", (only, point, split), self.suite.tuning.seeds)
         ]
 
     def final(self, selected: Iterable[tuple[str, tuple[str, ...]]], seeds: list[int]) -> list[Job]:
         """Every strategy at its selected point, over the final seeds."""
         return [
-            job for name, point in selected for job in self._jobs(name, "final", point, [], seeds)
+            job
+            for name, point in selected
+            for only in [[] if name == self.suite.reference else WITHOUT_BASELINES]
+            for job in self._jobs(name, "final", (only, point, []), seeds)
         ]
 
-    def _jobs(
-        self, name: str, phase: Phase, point: tuple[str, ...], split: list[str], seeds: list[int]
-    ) -> Iterator[Job]:
-        words = unique(
-            [*self.suite.words, *self.words, *self.suite.strategies[name].words, *point, *split]
-        )
+    def _jobs(self, name: str, phase: Phase, parts: Parts, seeds: list[int]) -> Iterator[Job]:
+        only, point, split = parts
+        strategy = self.suite.strategies[name].words
+        words = unique([*self.suite.words, *only, *self.words, *strategy, *point, *split])
         folder = self._folder(tuple(words))
         for seed in seeds:
             path = (folder / str(seed)).as_posix()

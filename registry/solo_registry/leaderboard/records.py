@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -53,6 +53,12 @@ class Record:
         value = self.result.get("results", {}).get(row, {}).get(metric)
         return float(value) if isinstance(value, int | float) else None
 
+    def lacks(self, words: Sequence[str]) -> bool:
+        """Whether it was measured without something that a job's words ask for."""
+        left_out = {f"evaluation.{key}=false" for key, value in
+                    self.result.get("evaluation", {}).items() if value is False}  # fmt: skip
+        return not left_out.issubset({*words, "evaluation.pictures=false"})
+
     def curve(self) -> pd.DataFrame:
         """metrics.csv, empty where it is not there."""
         path = self.path / "metrics.csv"
@@ -101,9 +107,20 @@ def contradictions(records: Iterable[Record]) -> dict[tuple[str, str], str]:
             continue
         key = (record.hash, record.seed)
         first = seen.setdefault(key, record)
-        if first.result["results"] != record.result["results"]:
+        if _differ(first, record):
             problems[key] = f"{first.path} and {record.path}: one config and seed, unequal results"
     return problems
+
+
+def _differ(one: Record, other: Record) -> bool:
+    """Whether a number that both measured differs."""
+    mine, theirs = one.result["results"], other.result["results"]
+    return any(
+        mine[row].get(key) != value
+        for row in mine.keys() & theirs.keys()
+        for key, value in theirs[row].items()
+        if None not in (value, mine[row].get(key))
+    )
 
 
 def _foreign(run: RunFolder, result: dict[str, Any]) -> str:

@@ -94,7 +94,7 @@ class Table:
 
     def baselines(self) -> list[tuple[str, str, Row]]:
         """Raw pixels and the untrained backbone, as measured in the reference's runs."""
-        full = [row for row in self.rows if row.runs]
+        full = [row for row in self.rows if row.values(self.metric, "untrained")]
         full.sort(key=lambda row: row.name != self.reference)
         if not full:
             return []

@@ -155,7 +155,7 @@ def launch(
     for job, record in read_all(jobs, runs_dir).items():
         if record.status == "failed":
             RunFolder(record.path).error.unlink()
-        if record.status in ("failed", "unfinished"):
+        if record.status in ("failed", "unfinished") or record.lacks(job.words):
             todo.setdefault(job.path, job)  # two strategies may share a run
         if record.status == "damaged":
             console.print(f"left out: {record.problem}", soft_wrap=True, highlight=False)
