@@ -111,6 +111,33 @@ def test_words_of_the_user_come_after_the_suites() -> None:
     assert all("data.validation_fraction=0.2" in job.words for job in jobs)
 
 
+def test_tuning_measures_what_selects_and_the_reference_the_baselines() -> None:
+    with engine([], "runs") as hydra:
+
+        def left_out(metric: str, *words: str) -> tuple[set[str], set[str], set[str]]:
+            suite = read_suite("s", NODE, [f"metric={metric}"], [])
+            planner = Planner(suite, words, "runs", hydra.compose)
+            final = planner.final([(n, s.points()[0]) for n, s in suite.strategies.items()], [1])
+            return tuple(  # type: ignore[return-value]
+                {word for word in job.words if word.startswith(("evaluation", "telemetry"))}
+                for job in (planner.tuning()[0], *final)
+            )
+
+        bare = "evaluation.baselines=false"
+        quick = {bare, "telemetry.every_n_epochs=0", "evaluation.linear=false"}
+        assert left_out("knn_acc1") == (quick, set(), {bare})
+        assert left_out("linear_acc1")[0] == quick - {"evaluation.linear=false"}
+        more = "evaluation.baselines=true"
+        assert left_out("knn_acc1", more)[1:] == ({more}, {more})
+
+
+def test_a_run_that_lacks_what_is_asked_for_now_is_measured_again() -> None:
+    record = Record(None, "finished", {"evaluation": {"linear": False, "pictures": False}})  # type: ignore[arg-type]
+    assert record.lacks(["method=simclr"])
+    assert not record.lacks(["method=simclr", "evaluation.linear=false"])
+    assert not Record(None, "finished", {"evaluation": {"linear": True}}).lacks([])  # type: ignore[arg-type]
+
+
 def test_the_validation_split_is_cut_from_train(tiny: Any) -> None:
     whole = build_data(resolve(tiny("simclr")))
     cut = build_data(resolve(tiny("simclr", "data.validation_fraction=0.2")))

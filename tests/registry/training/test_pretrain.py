@@ -119,12 +119,21 @@ def test_a_finished_run_holds_everything_and_is_not_run_again(tiny: Tiny) -> Non
 
 
 def test_other_evaluation_settings_measure_again_without_training(tiny: Tiny) -> None:
-    run = pretrain(tiny("simclr", "max_epochs=1"))
-    written = run.checkpoint.stat().st_mtime_ns
-    pretrain(tiny("simclr", "max_epochs=1", "evaluation.knn_k=5"))
-    result = run.read_result()
-    assert result is not None and result["results"]["trained"]["knn_k"] == 5
-    assert run.checkpoint.stat().st_mtime_ns == written
+    written = set()
+
+    def results(*words: str) -> Any:
+        run = pretrain(tiny("simclr", "max_epochs=1", *words))
+        written.add(run.checkpoint.stat().st_mtime_ns)
+        return json.loads(run.result.read_text())["results"]
+
+    short = results("evaluation.baselines=false", "evaluation.linear=false")
+    assert list(short) == ["trained"] and short["trained"]["linear_acc1"] is None
+    whole = results()
+    assert set(whole) == {"raw_pixels", "untrained", "trained"}
+    assert whole["trained"]["linear_acc1"] > 0
+    assert whole["trained"]["knn_acc1"] == short["trained"]["knn_acc1"]
+    assert results("evaluation.knn_k=5")["trained"]["knn_k"] == 5
+    assert len(written) == 1
 
 
 def test_seeds_and_temperatures_have_folders_of_their_own(tiny: Tiny) -> None:
