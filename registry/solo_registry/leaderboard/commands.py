@@ -39,7 +39,9 @@ def run(ctx: typer.Context) -> None:
 
 @app.command()
 def report(
-    path: Annotated[Path, typer.Argument(help="A board (boards/...), or a folder of runs.")],
+    path: Annotated[
+        Path, typer.Argument(help="A board (boards/...), its archive, or a folder of runs.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Where; PATH/report if not given.")] = None,
     against: Annotated[
         str | None,
@@ -61,3 +63,17 @@ def report(
         for line in lacking:
             typer.echo(f"check: {line}", err=True)
         raise SystemExit(1)
+
+
+@app.command()
+def pack(
+    path: Annotated[Path, typer.Argument(help="A board (boards/...).")],
+    out: Annotated[Path | None, typer.Option(help="PATH.tar.xz if not given.")] = None,
+) -> None:
+    """Put a board and the numbers of its runs into one small file, to publish.
+
+    `dyntemp leaderboard report FILE` makes the table and the pictures from it, anywhere.
+    """
+    from solo_registry.leaderboard import archive
+
+    typer.echo(archive.pack(path, out))

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from solo_registry.errors import UserError, nearest
+from solo_registry.leaderboard.archive import SUFFIX, unpacked
 from solo_registry.leaderboard.board import Board
 from solo_registry.leaderboard.names import LABELS, number
 from solo_registry.leaderboard.plan import short
@@ -36,12 +37,12 @@ def write_report(
     against: str | None = None,
     metric: str | None = None,
 ) -> list[str]:
-    """Write the report of a board or of a folder of runs.
+    """Write the report of a board, of its archive, or of a folder of runs.
 
     Args:
-        path: the board, or the folder.
+        path: the board, the archive (`.tar.xz`), or the folder.
         console: where the table is shown.
-        out: folder to write to; `path/report` if None.
+        out: folder to write to; if None `path/report`, and beside an archive a folder of its name.
         against: the row to test the others against.
         metric: the number to test.
 
@@ -51,6 +52,12 @@ def write_report(
     Raises:
         UserError: there is nothing to report, or a name is unknown.
     """
+    if path.is_file():
+        with unpacked(path) as board:
+            out = out or path.with_name(path.name.removesuffix(SUFFIX))
+            table = board_table(Board.read(board), metric, against)
+            table.leave_out(f"{board}/")
+            return _write(table, out, console)
     if not path.is_dir():
         siblings = [str(other) for other in path.parent.glob("*")] if path.parent.is_dir() else []
         raise UserError(f"no folder {path}.{nearest(str(path), siblings)}")
@@ -58,9 +65,12 @@ def write_report(
         table = board_table(Board.read(path), metric, against)
     else:
         table = folder_table(path, metric, against)
+    return _write(table, out or path / "report", console)
+
+
+def _write(table: Table, out: Path, console: Console) -> list[str]:
     from solo_registry.leaderboard.figures import draw
 
-    out = out or path / "report"
     pictures = draw(table, out)
     rows = frame(table)
     texts = {

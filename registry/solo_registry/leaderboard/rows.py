@@ -92,6 +92,11 @@ class Table:
     problems: list[str] = field(default_factory=list)
     lacking: list[str] = field(default_factory=list)
 
+    def leave_out(self, folder: str) -> None:
+        """Leave a folder out of the problems' texts: that of an unpacked archive names nothing."""
+        for problems in (self.problems, *(row.problems for row in self.rows)):
+            problems[:] = [text.replace(folder, "") for text in problems]
+
     def baselines(self) -> list[tuple[str, str, Row]]:
         """Raw pixels and the untrained backbone, as measured in the reference's runs."""
         full = [row for row in self.rows if row.values(self.metric, "untrained")]

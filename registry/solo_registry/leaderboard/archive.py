@@ -1,0 +1,94 @@
+"""A board in one file: what its report needs of every run, to publish beside the table."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from solo_registry.errors import UserError
+from solo_registry.leaderboard.board import Board
+from solo_registry.training.run_folder import whole_file
+
+SUFFIX = ".tar.xz"
+KEPT = ("cost.json", "environment.json", "error.json", "metrics.csv", "resolved.yaml",
+        "result.json")  # fmt: skip
+PRIVATE = ("argv", "host")  # of environment.json: the machine's name, and its paths
+
+
+def pack(path: Path, out: Path | None = None) -> Path:
+    """Write a board and the small files of its runs into one archive; equal boards, equal bytes.
+
+    Checkpoints, pictures and logs stay behind, and so do the machine's name and where runs lay.
+
+    Args:
+        path: the board.
+        out: the archive; `path` with `.tar.xz` if None.
+
+    Returns:
+        The archive.
+
+    Raises:
+        UserError: there is no board, or the name does not end in `.tar.xz`.
+    """
+    board = Board.read(path)
+    out = out or path.with_name(path.name + SUFFIX)
+    if not out.name.endswith(SUFFIX):
+        raise UserError(f"an archive's name ends in {SUFFIX}, got {out}")
+    files = {"board.json": _json(board.plan | {"runs_dir": "runs"})}
+    files["selected.json"] = _json(board.selected)
+    for place in sorted({str(job["path"]) for job in board.plan["jobs"]}):
+        for name in KEPT:
+            if (file := board.runs_dir / place / name).is_file():
+                files[f"runs/{place}/{name}"] = _public(file)
+    with whole_file(out) as part, tarfile.open(part, "w:xz") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(f"{out.name.removesuffix(SUFFIX)}/{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return out
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """Give the board of an archive as a folder, for as long as the block lasts.
+
+    Raises:
+        UserError: the file is no archive of a board.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with tarfile.open(path, "r:xz") as archive:
+                archive.extractall(folder, filter="data")
+        except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+            raise UserError(f"{path} is no archive of a board, or damaged: {error}") from error
+        boards = list(Path(folder).glob("*/board.json"))
+        if len(boards) != 1:
+            raise UserError(f"{path} holds {len(boards)} boards, not one")
+        yield boards[0].parent
+
+
+def _public(file: Path) -> bytes:
+    content = file.read_bytes()
+    try:
+        if file.name == "resolved.yaml":
+            cfg: Any = OmegaConf.load(file)
+            cfg.runs_dir = "runs"
+            return OmegaConf.to_yaml(cfg).encode()
+        if file.name == "environment.json":
+            found = json.loads(content)
+            return _json({key: value for key, value in found.items() if key not in PRIVATE})
+    except Exception:  # damaged; the report will say so
+        return content
+    return content
+
+
+def _json(content: Any) -> bytes:
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
