@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from importlib.resources import files
 from typing import Any
 
 import hydra
@@ -124,11 +125,32 @@ def hydra_words(words: Sequence[str]) -> list[str]:
     return flags + [spell(word) for word in overrides]
 
 
+def options_of(group: str) -> list[str]:
+    """List what a group has in all config packages, subgroups too, which Hydra does not tell.
+
+    >>> options_of("recipe")[:2]
+    ['cifar/all4one', 'cifar/barlow_twins']
+    """
+
+    def names(folder: Any, prefix: str) -> Iterator[str]:
+        for entry in folder.iterdir() if folder.is_dir() else ():
+            if entry.is_dir():
+                yield from names(entry, f"{prefix}{entry.name}/")
+            elif entry.name.endswith(".yaml"):
+                yield prefix + entry.name.removesuffix(".yaml")
+
+    folders = [files(package).joinpath(group) for package in load_plugins()]
+    return sorted(name for folder in folders for name in names(folder, ""))
+
+
 def translate(error: Exception) -> UserError:
     """Turn Hydra's error into a paragraph with the nearest right spelling."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         options = list(error.options or [])
+        if group and not options:  # recipe/cifar: a group in a group
+            group, _, option = str(error.missing_cfg_file).partition("/")
+            options = options_of(group)
         if group:
             kind = {"data": "data set"}.get(group, group)
             return UserError(

@@ -124,6 +124,7 @@ def test_cfg_job_shows_the_config_and_runs_nothing(dyntemp: Dyntemp, tmp_path: P
     [
         (["method=simclr_dyntmp"], "unknown method 'simclr_dyntmp'. Did you mean 'simclr_dyntemp'"),
         (["data=fashion_mnst"], "unknown data set 'fashion_mnst'. Did you mean 'fashion_mnist'"),
+        (["recipe=cifr/byol"], "unknown recipe 'cifr/byol'. Did you mean 'cifar/byol'"),
         (["backbone=resnet81"], "unknown backbone 'resnet81'. Did you mean"),
         (["backbone=timm/resnet81"], "Did you mean 'timm/resnet"),
         (["optimzer.lr=1"], "unknown config key 'optimzer'"),
