@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
+from omegaconf import OmegaConf
 
 from solo_registry.config import resolve
 from solo_registry.data.augment import Views
@@ -26,7 +28,7 @@ FILES = sorted(
     if not {"solo", "solo_learn"} & set(path.relative_to(ROOT).parts)
 )
 GROUPS = [(p.parts[1], p.stem) for p in FILES if len(p.parts) == 3 and p.parts[1] != "suite"]
-RECIPES = [f"{p.parts[2]}/{p.stem}" for p in FILES if p.parts[1] == "recipe"]
+RECIPES = {f"{p.parts[2]}/{p.stem}": ROOT / p for p in FILES if p.parts[1] == "recipe"}
 SUITES = [p.stem for p in FILES if p.parts[1] == "suite"]  # tests/registry/leaderboard has them
 
 
@@ -43,7 +45,7 @@ def own_methods() -> list[str]:
 
 
 def test_all_files_are_found_and_each_is_an_option_or_the_entry() -> None:
-    assert len(FILES) > 100 and sorted(SUITES) == ["baselines", "smoke", "temperature"]
+    assert len(FILES) > 150 and sorted(SUITES) == ["baselines", "smoke", "temperature"]
     # all but the recipes, the suites and pretrain.yaml
     assert len(GROUPS) + len(RECIPES) + len(SUITES) == len(FILES) - 1
 
@@ -78,20 +80,43 @@ def test_each_option_composes_and_resolves(group: str, name: str) -> None:
         assert views.num_small == cfg.data.num_small_crops
 
 
+def test_every_method_has_a_recipe_for_small_and_for_large_images() -> None:
+    expected = [f"{kind}/{name}" for kind in ("cifar", "imagenet") for name in own_methods()]
+    assert sorted(RECIPES) == sorted(expected) and len(expected) == 2 * 44
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_each_recipe_is_a_whole_run_and_words_beat_it(recipe: str) -> None:
+def test_each_recipe_names_its_source_and_how_to_run_it(recipe: str) -> None:
+    package, *header = RECIPES[recipe].read_text(encoding="utf-8").splitlines()
+    source = header[0].removeprefix("# ")
+    assert package == "# @package _global_"
+    named = r"arXiv \d{4}\.\d{5}|\bsolo-learn's |\blightly's |^[\w-]+/[\w-]+ \("
+    assert re.search(named, source), source
+    assert any(line.startswith(f"#   dyntemp pretrain recipe={recipe}") for line in header[1:5])
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_each_recipe_is_a_whole_run(recipe: str) -> None:
     kind, _, method = recipe.partition("/")
     words = ["data.train_path=somewhere"] if kind == "imagenet" else []
     cfg = resolve(composed(f"recipe={recipe}", *words))
     assert cfg.method == method and cfg.augmentations[0].crop_size == {"cifar": 32}.get(kind, 224)
     assert cfg.data.dataset == {"cifar": "cifar10"}.get(kind, "custom")
     build_optimizer([{"params": torch.nn.Linear(2, 2).parameters()}], cfg)
-    other = composed(
+    # a key here would beat the word for its group; `defaults` do not
+    own = OmegaConf.load(RECIPES[recipe])
+    assert not {"method", "data", "augmentations"} & set(map(str, own))
+
+
+@pytest.mark.parametrize("recipe", ["cifar/byol", "cifar/tico", "imagenet/macl"])
+def test_words_beat_a_recipe(recipe: str) -> None:
+    """The first stands alone, the others are composed on a recipe of their own package or not."""
+    cfg = composed(
         "method=simclr_dyntemp", "data=digits", f"recipe={recipe}", "augmentations=weak32",
         "optimizer.lr=7",
     )  # fmt: skip
-    assert (other.method, other.data.dataset, other.optimizer.lr) == ("simclr_dyntemp", "digits", 7)
-    assert other.augmentations == composed("augmentations=weak32").augmentations
+    assert (cfg.method, cfg.data.dataset, cfg.optimizer.lr) == ("simclr_dyntemp", "digits", 7)
+    assert cfg.augmentations == composed("augmentations=weak32").augmentations
 
 
 def test_the_method_keys_in_yaml_are_the_keys_of_the_class() -> None:
