@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from functools import reduce
@@ -54,6 +55,8 @@ NOT_NEGATIVE = (
     "data.num_workers",
     "telemetry.every_n_epochs",
 )
+# in one of solo-learn's YAML files, and read by nobody there
+STALE = ("augmentations_cfg", "wandb_cfg")
 # what a run's numbers do not depend on
 OUTSIDE_HASH = (
     "name",
@@ -131,6 +134,9 @@ def merge_schema(cfg: DictConfig) -> DictConfig:
         return None if value == "None" else value
 
     plain = clean(OmegaConf.to_container(cfg, resolve=True))
+    for key in STALE:
+        if plain.pop(key, None) is not None:
+            warnings.warn(f"{key} is not used: solo-learn does not read it either", stacklevel=2)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(PretrainConfig), plain)
     except OmegaConfBaseException as error:

@@ -88,3 +88,12 @@ def test_their_keys_build_our_method(name: str) -> None:
 
 def test_each_method_that_solo_learn_has_is_in_the_table() -> None:
     assert len(METHOD_KWARGS) == 19 and METHOD_KWARGS.keys() <= set(METHODS)
+
+
+def test_keys_that_nobody_reads_are_left_out_with_a_warning() -> None:
+    stale = {"augmentations_cfg": "some/weak.yaml", "wandb_cfg": "some/private.yaml"}
+    theirs = {"method": "simsiam", "method_kwargs": METHOD_KWARGS["simsiam"]}
+    with pytest.warns(UserWarning, match="not used") as caught:
+        cfg = resolve(OmegaConf.create({**CONFIG, **theirs, **stale}))
+    assert {str(one.message).split()[0] for one in caught} >= stale.keys()
+    assert not stale.keys() & set(cfg)
