@@ -88,7 +88,7 @@ def test_bad_words_are_told_before_anything_runs(
 
 
 @pytest.mark.filterwarnings("ignore:.*is not monotone")
-@pytest.mark.parametrize("name", ["temperature", "baselines", "smoke"])
+@pytest.mark.parametrize("name", ["temperature", "temperature_low", "baselines", "smoke"])
 def test_shipped_suites_compose_with_equal_budgets(name: str) -> None:
     with engine([], "runs") as hydra:
         suite = read_suite(name, hydra.suite(name), [], [])
