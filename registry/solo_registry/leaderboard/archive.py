@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import io
-import json
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.board import Board
-from solo_registry.training.run_folder import whole_file
+from solo_registry.leaderboard.records import json_or_empty
+from solo_registry.training.run_folder import json_text, whole_file
 
 SUFFIX = ".tar.xz"
 KEPT = ("cost.json", "environment.json", "error.json", "metrics.csv", "resolved.yaml",
         "result.json")  # fmt: skip
-PRIVATE = ("argv", "host")  # of environment.json: the machine's name, and its paths
+PRIVATE = ("argv", "host", "traceback")  # the machine's name, and its paths
 
 
 def pack(path: Path, out: Path | None = None) -> Path:
@@ -42,8 +44,10 @@ def pack(path: Path, out: Path | None = None) -> Path:
     out = out or path.with_name(path.name + SUFFIX)
     if not out.name.endswith(SUFFIX):
         raise UserError(f"an archive's name ends in {SUFFIX}, got {out}")
-    files = {"board.json": _json(board.plan | {"runs_dir": "runs"})}
-    files["selected.json"] = _json(board.selected)
+    files = {
+        "board.json": json_text(board.plan | {"runs_dir": "runs"}).encode(),
+        "selected.json": json_text(board.selected).encode(),
+    }
     for place in sorted({str(job["path"]) for job in board.plan["jobs"]}):
         for name in KEPT:
             if (file := board.runs_dir / place / name).is_file():
@@ -76,19 +80,13 @@ def unpacked(path: Path) -> Iterator[Path]:
 
 
 def _public(file: Path) -> bytes:
-    content = file.read_bytes()
-    try:
-        if file.name == "resolved.yaml":
+    """Read a file of a run without what is private; a damaged one stays what it is."""
+    if file.name in ("environment.json", "error.json"):
+        found = json_or_empty(file)
+        return json_text({key: found[key] for key in found if key not in PRIVATE}).encode()
+    if file.name == "resolved.yaml":
+        with suppress(OSError, ValueError, YAMLError, OmegaConfBaseException):
             cfg: Any = OmegaConf.load(file)
             cfg.runs_dir = "runs"
             return OmegaConf.to_yaml(cfg).encode()
-        if file.name == "environment.json":
-            found = json.loads(content)
-            return _json({key: value for key, value in found.items() if key not in PRIVATE})
-    except Exception:  # damaged; the report will say so
-        return content
-    return content
-
-
-def _json(content: Any) -> bytes:
-    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
+    return file.read_bytes()

@@ -15,9 +15,6 @@ from solo_registry.leaderboard.suite import SuiteConfig
 from solo_registry.training.run_folder import RunFolder
 
 Phase = Literal["tuning", "final"]
-Parts = tuple[list[str], tuple[str, ...], list[str]]
-# raw pixels and the untrained backbone are the same for all strategies: the reference has them
-WITHOUT_BASELINES = ["evaluation.baselines=false"]
 
 
 @dataclass(frozen=True)
@@ -87,34 +84,47 @@ class Planner:
     def tuning(self) -> list[Job]:
         """Every strategy, point and tuning seed; nothing where there is only one point.
 
-        These runs measure what the selection needs; words for all runs can ask for more.
+        These runs measure what the selection needs.
         """
         if self.suite.tuning.points == 1:
             return []
-        split = [f"data.validation_fraction={self.suite.tuning.validation_fraction}"]
-        only = [*WITHOUT_BASELINES, "telemetry.every_n_epochs=0"]
-        if self.suite.metric != "linear_acc1":
-            only.append("evaluation.linear=false")
         return [
             job
             for name, strategy in self.suite.strategies.items()
             for point in strategy.points()
-            for job in self._jobs(name, "tuning", (only, point, split), self.suite.tuning.seeds)
+            for job in self._jobs(name, "tuning", point, self.suite.tuning.seeds)
         ]
 
     def final(self, selected: Iterable[tuple[str, tuple[str, ...]]], seeds: list[int]) -> list[Job]:
         """Every strategy at its selected point, over the final seeds."""
-        return [
-            job
-            for name, point in selected
-            for only in [[] if name == self.suite.reference else WITHOUT_BASELINES]
-            for job in self._jobs(name, "final", (only, point, []), seeds)
-        ]
+        return [job for name, point in selected for job in self._jobs(name, "final", point, seeds)]
 
-    def _jobs(self, name: str, phase: Phase, parts: Parts, seeds: list[int]) -> Iterator[Job]:
-        only, point, split = parts
-        strategy = self.suite.strategies[name].words
-        words = unique([*self.suite.words, *only, *self.words, *strategy, *point, *split])
+    def _left_out(self, name: str, phase: Phase) -> list[str]:
+        """Say what a run need not measure; words for all runs beat it."""
+        words = []
+        if phase == "tuning" or name != self.suite.reference:
+            # raw pixels and the untrained backbone are the same for all strategies
+            words.append("evaluation.baselines=false")
+        if phase == "tuning":
+            words.append("telemetry.every_n_epochs=0")
+            if self.suite.metric != "linear_acc1":
+                words.append("evaluation.linear=false")
+        return words
+
+    def _jobs(
+        self, name: str, phase: Phase, point: tuple[str, ...], seeds: list[int]
+    ) -> Iterator[Job]:
+        split = f"data.validation_fraction={self.suite.tuning.validation_fraction}"
+        words = unique(
+            [
+                *self.suite.words,
+                *self._left_out(name, phase),
+                *self.words,
+                *self.suite.strategies[name].words,
+                *point,
+                *([split] if phase == "tuning" else []),
+            ]
+        )
         folder = self._folder(tuple(words))
         for seed in seeds:
             path = (folder / str(seed)).as_posix()

@@ -75,11 +75,11 @@ def read_record(path: Path) -> Record:
         return Record(path, "damaged", problem=str(error))
     if problem:
         return Record(path, "damaged", problem=problem)
-    cost = _json(path / "cost.json")
+    cost = json_or_empty(path / "cost.json")
     if result is not None:
         return Record(path, "finished", result, cost, _machine(path, cost))
     if run.error.exists():
-        reason = str(_json(run.error).get("error") or f"{run.error} is damaged")
+        reason = str(json_or_empty(run.error).get("error") or f"{run.error} is damaged")
         return Record(path, "failed", cost=cost, problem=" ".join(reason.split()))
     epochs = cost.get("epochs", 0)
     return Record(path, "unfinished", cost=cost, problem=f"not finished, {epochs} epochs done")
@@ -139,7 +139,8 @@ def _foreign(run: RunFolder, result: dict[str, Any]) -> str:
     return ""
 
 
-def _json(path: Path) -> dict[str, Any]:
+def json_or_empty(path: Path) -> dict[str, Any]:
+    """Read a JSON object that nothing depends on; empty where it is missing or damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -148,7 +149,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _machine(path: Path, cost: dict[str, Any]) -> str:
-    found = _json(path / "environment.json")
+    found = json_or_empty(path / "environment.json")
     if not found:
         return ""
     gpus = ", ".join(found.get("gpus") or []) if cost.get("device") != "cpu" else ""

@@ -67,10 +67,15 @@ def cannot_write(path: Path, error: OSError) -> str:
     return f"cannot write {path}: {error}"
 
 
+def json_text(content: Any) -> str:
+    """Spell `content` as all JSON files here: equal content, equal bytes."""
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as JSON, all or nothing."""
     with whole_file(path) as part:
-        part.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        part.write_text(json_text(content), encoding="utf-8")
 
 
 class RunFolder:

@@ -33,12 +33,15 @@ def test_only_numbers_leave_the_machine(board: Path, tmp_path: Path) -> None:
     run.checkpoint.parent.mkdir(parents=True)
     run.checkpoint.write_bytes(b"weights")
     (run.path / "environment.json").write_text('{"host": "mine", "argv": ["/home"], "threads": 1}')
+    failed = first_run(board, "cosine", 2)
+    (failed / "error.json").write_text('{"error": "no memory", "traceback": "/home/mine"}')
     with tarfile.open(pack(board)) as archive:
         names = archive.getnames()
         texts = [file.read().decode() for name in names if (file := archive.extractfile(name))]
     assert not [name for name in names if "checkpoint" in name or name.startswith("/")]
     assert not [text for text in texts if str(tmp_path) in text or "mine" in text]
     assert any('"threads": 1' in text for text in texts)
+    assert any("no memory" in text for text in texts)
 
 
 def test_what_is_left_out_is_named_without_the_temporary_folder(
