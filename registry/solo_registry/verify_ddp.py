@@ -2,8 +2,9 @@
 
 Several gloo processes on this machine's CPU take one training step of the method, each on its
 share of a random batch; the mean of their gradients is compared with the gradient of one process
-on the whole batch. The backbone is one linear layer and normalisation uses its running statistics,
-because statistics per process are meant to differ; loss, heads, queue and momentum are the run's.
+on the whole batch. The backbone is one linear layer, or one block of the vision transformer that
+the config names, and normalisation uses its running statistics, because statistics per process are
+meant to differ; loss, heads, queue and momentum are the run's.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from solo_registry.plugins import load_plugins
 from solo_registry.registry import BACKBONES, METHODS
 
 CHANNELS, SIZE, CLASSES = 1, 8, 4
+LINEAR = "linear_for_verify"
+SMALL_VIT = {"depth": 1, "embed_dim": 16, "num_heads": 2, "patch_size": 2}
 TIMEOUT = datetime.timedelta(seconds=120)
 
 
@@ -92,7 +95,7 @@ def verify_all(
     if processes < 2 or images < 1:
         raise UserError(f"needs 2 processes and 1 image, got {processes} and {images}")
     cfgs = [small_config(given, processes, images) for given in givens]
-    wholes = [one_step(cfg, range(processes * images)) for cfg in cfgs]
+    wholes = [whole_step(cfg) for cfg in cfgs]
     with tempfile.TemporaryDirectory() as folder:
         plain = [OmegaConf.to_yaml(cfg) for cfg in cfgs]
         saved = [Path(folder) / f"{rank}.pt" for rank in range(processes)]
@@ -130,15 +133,31 @@ def small_config(given: DictConfig, processes: int, images: int) -> DictConfig:
     cfg.data.num_classes, cfg.data.image_channels = CLASSES, CHANNELS
     cfg.data.train_images = processes * images
     cfg.knn_eval.enabled = False
+    if cfg.backbone.name.startswith("vit"):  # has no statistics over the batch
+        cfg.backbone.kwargs = SMALL_VIT
+    else:
+        cfg.backbone.name, cfg.backbone.kwargs = LINEAR, {}
     return cfg
+
+
+def whole_step(cfg: DictConfig) -> dict[str, Tensor]:
+    """Take the step of one process on the whole batch.
+
+    Raises:
+        UserError: the method needs more for a step than a batch, such as a trainer.
+    """
+    try:
+        return one_step(cfg, range(cfg.optimizer.batch_size * cfg.devices))
+    except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"method '{cfg.method}' cannot take a step on its own, as verify-ddp lets it: {error}"
+        ) from error
 
 
 def one_step(cfg: DictConfig, rows: range) -> dict[str, Tensor]:
     """Return loss and gradients of one step on some rows of the random batch."""
     target = "solo_registry.verify_ddp:LinearBackbone"
-    BACKBONES.add_lazy("linear_for_verify", target, summary="one matrix, for verify-ddp")
-    cfg = cfg.copy()
-    cfg.backbone.name, cfg.backbone.kwargs = "linear_for_verify", {}
+    BACKBONES.add_lazy(LINEAR, target, summary="one matrix, for verify-ddp")
     torch.manual_seed(0)
     model: Any = METHODS.get(cfg.method)(cfg).double()
     for module in model.modules():
@@ -150,8 +169,12 @@ def one_step(cfg: DictConfig, rows: range) -> dict[str, Tensor]:
     shape = (cfg.data.num_large_crops + cfg.data.num_small_crops, count, CHANNELS, SIZE, SIZE)
     views = torch.randn(shape, generator=generator, dtype=torch.float64)[:, list(rows)]
     indexes = torch.arange(count)[list(rows)]
-    loss = model.training_step((indexes, list(views), indexes % CLASSES), 0)
-    loss.backward()
+    try:
+        torch.set_default_dtype(torch.float64)  # of what a step makes, such as a normalisation
+        loss = model.training_step((indexes, list(views), indexes % CLASSES), 0)
+        loss.backward()
+    finally:
+        torch.set_default_dtype(torch.float32)
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     return {**gradients, "loss": loss.detach()}
 

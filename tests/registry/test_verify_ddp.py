@@ -5,8 +5,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from omegaconf import DictConfig
+from torch import Tensor, nn
 
 from solo_registry.errors import UserError
+from solo_registry.methods.simclr import SimCLRMixin
 from solo_registry.verify_ddp import one_step, small_config, verify_ddp
 
 Tiny = Callable[..., DictConfig]
@@ -38,3 +40,28 @@ def test_without_the_gather_the_check_would_fail(tiny: Tiny) -> None:
 def test_numbers_that_check_nothing_are_refused(tiny: Tiny) -> None:
     with pytest.raises(UserError, match="needs 2 processes and 1 image, got 1 and 8"):
         verify_ddp(tiny("simclr"), processes=1)
+
+
+def test_what_a_step_makes_is_as_exact_as_the_rest(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some losses make a normalisation in each step; in float32 it would refuse the numbers."""
+
+    def normalised(self: object, z: Tensor, groups: Tensor) -> Tensor:
+        assert z.dtype == torch.float64
+        return nn.BatchNorm1d(z.shape[1])(z).square().sum()
+
+    monkeypatch.setattr(SimCLRMixin, "contrastive_loss", normalised)
+    assert one_step(small_config(tiny("simclr"), 2, 4), range(8))["loss"] > 0
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_a_method_that_needs_more_than_a_batch_is_named(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: object, z: Tensor, groups: Tensor) -> Tensor:
+        raise AttributeError("'SimCLR' object has no attribute 'trainer'")
+
+    monkeypatch.setattr(SimCLRMixin, "contrastive_loss", broken)
+    with pytest.raises(UserError, match=r"'simclr' cannot take a step on its own.*'trainer'"):
+        verify_ddp(tiny("simclr"), processes=2, images=4)
