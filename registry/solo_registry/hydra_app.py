@@ -156,6 +156,7 @@ def translate(error: Exception) -> UserError:
             return UserError(
                 f"unknown {kind} '{option}'.{nearest(option, options)} Known: {', '.join(options)}"
             )
+        return UserError(f"{' '.join(str(error).split())}. Hydra reads .yaml files, no .yml")
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OmegaConfBaseException):

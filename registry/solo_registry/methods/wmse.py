@@ -13,10 +13,14 @@ from torch import Tensor
 from solo_registry.contract import BaseMethod, Batch
 from solo_registry.errors import UserError
 from solo_registry.methods.parts.method import MethodMixin
+from solo_registry.methods.parts.views import leave_out_small_crops
 
 
 class WMSEMixin(MethodMixin):
     """W-MSE over any base class; exactly two views.
+
+    Small crops are left out: solo-learn's ImageNet-100 recipe has six, which its method never
+    compares.
 
     Both views of a pair get a gradient, as in the paper (eq. 4) and its code; solo-learn's loss has
     the same value but stops the gradient at one of them.
@@ -55,6 +59,7 @@ class WMSEMixin(MethodMixin):
     @classmethod
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
         """Check that a part of the batch can be whitened."""
+        leave_out_small_crops(cfg)
         cfg = super().add_and_assert_specific_cfg(cfg)
         kwargs, batch = cfg.method_kwargs, cfg.optimizer.batch_size
         size, least = kwargs.whitening_size, 2 * kwargs.proj_output_dim

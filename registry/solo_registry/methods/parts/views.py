@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from omegaconf import DictConfig
 
 from solo_registry.errors import UserError
@@ -19,6 +21,19 @@ def require_two_views(cfg: DictConfig) -> None:
             f"method '{cfg.method}' compares exactly 2 large crops, "
             f"got {large} large and {small} small: see augmentations[].num_crops"
         )
+
+
+def leave_out_small_crops(cfg: DictConfig) -> None:
+    """Take the small crops out of the views, with a warning: the method has no use for them."""
+    if count := cfg.data.num_small_crops:
+        warnings.warn(
+            f"method '{cfg.method}' compares large crops only: the {count} small crops a recipe "
+            "asks for are left out",
+            stacklevel=2,
+        )
+        size = cfg.augmentations[0].crop_size
+        cfg.augmentations = [crop for crop in cfg.augmentations if crop.crop_size == size]
+        cfg.data.num_small_crops = 0
 
 
 def require_views(cfg: DictConfig, *, least: int, small: bool) -> None:
