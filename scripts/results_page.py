@@ -1,0 +1,83 @@
+"""Make the tables of docs/results.md and its CSV files from the packed boards beside them.
+
+dyntemp leaderboard pack BOARD --out docs/results/NAME.tar.xz
+python scripts/results_page.py
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from solo_registry.leaderboard.archive import SUFFIX, unpacked
+from solo_registry.leaderboard.board import Board
+from solo_registry.leaderboard.names import number
+from solo_registry.leaderboard.plan import short
+from solo_registry.leaderboard.report import frame, interval, verdict
+from solo_registry.leaderboard.rows import Row, Table, board_table
+from solo_registry.plugins import load_plugins
+
+PAGE = Path(__file__).parents[1] / "docs" / "results.md"
+ARCHIVES = sorted((PAGE.parent / "results").glob(f"*{SUFFIX}"))
+HEADS = ("strategy", "selected", "kNN, %", "difference", "p (Holm)", "verdict", "linear probe, %",
+         "uniformity", "tolerance")  # fmt: skip
+
+
+def name_of(archive: Path) -> str:
+    """Return the board's name."""
+    return archive.name.removesuffix(SUFFIX)
+
+
+def read(archive: Path) -> Table:
+    """Return the table of a packed board."""
+    load_plugins()
+    with unpacked(archive) as board:
+        return board_table(Board.read(board))
+
+
+def cells(row: Row, table: Table) -> list[str]:
+    """Return a line of the page's table."""
+    test = row.comparison
+    return [
+        row.name,
+        " ".join(short(word) for word in row.setting.split()),
+        interval(row, "knn_acc1"),
+        f"{test.difference:+.2f} ± {test.half:.2f}" if test else "-",
+        f"{test.holm:.2g}" if test else "-",
+        verdict(row, table),
+        interval(row, "linear_acc1"),
+        *(number(row.summary(metric).mean, metric) for metric in ("uniformity", "tolerance")),
+    ]
+
+
+def markdown(table: Table) -> str:
+    """Return the page's table."""
+    lines = [HEADS, ["-"] * len(HEADS), *(cells(row, table) for row in table.rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def page(text: str, tables: dict[str, Table]) -> str:
+    """Return the page with each table after its mark, `<!-- NAME -->`, made anew.
+
+    Raises:
+        ValueError: the page has no mark for a board.
+    """
+    for name, table in tables.items():
+        mark = f"<!-- {name} -->\n"
+        found = re.search(re.escape(mark) + r"(\|.*\n)*", text)
+        if found is None:
+            raise ValueError(f"the page has no {mark.strip()}")
+        text = text[: found.start()] + mark + markdown(table) + text[found.end() :]
+    return text
+
+
+def main() -> None:
+    """Write the page and the CSV files."""
+    tables = {name_of(archive): read(archive) for archive in ARCHIVES}
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), tables), encoding="utf-8")
+    for name, table in tables.items():
+        frame(table).to_csv(PAGE.parent / "results" / f"{name}.csv", index=False)
+
+
+if __name__ == "__main__":
+    main()
