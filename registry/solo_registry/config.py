@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from functools import reduce
 from operator import getitem
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -21,6 +21,7 @@ from solo_registry.optimizers import OPTIMIZERS, SCHEDULERS
 from solo_registry.registry import DATASETS, METHODS
 from solo_registry.schema import PretrainConfig
 
+T = TypeVar("T")
 # image_folder is solo-learn's word for one image at a time in loader processes, whatever the set
 FORMATS = ("image_folder", "on_device", "dali", "h5")
 CHOICES = {
@@ -98,6 +99,30 @@ def known_keys(schema: Any = PretrainConfig, prefix: str = "") -> list[str]:
         for kind in filter(is_dataclass, kinds):
             keys += known_keys(kind, f"{prefix}{item.name}.")
     return keys
+
+
+def read_section(name: str, schema: type[T], node: Any, changes: Sequence[str]) -> T:
+    """Read a YAML section that is no part of a run's config, with the user's changes.
+
+    Args:
+        name: the section, for error texts.
+        schema: its dataclass.
+        node: its YAML.
+        changes: words such as `tuning.seeds=[7,8]`.
+
+    Raises:
+        UserError: an unknown key or a value of the wrong type; the nearest right key is named.
+    """
+    try:
+        given = OmegaConf.from_dotlist(list(changes))
+        return cast(
+            T, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), node, given))
+        )
+    except OmegaConfBaseException as error:
+        key = str(error.full_key or error.key)
+        reason = str(error).splitlines()[0]
+        hint = nearest(key, known_keys(schema))
+        raise UserError(f"{name}.{key}: {reason}.{hint}") from error
 
 
 def unknown_key(key: str, siblings: Iterable[str] = ()) -> UserError:

@@ -46,18 +46,18 @@ class Engine:
         """Write a run's words as Hydra wants them."""
         return hydra_words([*words, f"runs_dir={self.runs_dir}", "progress=lines"])
 
-    def suite(self, name: str) -> Any:
-        """Return the YAML of a suite.
+    def option(self, group: str, name: str) -> Any:
+        """Return the YAML of an option of a group that is no part of a run: suite, space.
 
         Raises:
             UserError: there is none of this name; the nearest is given.
         """
-        known = GlobalHydra.instance().config_loader().get_group_options("suite")
+        known = GlobalHydra.instance().config_loader().get_group_options(group)
         if name not in known:
             raise UserError(
-                f"unknown suite '{name}'.{nearest(name, known)} Known: {', '.join(sorted(known))}"
+                f"unknown {group} '{name}'.{nearest(name, known)} Known: {', '.join(sorted(known))}"
             )
-        return self._compose(f"suite/{name}", []).suite
+        return self._compose(f"{group}/{name}", [])[group]
 
     def _compose(self, name: str, words: list[str]) -> DictConfig:
         try:

@@ -101,15 +101,10 @@ class Planner:
 
     def _left_out(self, name: str, phase: Phase) -> list[str]:
         """Say what a run need not measure; words for all runs beat it."""
-        words = []
-        if phase == "tuning" or name != self.suite.reference:
-            # raw pixels and the untrained backbone are the same for all strategies
-            words.append("evaluation.baselines=false")
         if phase == "tuning":
-            words.append("telemetry.every_n_epochs=0")
-            if self.suite.metric != "linear_acc1":
-                words.append("evaluation.linear=false")
-        return words
+            return selecting(self.suite.metric)
+        # raw pixels and the untrained backbone are the same for all strategies
+        return [] if name == self.suite.reference else ["evaluation.baselines=false"]
 
     def _jobs(
         self, name: str, phase: Phase, point: tuple[str, ...], seeds: list[int]
@@ -135,6 +130,16 @@ class Planner:
             cfg = resolve(self.compose(words))
             self._folders[words] = RunFolder.of(cfg).path.parent.relative_to(Path(cfg.runs_dir))
         return self._folders[words]
+
+
+def selecting(metric: str) -> list[str]:
+    """Return the words that leave out what a selection by `metric` does not need.
+
+    >>> selecting("linear_acc1")
+    ['evaluation.baselines=false', 'telemetry.every_n_epochs=0']
+    """
+    words = ["evaluation.baselines=false", "telemetry.every_n_epochs=0"]
+    return words if metric == "linear_acc1" else [*words, "evaluation.linear=false"]
 
 
 def key_of(word: str) -> str:

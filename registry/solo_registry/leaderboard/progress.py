@@ -17,6 +17,19 @@ INTERVAL = 0.5  # seconds between looks at the folders
 SHOWN = 8  # running jobs that get a line of their own
 
 
+def progress_bar(console: Console) -> Progress:
+    """Return a bar that counts runs; without a terminal it shows nothing."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
 class Watch:
     """Looks at the folders of jobs and tells what ended.
 
@@ -30,15 +43,7 @@ class Watch:
     def __init__(self, jobs: Sequence[Job], runs_dir: Path, metric: str, console: Console) -> None:
         self.left = {job: runs_dir / job.path for job in jobs}
         self.total, self.metric, self.console = len(jobs), metric, console
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        self.bar = progress_bar(console)
         self.task = self.bar.add_task("runs", total=self.total)
         self.lines: dict[Job, int] = {}
 

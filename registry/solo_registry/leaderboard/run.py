@@ -85,7 +85,7 @@ def run_board(words: Sequence[str], console: Console) -> Board:
     request = read_words(words)
     seeds = parse_seeds(request.seeds)
     with engine(request.hydra, request.runs_dir) as hydra:
-        node = hydra.suite(request.suite)
+        node = hydra.option("suite", request.suite)
         suite = read_suite(request.suite, node, request.suite_changes, request.strategies)
         both = sorted(set(seeds) & set(suite.tuning.seeds))
         if both and suite.tuning.points > 1:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
-from omegaconf import MISSING, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import MISSING
 
+from solo_registry.config import read_section
 from solo_registry.errors import UserError, nearest
 
 METRICS = ("knn_acc1", "linear_acc1")
@@ -71,16 +71,7 @@ def read_suite(name: str, node: Any, changes: Sequence[str], chosen: Sequence[st
     Raises:
         UserError: an unknown key or strategy, budgets that differ, or no reference.
     """
-    try:
-        merged = OmegaConf.merge(
-            OmegaConf.structured(SuiteConfig), node, OmegaConf.from_dotlist(list(changes))
-        )
-        suite = cast(SuiteConfig, OmegaConf.to_object(merged))
-    except OmegaConfBaseException as error:
-        key = str(error.full_key or error.key)
-        known = _keys(SuiteConfig()) + [f"tuning.{key}" for key in _keys(TuningConfig())]
-        reason = str(error).splitlines()[0]
-        raise UserError(f"suite.{key}: {reason}.{nearest(key, known)}") from error
+    suite = read_section("suite", SuiteConfig, node, changes)
     for strategy in (*chosen, suite.reference):
         if strategy not in suite.strategies:
             raise UserError(
@@ -96,10 +87,6 @@ def read_suite(name: str, node: Any, changes: Sequence[str], chosen: Sequence[st
         suite.strategies = {key: suite.strategies[key] for key in suite.strategies if key in chosen}
     _check(name, suite)
     return suite
-
-
-def _keys(config: Any) -> list[str]:
-    return list(config.__dataclass_fields__)
 
 
 def _check(name: str, suite: SuiteConfig) -> None:

@@ -7,7 +7,9 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +29,39 @@ def run_job(cfg: DictConfig) -> None:
     This is the task that Hydra's launchers call, here or on another machine.
     """
     load_plugins()
-    words = list(HydraConfig.get().overrides.task)
     run = RunFolder.of(resolve(cfg))
-    process = context().Process(target=_child, args=(cfg, words, str(run.path)))
-    process.start()
+    process = start(cfg, list(HydraConfig.get().overrides.task), run)
     try:
         process.join()
     except KeyboardInterrupt:  # the child got it too and says what is saved
         process.join()
         raise
-    code = process.exitcode
+    settle(process.exitcode, run)
+
+
+def start(cfg: DictConfig, words: Sequence[str], run: RunFolder) -> BaseProcess:
+    """Start one run in a process of its own, which ends with this one.
+
+    Args:
+        cfg: the composed config.
+        words: what it was composed from.
+        run: its folder.
+    """
+    process = context().Process(target=_child, args=(cfg, list(words), str(run.path)))
+    process.start()
+    return process
+
+
+def settle(code: int | None, run: RunFolder) -> None:
+    """Write error.json if a run's process ended otherwise than by its own account.
+
+    Args:
+        code: its exit code.
+        run: its folder.
+
+    Raises:
+        KeyboardInterrupt: it was stopped by Ctrl-C.
+    """
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     if code and not run.error.exists():

@@ -91,7 +91,7 @@ def test_bad_words_are_told_before_anything_runs(
 @pytest.mark.parametrize("name", ["temperature", "temperature_low", "baselines", "smoke"])
 def test_shipped_suites_compose_with_equal_budgets(name: str) -> None:
     with engine([], "runs") as hydra:
-        suite = read_suite(name, hydra.suite(name), [], [])
+        suite = read_suite(name, hydra.option("suite", name), [], [])
         planner = Planner(suite, ["data=digits"], "runs", hydra.compose)
         ends = [(key, strategy.points()[i]) for key, strategy in suite.strategies.items()
                 for i in (0, -1)]  # fmt: skip
