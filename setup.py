@@ -17,6 +17,7 @@ EXTRAS = {
     "wandb": ["wandb>=0.17"],
     "joblib": ["hydra-joblib-launcher>=1.2"],
     "submitit": ["hydra-submitit-launcher>=1.2"],
+    "sweep": ["optuna>=5"],
     "test": [
         "black==26.3.1",  # solo-learn's formatter, for what goes there
         "mypy==2.4.1",
@@ -32,6 +33,7 @@ EXTRAS = {
         "tensorboard>=2.16",
         "hydra-joblib-launcher>=1.2",
         "hydra-submitit-launcher>=1.2",
+        "optuna>=5",
     ],
 }
 

@@ -13,6 +13,7 @@ import typer
 from solo_registry.errors import UserError
 from solo_registry.evaluation.cli import COMMANDS as EVALUATION
 from solo_registry.leaderboard.commands import app as leaderboard
+from solo_registry.sweep.command import sweep
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -53,6 +54,10 @@ def pretrain(ctx: typer.Context) -> None:
 
 for measure in EVALUATION:
     app.command()(measure)
+app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    options_metavar="[KEY=VALUE]...",
+)(sweep)
 
 
 @app.command(

@@ -121,7 +121,8 @@ def read_section(name: str, schema: type[T], node: Any, changes: Sequence[str]) 
     except OmegaConfBaseException as error:
         key = str(error.full_key or error.key)
         reason = str(error).splitlines()[0]
-        hint = nearest(key, known_keys(schema))
+        known = known_keys(schema)
+        hint = "" if key in known else nearest(key, known)
         raise UserError(f"{name}.{key}: {reason}.{hint}") from error
 
 

@@ -42,6 +42,10 @@ class Engine:
         """
         return self._compose("pretrain", self.spell(words))
 
+    def plain(self, words: Sequence[str]) -> DictConfig:
+        """Compose the config as `dyntemp pretrain WORDS` does, however it tells progress."""
+        return self._compose("pretrain", hydra_words([*words, f"runs_dir={self.runs_dir}"]))
+
     def spell(self, words: Sequence[str]) -> list[str]:
         """Write a run's words as Hydra wants them."""
         return hydra_words([*words, f"runs_dir={self.runs_dir}", "progress=lines"])

@@ -1,0 +1,51 @@
+"""`dyntemp sweep`."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+import typer
+
+from solo_registry.errors import UserError
+
+OLDEST = 5  # major version of Optuna
+PIP = "pip install 'solo-dyntemp[sweep]'"
+
+
+def sweep(ctx: typer.Context) -> None:
+    """Search settings: dyntemp sweep method=simclr_dyntemp data=digits space=cosine trials=30.
+
+    Optuna chooses each trial by those before, and ends early what falls behind.
+    Trials are measured on images held out of train, never on test images.
+    Out come every trial, a heat map, a report and best.yaml for pretrain.
+    Killed or stopped, the same command goes on; a higher trials=N adds trials.
+
+    Words of its own:
+      space=NAME         what is searched: temperature, cosine, ...
+      trials=N           how many, 30 if not given
+      out=DIR            sweeps/<method>-<space>-<data> if not given
+      runs_dir=DIR       where runs go, runs if not given
+      retry=true         runs failed trials again
+      sweep.KEY=VALUE    changes the space:
+        sweep.parameters.tau_min.high=0.3
+        sweep.pruner.name=median|halving|hyperband|none
+        sweep.pruner.warmup=0.25  sweep.metric=linear_acc1
+        sweep.seed=1002  sweep.sampler_seed=1  sweep.validation_fraction=0.1
+    All others are those of pretrain and hold for every trial.
+    """
+    need_optuna()
+    from solo_registry.console import quiet_libraries, terminal
+    from solo_registry.sweep.run import run_sweep
+
+    quiet_libraries()
+    run_sweep(ctx.args, terminal())
+
+
+def need_optuna() -> None:
+    """Raise UserError unless Optuna is installed, in a version that we know."""
+    try:
+        found = version("optuna")
+    except PackageNotFoundError:
+        raise UserError(f"dyntemp sweep needs Optuna: {PIP}") from None
+    if int(found.partition(".")[0]) < OLDEST:
+        raise UserError(f"dyntemp sweep needs Optuna {OLDEST} or newer, found {found}: {PIP}")

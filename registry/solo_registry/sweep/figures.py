@@ -1,0 +1,167 @@
+"""The picture of a sweep: a map over two parameters, a curve over one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from solo_registry.evaluation.drawing import BLACK, BLUE, ORANGE, RED, new_figure, save
+from solo_registry.leaderboard.names import LABELS, number
+from solo_registry.sweep.plan import Trial
+from solo_registry.sweep.space import ParameterConfig
+
+if TYPE_CHECKING:
+    from solo_registry.sweep.report import Sweep
+
+CELLS = 120  # of the smoothed map, each way
+WIDTH = 0.10  # of the smoothing, as a share of the range
+FAINTEST = 0.5  # weight of trials below which the map says nothing; a trial right there has 1
+Array = NDArray[np.float64]
+
+
+class Scale:
+    """An axis of the picture: where a parameter's values lie on it.
+
+    Args:
+        name: the parameter's.
+        parameter: its range.
+        trials: whose values it must show.
+    """
+
+    def __init__(self, name: str, parameter: ParameterConfig, trials: list[Trial]) -> None:
+        self.name, self.parameter = name, parameter
+        self.values = self.places([trial.point[name] for trial in trials])
+        room = 0.04 * (self.values.max() - self.values.min() or 1.0)
+        self.low, self.high = self.values.min() - room, self.values.max() + room
+
+    def places(self, values: list[Any]) -> Array:
+        """Return where values lie: logarithms, numbers or places in the list of choices."""
+        if self.parameter.choices:
+            return np.array([self.parameter.choices.index(value) for value in values], float)
+        numbers = np.array(values, float)
+        return np.log10(numbers) if self.parameter.log else numbers
+
+    def shares(self, places: Array) -> Array:
+        """Return places as shares of the axis."""
+        return np.asarray((places - self.low) / (self.high - self.low))
+
+    def label(self, axis: Any, limits: Any) -> None:
+        """Write name and ticks on one of matplotlib's axes."""
+        limits(self.low, self.high)
+        axis.set_label_text(self.name)
+        if self.parameter.choices:
+            texts = [str(choice) for choice in self.parameter.choices]
+            axis.set_ticks(range(len(texts)), texts)
+        elif self.parameter.log:
+            steps = np.outer(10.0 ** np.arange(-6, 7), [1, 2, 5]).ravel()
+            shown = [v for v in steps if self.low <= np.log10(v) <= self.high]
+            axis.set_ticks(np.log10(shown), [f"{value:g}" for value in shown])
+
+
+def draw(sweep: Sweep) -> Path:
+    """Draw the trials over the parameter, or over the two most important ones."""
+    parameters = sweep.planner.space.parameters
+    first = [name for name in parameters if name in sweep.order[:2]]  # as the space has them
+    scales = [Scale(name, parameters[name], sweep.trials) for name in first]
+    (axis,) = new_figure(1, 1, width=7.2, height=4.6)
+    (line if len(scales) == 1 else plane)(axis, sweep, scales)
+    best, metric = sweep.ranked[0], sweep.planner.space.metric
+    title = f"{sweep.path.name}: best {number(best.value, metric)} at " + ", ".join(
+        f"{name} {best.point[name]}" for name in first
+    )
+    if rest := [name for name in parameters if name not in first]:
+        title += f"\nless important, not shown: {', '.join(rest)}"
+    axis.set_title(title, fontsize=10, color=BLACK)
+    handles, labels = axis.get_legend_handles_labels()
+    axis.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4,
+                frameon=False, fontsize=9)  # fmt: skip
+    return save(axis, sweep.path / "trials.png")
+
+
+def plane(axis: Axes, sweep: Sweep, scales: list[Scale]) -> None:
+    """Draw a map: the smoothed metric, and every trial on it."""
+    x, y = scales
+    done = np.array([trial.state == "finished" for trial in sweep.trials])
+    values = np.array([trial.value for trial in sweep.of_state("finished")], float)
+    low, high = shown_range(values)
+    columns, rows = np.linspace(x.low, x.high, CELLS), np.linspace(y.low, y.high, CELLS)
+    grid = np.stack(np.meshgrid(x.shares(columns), y.shares(rows)), axis=-1).reshape(-1, 2)
+    points = np.stack([x.shares(x.values[done]), y.shares(y.values[done])], axis=-1)
+    surface = smooth(grid, points, values).reshape(CELLS, CELLS)
+    axis.grid(False)
+    axis.pcolormesh(columns, rows, surface, cmap="viridis", vmin=low, vmax=high, alpha=0.75,
+                    shading="nearest", rasterized=True)  # fmt: skip
+    shown = axis.scatter(x.values[done], y.values[done], c=values, cmap="viridis", vmin=low,
+                         vmax=high, s=55, edgecolors="white", linewidths=1.0, label="finished",
+                         zorder=3)  # fmt: skip
+    marks(axis, sweep, x.values, y.values)
+    x.label(axis.xaxis, axis.set_xlim)
+    y.label(axis.yaxis, axis.set_ylim)
+    figure = axis.get_figure(root=True)
+    assert isinstance(figure, Figure)
+    figure.colorbar(shown, ax=axis, label=f"{LABELS[sweep.planner.space.metric]} (validation)",
+                    extend="min" if low > values.min() else "neither")  # fmt: skip
+
+
+def line(axis: Axes, sweep: Sweep, scales: list[Scale]) -> None:
+    """Draw the metric against one parameter, smoothed and trial by trial."""
+    (x,) = scales
+    done = np.array([trial.state == "finished" for trial in sweep.trials])
+    values = np.array([trial.value for trial in sweep.of_state("finished")], float)
+    low, high = shown_range(values)
+    columns = np.linspace(x.low, x.high, CELLS)
+    curve = smooth(x.shares(columns)[:, None], x.shares(x.values[done])[:, None], values)
+    axis.plot(columns, curve, color=BLUE, alpha=0.5, linewidth=2, label="smoothed")
+    axis.scatter(x.values[done], values, s=45, color=BLUE, edgecolors="white", label="finished",
+                 zorder=3)  # fmt: skip
+    room = 0.06 * (high - low)
+    places = np.where(done, 0.0, low - room)  # those without a value stand at the bottom
+    places[done] = values
+    axis.set_ylim(low - 2 * room, high + 2 * room)
+    marks(axis, sweep, x.values, places)
+    x.label(axis.xaxis, axis.set_xlim)
+    axis.set_ylabel(f"{LABELS[sweep.planner.space.metric]} (validation)")
+
+
+def marks(axis: Axes, sweep: Sweep, x: Array, y: Array) -> None:
+    """Mark the pruned, the failed and the winner."""
+    states = np.array([trial.state for trial in sweep.trials])
+    for state, mark, colour in (("pruned", "|", BLACK), ("failed", "x", RED)):
+        if (found := states == state).any():
+            axis.scatter(x[found], y[found], marker=mark, s=45, color=colour, linewidths=1.6,
+                         label=state, zorder=3)  # fmt: skip
+    best = sweep.trials.index(sweep.ranked[0])
+    axis.scatter(x[best], y[best], marker="*", s=260, color=ORANGE, edgecolors=BLACK,
+                 linewidths=1.0, label="winner", zorder=4)  # fmt: skip
+
+
+def shown_range(values: Array) -> tuple[float, float]:
+    """Return the range of the colours: the best, and no lower than the lower quartile asks for.
+
+    A few settings that learn nothing would else leave one colour to all others.
+    """
+    high, quartile = float(values.max()), float(np.quantile(values, 0.25))
+    low = max(float(values.min()), high - 3 * max(high - quartile, 0.1))
+    return (low, high) if low < high else (low - 0.5, high + 0.5)
+
+
+def smooth(places: Array, points: Array, values: Array) -> Array:
+    """Average values by a Gaussian of the distance; NaN where no trial is near.
+
+    Args:
+        places: (P, 2) or (P, 1), where to average.
+        points: (N, 2) or (N, 1), where the trials lie.
+        values: (N,).
+
+    >>> smooth(np.array([[0.0], [9.0]]), np.array([[0.0]]), np.array([5.0]))
+    array([ 5., nan])
+    """
+    squares = ((places[:, None, :] - points[None, :, :]) ** 2).sum(-1)
+    weights = np.exp(-squares / (2 * WIDTH**2))
+    total = weights.sum(1)
+    return np.where(total >= FAINTEST, weights @ values / np.maximum(total, 1e-12), np.nan)

@@ -1,0 +1,102 @@
+"""Watching a trial's run: what it reports after each epoch, and when it is ended early.
+
+Nothing but the run folder is looked at, so a trial that ran before is followed in the same way and
+comes to the same end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+
+import optuna
+import pandas as pd
+
+from solo_registry.leaderboard.records import read_record
+from solo_registry.leaderboard.worker import settle
+from solo_registry.sweep.plan import Trial
+from solo_registry.sweep.space import SpaceConfig
+from solo_registry.training.run_folder import RunFolder
+
+INTERVAL = 0.2  # seconds between looks
+GRACE = 30.0  # seconds that a run gets to end by itself
+
+
+def follow(
+    trial: Trial,
+    asked: optuna.Trial,
+    space: SpaceConfig,
+    epochs: int,
+    start: Callable[[], BaseProcess],
+    tell: Callable[[Trial], None],
+) -> bool:
+    """Bring a trial to its end, from what its folder holds and by running what is left.
+
+    Args:
+        trial: is filled in.
+        asked: Optuna's side of it.
+        space: what is searched.
+        epochs: of its run.
+        start: starts its run, or goes on with it.
+        tell: called after each epoch.
+
+    Returns:
+        Whether anything was run.
+    """
+    process: BaseProcess | None = None
+    try:
+        while True:
+            alive = process is not None and process.is_alive()  # before the epochs are read
+            if prune(trial, asked, curve(trial.run, space.intermediate), epochs):
+                trial.state = "pruned"
+                return process is not None
+            tell(trial)
+            if process is not None and alive:
+                process.join(INTERVAL)
+                continue
+            if process is not None:
+                settle(process.exitcode, trial.run)
+            record = read_record(trial.run.path)
+            if process is None and (record.status == "unfinished" or record.lacks(trial.words)):
+                process = start()
+                continue
+            trial.value = record.value(space.metric)
+            trial.state = "failed" if trial.value is None else "finished"
+            if trial.value is None:
+                trial.problem = record.problem or f"no {space.metric}: the data have no labels"
+            return process is not None
+    finally:
+        if process is not None:
+            end(process)
+
+
+def prune(trial: Trial, asked: optuna.Trial, found: dict[int, float], epochs: int) -> bool:
+    """Report the epochs that are new; say whether one of them ends the trial.
+
+    After the last epoch there is nothing left to save.
+    """
+    for done in sorted(found.keys() - trial.curve.keys()):
+        trial.curve[done] = found[done]
+        asked.report(found[done], done)
+        if done < epochs and asked.should_prune():
+            return True
+    return False
+
+
+def curve(run: RunFolder, column: str) -> dict[int, float]:
+    """Read a column of metrics.csv by epochs done; empty where there is none."""
+    try:
+        table = pd.read_csv(run.metrics, usecols=["epoch", column]).dropna()
+    except (OSError, ValueError):
+        return {}
+    return {int(epoch) + 1: float(value) for epoch, value in table.itertuples(index=False)}
+
+
+def end(process: BaseProcess) -> None:
+    """End a run's process; Lightning finishes the batch and ends the processes it started."""
+    if process.is_alive():
+        process.terminate()
+        process.join(GRACE)
+    if process.is_alive():
+        process.kill()
+    process.join()

@@ -1,0 +1,117 @@
+"""From a space to runs: the words of each trial, and the checks before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from omegaconf import DictConfig
+
+from solo_registry.config import resolve
+from solo_registry.errors import UserError
+from solo_registry.leaderboard.engine import Engine
+from solo_registry.leaderboard.plan import key_of, selecting, unique
+from solo_registry.sweep.space import Point, SpaceConfig
+from solo_registry.training.run_folder import RunFolder
+
+State = Literal["finished", "pruned", "failed"]
+
+
+@dataclass
+class Trial:
+    """One point that was tried.
+
+    Attributes:
+        number: from 1.
+        point: its values by parameter.
+        words: `dyntemp pretrain WORDS` is its run.
+        run: the run's folder.
+        state: how it ended.
+        value: the metric after the last epoch; None unless finished.
+        curve: the intermediate value by epochs done, up to where it was pruned.
+        problem: why it failed.
+    """
+
+    number: int
+    point: dict[str, Any]
+    words: list[str]
+    run: RunFolder
+    state: State = "failed"
+    value: float | None = None
+    curve: dict[int, float] = field(default_factory=dict)
+    problem: str = ""
+
+    @property
+    def label(self) -> str:
+        """Its point in a line."""
+        return " ".join(f"{name}={value}" for name, value in self.point.items())
+
+
+class Planner:
+    """Makes the words of trials and of the final run.
+
+    Args:
+        name: of the space.
+        space: the space.
+        words: what the user set for every run.
+        hydra: composes.
+
+    Raises:
+        UserError: a word sets what the sweep sets itself.
+    """
+
+    def __init__(self, name: str, space: SpaceConfig, words: Sequence[str], hydra: Engine) -> None:
+        self.name, self.space, self.words, self.hydra = name, space, list(words), hydra
+        own = {parameter.key: f"space '{name}' varies" for parameter in space.parameters.values()}
+        own |= {key_of(word): f"space '{name}' sets" for word in space.words}
+        own |= {"seed": "sweep.seed sets", "evaluation.enabled": "a sweep sets",
+                "data.validation_fraction": "sweep.validation_fraction sets",
+                "knn_eval.enabled": "sweep.intermediate sets"}  # fmt: skip
+        for word in words:
+            if key_of(word) in own:
+                key = key_of(word)
+                raise UserError(f"'{word}' cannot be set for all trials: {own[key]} {key}")
+
+    def trial_words(self, point: Point) -> list[str]:
+        """Return the words of a trial's run: on held-out images, measured with what selects."""
+        space = self.space
+        online = ["knn_eval.enabled=true", "knn_eval.distance_func=cosine"]
+        return unique(
+            [
+                *selecting(space.metric),
+                "evaluation.pictures=false",
+                *(online if self.prunes_by_knn else []),
+                *self.final_words(point),
+                f"data.validation_fraction={space.validation_fraction}",
+                f"seed={space.seed}",
+            ]
+        )
+
+    def final_words(self, point: Point) -> list[str]:
+        """Return the words of a run on all of train with this point."""
+        return unique([*self.words, *self.space.words, *self.space.words_of(point)])
+
+    @property
+    def prunes_by_knn(self) -> bool:
+        """Whether trials need online kNN; without it a run is that of a suite's tuning."""
+        return self.space.pruner.name != "none" and self.space.intermediate == "val_knn_acc1"
+
+    def check(self) -> DictConfig:
+        """Compose and check every corner; return one of the resolved configs.
+
+        Raises:
+            UserError: a corner makes no config.
+        """
+        try:
+            for corner in self.space.corners():
+                cfg = resolve(self.hydra.compose(self.trial_words(corner)))
+        except UserError as error:
+            raise UserError(f"space '{self.name}' does not go with these words: {error}") from error
+        return cfg
+
+    def trial(self, number: int, point: dict[str, Any]) -> tuple[Trial, DictConfig]:
+        """Return a trial that has not run, and the composed config of its run."""
+        words = self.trial_words(point)
+        cfg = self.hydra.compose(words)
+        return Trial(number, point, words, RunFolder.of(resolve(cfg))), cfg

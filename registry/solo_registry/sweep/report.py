@@ -1,0 +1,213 @@
+"""What a sweep came to: every trial, the winner as a config, a picture and a page.
+
+All of it is a function of the trials alone: the same run folders give the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from solo_registry.errors import UserError
+from solo_registry.leaderboard.names import LABELS, number
+from solo_registry.leaderboard.records import read_record
+from solo_registry.sweep.figures import draw
+from solo_registry.sweep.plan import Planner, Trial
+from solo_registry.training.run_folder import whole_file
+
+SHOWN = 5  # trials in the page's table
+FINAL_SEEDS = "1,2,3,4,5"
+HEADER = """\
+# The winner of a sweep of {trials} trials: {label}
+# {metric} {value} on {share:.0%} of train held out (seed {seed}); here all of train is used.
+#   dyntemp pretrain --config-path "$PWD/{folder}" --config-name best seed=1
+# The same in words:
+#   dyntemp pretrain {words}
+defaults:
+  - override hydra/job_logging: none
+  - override hydra/hydra_logging: none
+  - _self_
+
+hydra:
+  output_subdir: null
+  run:
+    dir: .
+
+"""
+
+
+@dataclass
+class Sweep:
+    """A search and its trials so far.
+
+    Attributes:
+        planner: makes words of points.
+        path: where its results go.
+        cfg: the resolved config of a corner.
+        trials: in the order in which they were asked for.
+        order: the parameters, the most important first.
+    """
+
+    planner: Planner
+    path: Path
+    cfg: DictConfig
+    trials: list[Trial] = field(default_factory=list)
+    order: list[str] = field(default_factory=list)
+
+    def of_state(self, state: str) -> list[Trial]:
+        """Return the trials that ended so."""
+        return [trial for trial in self.trials if trial.state == state]
+
+    @property
+    def ranked(self) -> list[Trial]:
+        """The finished trials, best first; of equal ones the earlier wins."""
+        return sorted(self.of_state("finished"), key=lambda trial: -(trial.value or 0.0))
+
+    @property
+    def margin(self) -> float:
+        """One standard error of the winner's accuracy, from the number of held-out images."""
+        best = self.ranked[0]
+        share = (best.value or 0.0) / 100
+        images: int = read_record(best.run.path).result["test_images"]
+        return 100 * math.sqrt(share * (1 - share) / images)
+
+
+def write_report(sweep: Sweep, console: Console) -> None:
+    """Write all files and tell the winner.
+
+    Raises:
+        UserError: no trial finished.
+    """
+    write_trials(sweep)
+    if not sweep.ranked:
+        failed = sweep.of_state("failed")
+        raise UserError(
+            f"none of {len(sweep.trials)} trials finished; the first failed with: "
+            f"{failed[0].problem}. {sweep.path / 'trials.csv'} has them all; once it is mended, "
+            "the same command with retry=true runs them again"
+        )
+    texts = {"best.yaml": best_yaml(sweep), "report.md": page(sweep, draw(sweep))}
+    for name, text in texts.items():
+        with whole_file(sweep.path / name) as part:
+            part.write_text(text, encoding="utf-8")
+    best, metric = sweep.ranked[0], sweep.planner.space.metric
+    console.print(
+        f"best of {len(sweep.trials)} trials: {best.label}, {metric} {number(best.value, metric)} "
+        f"on held-out images\nreport: {sweep.path / 'report.md'}", soft_wrap=True, highlight=False,
+    )  # fmt: skip
+    if failed := sweep.of_state("failed"):
+        console.print(f"{len(failed)} failed; retry=true runs them again", highlight=False)
+
+
+def write_trials(sweep: Sweep) -> None:
+    """Write trials.csv: a row per trial."""
+    rows = [
+        {
+            "trial": trial.number,
+            **trial.point,
+            "state": trial.state,
+            sweep.planner.space.metric: trial.value,
+            "epochs": max(trial.curve, default=0),
+            f"best_{sweep.planner.space.intermediate}": max(trial.curve.values(), default=None),
+            "run": trial.run.path.as_posix(),
+            "config_hash": trial.run.path.parent.name,
+            "problem": trial.problem,
+        }
+        for trial in sweep.trials
+    ]
+    with whole_file(sweep.path / "trials.csv") as part:
+        pd.DataFrame(rows).to_csv(part, index=False)
+
+
+def best_yaml(sweep: Sweep) -> str:
+    """Spell the winner as a config of `dyntemp pretrain`, on all of train and measured in full."""
+    planner, best = sweep.planner, sweep.ranked[0]
+    words = planner.final_words(best.point)
+    header = HEADER.format(
+        trials=len(sweep.trials), label=best.label, metric=planner.space.metric,
+        value=number(best.value, planner.space.metric), seed=planner.space.seed,
+        share=planner.space.validation_fraction, folder=sweep.path.as_posix(),
+        words=shlex.join(words),
+    )  # fmt: skip
+    return header + OmegaConf.to_yaml(planner.hydra.plain(words))
+
+
+def page(sweep: Sweep, picture: Path) -> str:
+    """Write the page."""
+    planner, space = sweep.planner, sweep.planner.space
+    best, metric, margin = sweep.ranked[0], space.metric, sweep.margin
+    label = LABELS[metric]
+    near = [trial for trial in sweep.ranked if (trial.value or 0.0) >= (best.value or 0.0) - margin]
+    folder = shlex.quote(sweep.path.as_posix())
+    final = f'dyntemp pretrain --config-path "$PWD"/{folder} --config-name best'
+    counts = ", ".join(
+        f"{len(sweep.of_state(state))} {state}" for state in ("finished", "pruned", "failed")
+    )
+    lines = [
+        f"# Sweep {sweep.path.name}", "",
+        f"{space.about[:1].upper()}{space.about[1:]}.", "",
+        f"- Searched: {ranges(planner)}.",
+        f"- {len(sweep.trials)} trials of {sweep.cfg.max_epochs} epochs: {counts}. Pruner: "
+        f"{space.pruner.name}"
+        + (f", by {space.intermediate} after each epoch." if space.pruner.name != "none" else "."),
+        f"- Selected by {metric} after the last epoch on {space.validation_fraction:.0%} of train, "
+        f"held out; seed {space.seed}.",
+        f"- For all trials: `{shlex.join([*planner.words, *space.words]) or 'nothing'}`.", "",
+        "## The winner", "",
+        f"**{best.label}**: {label.replace(', %', '')} {number(best.value, metric)} %, trial "
+        f"{best.number}, run `{best.run.path.as_posix()}`.", "",
+        f"![every trial]({picture.name})", "",
+        "| trial | " + " | ".join(space.parameters) + f" | {label} |",
+        "|---|" + "---|" * len(space.parameters) + "---|",
+        *(
+            f"| {trial.number} | " + " | ".join(str(value) for value in trial.point.values())
+            + f" | {number(trial.value, metric)} |"
+            for trial in sweep.ranked[:SHOWN]
+        ), "",
+        f"{len(near)} of {len(sweep.ranked)} finished trials lie within one standard error of the "
+        f"winner ({margin:.2f} points at this many held-out images): {spread(near)}. The search "
+        "cannot tell them apart.", "",
+    ]  # fmt: skip
+    if failed := sweep.of_state("failed"):
+        lines += ["## Failed", "", *(f"- trial {t.number}, {t.label}: {t.problem}" for t in failed)]
+        lines += ["", "The same command with `retry=true` runs them again.", ""]
+    lines += [
+        "## Next", "",
+        "These numbers are no test numbers, and the winner's is the best of many noisy ones, so it "
+        "flatters. Run the winner on all of train, over seeds:", "",
+        "```bash", f"{final} --multirun seed={FINAL_SEEDS}", "```", "",
+        "To say that it is better than something, sweep that with as many trials, run its winner "
+        f"over the same seeds, then `dyntemp leaderboard report {planner.hydra.runs_dir} "
+        "--against HASH`; or compare tuned strategies with `dyntemp leaderboard run`.", "",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def ranges(planner: Planner) -> str:
+    """Say what was searched."""
+    parts = []
+    for name, parameter in planner.space.parameters.items():
+        if parameter.choices:
+            parts.append(f"{name} among {', '.join(map(str, parameter.choices))}")
+        else:
+            scale = " (log)" if parameter.log else ""
+            parts.append(f"{name} from {parameter.low} to {parameter.high}{scale}")
+    return "; ".join(parts)
+
+
+def spread(trials: list[Trial]) -> str:
+    """Say where trials lie."""
+    parts = []
+    for name in trials[0].point:
+        values = [trial.point[name] for trial in trials]
+        if all(isinstance(value, int | float) for value in values):
+            parts.append(f"{name} {min(values):g} to {max(values):g}")
+        else:
+            parts.append(f"{name} {', '.join(sorted({str(value) for value in values}))}")
+    return ", ".join(parts)

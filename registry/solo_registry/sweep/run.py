@@ -1,0 +1,167 @@
+"""`dyntemp sweep`: one trial after the other, each chosen by what the ones before came to."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import optuna
+from omegaconf import DictConfig
+from optuna.trial import TrialState
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from solo_registry.errors import UserError
+from solo_registry.leaderboard.engine import Engine, engine
+from solo_registry.leaderboard.names import number
+from solo_registry.leaderboard.progress import progress_bar
+from solo_registry.leaderboard.run import notes
+from solo_registry.leaderboard.worker import start
+from solo_registry.plugins import load_plugins
+from solo_registry.sweep.follow import follow
+from solo_registry.sweep.plan import Planner, Trial
+from solo_registry.sweep.report import Sweep, write_report, write_trials
+from solo_registry.sweep.space import read_space
+from solo_registry.sweep.study import ask, by_importance, new_study
+
+STATES = {
+    "finished": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
+
+
+@dataclass
+class Request:
+    """What the words of the command ask for."""
+
+    space: str = ""
+    out: str = ""
+    runs_dir: str = "runs"
+    retry: bool = False
+    changes: list[str] = field(default_factory=list)  # of the space
+    run: list[str] = field(default_factory=list)  # of every run
+
+
+def read_words(words: Sequence[str]) -> Request:
+    """Sort the words of the command line.
+
+    Raises:
+        UserError: a word is no KEY=VALUE, or asks for one of Hydra's launchers.
+
+    >>> request = read_words(["space=cosine", "trials=9", "sweep.seed=7", "max_epochs=3"])
+    >>> request.space, request.changes, request.run
+    ('cosine', ['trials=9', 'seed=7'], ['max_epochs=3'])
+    """
+    request = Request()
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise UserError(f"cannot read '{word}': write KEY=VALUE, such as trials=30")
+        if key in ("space", "out", "runs_dir"):
+            setattr(request, key, value)
+        elif key == "retry":
+            if value not in ("true", "false"):
+                raise UserError(f"retry must be true or false, got '{value}'")
+            request.retry = value == "true"
+        elif key == "trials":
+            request.changes.append(word)
+        elif key.startswith("sweep."):
+            request.changes.append(word.removeprefix("sweep."))
+        elif key.lstrip("+").startswith("hydra"):
+            raise UserError(
+                f"'{word}' cannot be set: a sweep runs one trial after the other, since each is "
+                "chosen by those before; devices=4 strategy=ddp spreads one over GPUs"
+            )
+        else:
+            request.run.append(word)
+    if not request.space:
+        raise UserError("name a space: dyntemp sweep method=simclr space=temperature")
+    return request
+
+
+def run_sweep(words: Sequence[str], console: Console) -> Sweep:
+    """Search a space, or what is left of the search; started again, it goes on.
+
+    Nothing is stored but the runs: the trials before are asked from the same sampler again and
+    told what their folders hold.
+
+    Args:
+        words: the words of the command line.
+        console: where progress is told.
+
+    Raises:
+        UserError: words that cannot work, before anything runs; or no trial finished.
+    """
+    load_plugins()
+    request = read_words(words)
+    with engine([], request.runs_dir) as hydra:
+        space = read_space(request.space, hydra.option("space", request.space), request.changes)
+        planner = Planner(request.space, space, request.run, hydra)
+        with console.status("checking every corner of the space"), notes(console):
+            cfg = planner.check()
+        sweep = Sweep(planner, Path(request.out or f"sweeps/{_name(request, cfg)}"), cfg)
+        study = new_study(space, sweep.path.name, cfg.max_epochs)
+        console.print(
+            f"space {request.space}: {', '.join(space.parameters)}; {space.trials} trials of "
+            f"{cfg.max_epochs} epochs; results in {sweep.path}", soft_wrap=True, highlight=False,
+        )  # fmt: skip
+        with progress_bar(console) as bar:
+            task = bar.add_task("trials", total=space.trials)
+            for _ in range(space.trials):
+                _next(sweep, study, hydra, request.retry, bar, task)
+                bar.update(task, completed=len(sweep.trials))
+        sweep.order = by_importance(study, space)
+        write_report(sweep, console)
+    return sweep
+
+
+def _name(request: Request, cfg: DictConfig) -> str:
+    chosen = [word.partition("=")[2] for word in request.run if word.startswith("data=")]
+    data = chosen[-1] if chosen else cfg.data.dataset  # an option may say more: cifar10_lt
+    return f"{cfg.method}-{request.space}-{data}".replace("/", "-")
+
+
+def _next(
+    sweep: Sweep, study: optuna.Study, hydra: Engine, retry: bool, bar: Progress, task: TaskID
+) -> None:
+    """Ask for a trial, bring it to its end and tell Optuna."""
+    planner, epochs = sweep.planner, sweep.cfg.max_epochs
+    asked, shares = ask(study, planner.space)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # told for the corners
+        trial, cfg = planner.trial(asked.number + 1, planner.space.point(shares))
+    if retry:
+        trial.run.error.unlink(missing_ok=True)
+
+    def tell(trial: Trial) -> None:
+        bar.update(task, description=f"{trial.label}, epoch {len(trial.curve)}/{epochs}")
+
+    ran = follow(
+        trial, asked, planner.space, epochs,
+        lambda: start(cfg, hydra.spell(trial.words), trial.run), tell,
+    )  # fmt: skip
+    study.tell(asked, trial.value, state=STATES[trial.state])
+    sweep.trials.append(trial)
+    if ran:
+        write_trials(sweep)
+    line = f"[{trial.number}/{planner.space.trials}] {trial.label}: {outcome(sweep, trial)}"
+    kept = "" if ran else "  (from its folder)"
+    bar.console.print(line + kept, soft_wrap=True, highlight=False, markup=False)
+
+
+def outcome(sweep: Sweep, trial: Trial) -> str:
+    """What a trial came to, in a few words."""
+    space = sweep.planner.space
+    if trial.state == "finished":
+        return f"{space.metric} {number(trial.value, space.metric)}"
+    if trial.state == "failed":
+        return f"failed: {trial.problem}"
+    done = max(trial.curve)
+    best = max(value for value in trial.curve.values() if not math.isnan(value))
+    return (
+        f"pruned after epoch {done} of {sweep.cfg.max_epochs}, best {space.intermediate} {best:.2f}"
+    )

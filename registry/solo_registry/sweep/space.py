@@ -1,0 +1,182 @@
+"""What a space is: parameters with ranges or choices, and how trials are measured and pruned.
+
+A space is a YAML file of the config group `space`, ours or a plugin's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from solo_registry.config import read_section
+from solo_registry.errors import UserError, nearest
+from solo_registry.leaderboard.suite import METRICS
+
+PRUNERS = ("median", "halving", "hyperband", "none")
+INTERMEDIATE = ("val_knn_acc1", "val_acc1")
+MOST_CORNERS = 1024  # of a space that is checked before anything runs
+Point = Mapping[str, Any]
+
+
+@dataclass
+class ParameterConfig:
+    """A range or a list of choices.
+
+    `low` or `high` may name an earlier parameter: the range then begins or ends at its value, so
+    that no trial breaks an order such as tau_min <= tau_max.
+    """
+
+    key: str = ""  # of the run's config; the parameter's own name if empty
+    low: Any = None
+    high: Any = None
+    log: bool = False  # even on a logarithmic scale
+    choices: list[Any] = field(default_factory=list)
+
+    def ends(self, point: Point) -> tuple[float, float]:
+        """Return the range's ends, given the parameters before."""
+        low, high = (point[end] if isinstance(end, str) else end for end in (self.low, self.high))
+        return float(low), float(high)
+
+    def at(self, share: float, point: Point) -> Any:
+        """Return the value at a share of the way from the low end to the high one.
+
+        With choices, `share` is the place in their list. Numbers are rounded to four digits, which
+        keeps their order.
+
+        >>> ParameterConfig(low="a", high=1.0, log=True).at(0.5, {"a": 0.01})
+        0.1
+        >>> ParameterConfig(choices=["sgd", "lars"]).at(1, {})
+        'lars'
+        """
+        if self.choices:
+            return self.choices[int(share)]
+        low, high = self.ends(point)
+        value = low * (high / low) ** share if self.log else low + (high - low) * share
+        return min(max(float(f"{value:.4g}"), low), high)
+
+
+@dataclass
+class PrunerConfig:
+    """When a trial is ended before its last epoch."""
+
+    name: str = "median"  # or halving, hyperband, none
+    startup_trials: int = 5  # that must have finished before median ends one
+    warmup: float = 0.5  # share of the epochs that every trial may run
+
+
+@dataclass
+class SpaceConfig:
+    """A search."""
+
+    about: str = ""
+    words: list[str] = field(default_factory=list)  # of every trial
+    parameters: dict[str, ParameterConfig] = field(default_factory=dict)
+    metric: str = "knn_acc1"  # selects, after the last epoch
+    intermediate: str = "val_knn_acc1"  # prunes, after each epoch
+    trials: int = 30
+    random_trials: int = 10  # drawn evenly before the sampler learns
+    seed: int = 1001  # of every trial's run; apart from those of final runs
+    sampler_seed: int = 0
+    validation_fraction: float = 0.2
+    pruner: PrunerConfig = field(default_factory=PrunerConfig)
+
+    def point(self, shares: Mapping[str, float]) -> dict[str, Any]:
+        """Return the values that lie at `shares` of each parameter's range."""
+        point: dict[str, Any] = {}
+        for name, parameter in self.parameters.items():
+            point[name] = parameter.at(shares[name], point)
+        return point
+
+    def corners(self) -> Iterator[dict[str, Any]]:
+        """Yield every combination of ends and choices."""
+        ends = [range(len(p.choices) or 2) for p in self.parameters.values()]
+        for shares in itertools.product(*ends):
+            yield self.point(dict(zip(self.parameters, shares, strict=True)))
+
+    def words_of(self, point: Point) -> list[str]:
+        """Spell a point as words of `dyntemp pretrain`."""
+        return [f"{self.parameters[name].key}={value}" for name, value in point.items()]
+
+
+def read_space(name: str, node: Any, changes: Sequence[str]) -> SpaceConfig:
+    """Check a space.
+
+    Args:
+        name: its name, for error texts.
+        node: its YAML.
+        changes: words such as `pruner.name=none`.
+
+    Raises:
+        UserError: an unknown key, name or value; the nearest right one is named.
+    """
+    space = read_section("sweep", SpaceConfig, node, changes)
+    for key, value, allowed in (
+        ("metric", space.metric, METRICS),
+        ("intermediate", space.intermediate, INTERMEDIATE),
+        ("pruner.name", space.pruner.name, PRUNERS),
+    ):
+        if value not in allowed:
+            hint = nearest(value, allowed)
+            raise UserError(f"sweep.{key} is '{value}'.{hint} Allowed: {', '.join(allowed)}")
+    for key, number in (("trials", space.trials), ("random_trials", space.random_trials)):
+        if number < 1:
+            raise UserError(f"sweep.{key} must be at least 1, got {number}")
+    if space.pruner.startup_trials < 0:
+        raise UserError(
+            f"sweep.pruner.startup_trials must be 0 or more, got {space.pruner.startup_trials}"
+        )
+    for key, share in (("validation_fraction", space.validation_fraction),
+                       ("pruner.warmup", space.pruner.warmup)):  # fmt: skip
+        if not 0 < share < 1:
+            raise UserError(f"sweep.{key} must be in (0, 1), got {share}")
+    if not space.parameters:
+        raise UserError(f"space '{name}' has no parameters")
+    _check_parameters(name, space)
+    return space
+
+
+def _check_parameters(name: str, space: SpaceConfig) -> None:
+    before: list[str] = []
+    for parameter, config in space.parameters.items():
+        whole = config.choices or None not in (config.low, config.high)
+        if not config.key and not whole:  # a change of a parameter that the YAML does not have
+            known = nearest(parameter, [other for other in space.parameters if other != parameter])
+            raise UserError(f"space '{name}' has no parameter '{parameter}'.{known}")
+        config.key = config.key or parameter
+        _check_ends(f"sweep.parameters.{parameter}", config, space, before)
+        before.append(parameter)
+    count = math.prod(len(p.choices) or 2 for p in space.parameters.values())
+    if count > MOST_CORNERS:
+        raise UserError(
+            f"space '{name}' has {count} corners to check, at most {MOST_CORNERS} are: search "
+            "fewer parameters at once"
+        )
+    for corner in space.corners():
+        for parameter, config in space.parameters.items():
+            low, high = (0.0, 1.0) if config.choices else config.ends(corner)
+            if low > high or (config.log and low <= 0):
+                reason = "above high" if low > high else "not positive, but log is true"
+                raise UserError(
+                    f"sweep.parameters.{parameter}: low reaches {low:g}, {reason} ({high:g})"
+                )
+
+
+def _check_ends(key: str, config: ParameterConfig, space: SpaceConfig, before: list[str]) -> None:
+    """Refuse ends that are neither numbers nor earlier parameters with a range."""
+    if config.choices:
+        if (config.low, config.high) != (None, None):
+            raise UserError(f"{key} has choices and a range: give one of them")
+        return
+    ranges = [other for other in before if not space.parameters[other].choices]
+    for end in ("low", "high"):
+        value = getattr(config, end)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (value in ranges if isinstance(value, str) else number and math.isfinite(value)):
+            hint = nearest(value, ranges) if isinstance(value, str) else ""
+            raise UserError(
+                f"{key}.{end} must be a number or an earlier parameter with a range, got "
+                f"{value!r}.{hint}"
+            )
