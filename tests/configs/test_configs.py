@@ -27,9 +27,11 @@ FILES = sorted(
     for path in ROOT.rglob("*.yaml")
     if not {"solo", "solo_learn"} & set(path.relative_to(ROOT).parts)
 )
-GROUPS = [(p.parts[1], p.stem) for p in FILES if len(p.parts) == 3 and p.parts[1] != "suite"]
+APART = ("suite", "space")  # no part of a run's config
+GROUPS = [(p.parts[1], p.stem) for p in FILES if len(p.parts) == 3 and p.parts[1] not in APART]
 RECIPES = {f"{p.parts[2]}/{p.stem}": ROOT / p for p in FILES if p.parts[1] == "recipe"}
 SUITES = [p.stem for p in FILES if p.parts[1] == "suite"]  # tests/registry/leaderboard has them
+SPACES = [p.stem for p in FILES if p.parts[1] == "space"]  # tests/registry/sweep has them
 
 
 def composed(*overrides: str):  # type: ignore[no-untyped-def]
@@ -51,8 +53,15 @@ def test_all_files_are_found_and_each_is_an_option_or_the_entry() -> None:
         "temperature",
         "temperature_low",
     ]
-    # all but the recipes, the suites and pretrain.yaml
-    assert len(GROUPS) + len(RECIPES) + len(SUITES) == len(FILES) - 1
+    assert sorted(SPACES) == [
+        "cosine",
+        "inverted_cosine",
+        "monotone_cosine",
+        "shifted_cosine",
+        "temperature",
+    ]
+    # all but the recipes, the suites, the spaces and pretrain.yaml
+    assert len(GROUPS) + len(RECIPES) + len(SUITES) + len(SPACES) == len(FILES) - 1
 
 
 def test_every_method_and_data_set_has_a_config() -> None:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from solo_registry.evaluation.drawing import BLACK, BLUE, ORANGE, RED, new_figure, save
 from solo_registry.leaderboard.names import LABELS, number
 from solo_registry.sweep.plan import Trial
-from solo_registry.sweep.space import ParameterConfig
+from solo_registry.sweep.space import SpaceConfig
 
 if TYPE_CHECKING:
     from solo_registry.sweep.report import Sweep
 
-CELLS = 120  # of the smoothed map, each way
+CELLS = 240  # of the smoothed map, each way
 WIDTH = 0.10  # of the smoothing, as a share of the range
 FAINTEST = 0.5  # weight of trials below which the map says nothing; a trial right there has 1
 Array = NDArray[np.float64]
@@ -29,15 +29,16 @@ class Scale:
 
     Args:
         name: the parameter's.
-        parameter: its range.
-        trials: whose values it must show.
+        space: what was searched; the axis shows all of it.
+        trials: whose values it shows.
     """
 
-    def __init__(self, name: str, parameter: ParameterConfig, trials: list[Trial]) -> None:
-        self.name, self.parameter = name, parameter
+    def __init__(self, name: str, space: SpaceConfig, trials: list[Trial]) -> None:
+        self.name, self.parameter = name, space.parameters[name]
         self.values = self.places([trial.point[name] for trial in trials])
-        room = 0.04 * (self.values.max() - self.values.min() or 1.0)
-        self.low, self.high = self.values.min() - room, self.values.max() + room
+        ends = self.places([corner[name] for corner in space.corners()])
+        room = 0.04 * (ends.max() - ends.min() or 1.0)
+        self.low, self.high = float(ends.min() - room), float(ends.max() + room)
 
     def places(self, values: list[Any]) -> Array:
         """Return where values lie: logarithms, numbers or places in the list of choices."""
@@ -65,12 +66,13 @@ class Scale:
 
 def draw(sweep: Sweep) -> Path:
     """Draw the trials over the parameter, or over the two most important ones."""
-    parameters = sweep.planner.space.parameters
+    space = sweep.planner.space
+    parameters = space.parameters
     first = [name for name in parameters if name in sweep.order[:2]]  # as the space has them
-    scales = [Scale(name, parameters[name], sweep.trials) for name in first]
+    scales = [Scale(name, space, sweep.trials) for name in first]
     (axis,) = new_figure(1, 1, width=7.2, height=4.6)
     (line if len(scales) == 1 else plane)(axis, sweep, scales)
-    best, metric = sweep.ranked[0], sweep.planner.space.metric
+    best, metric = sweep.ranked[0], space.metric
     title = f"{sweep.path.name}: best {number(best.value, metric)} at " + ", ".join(
         f"{name} {best.point[name]}" for name in first
     )
@@ -99,6 +101,11 @@ def plane(axis: Axes, sweep: Sweep, scales: list[Scale]) -> None:
     shown = axis.scatter(x.values[done], y.values[done], c=values, cmap="viridis", vmin=low,
                          vmax=high, s=55, edgecolors="white", linewidths=1.0, label="finished",
                          zorder=3)  # fmt: skip
+    if y.parameter.low == x.name and y.parameter.log == x.parameter.log:
+        edge = np.array([x.low, x.high])
+        axis.fill_between(edge, edge, y.low, color="#EEEEEE", zorder=2, linewidth=0)
+        axis.text(0.97, 0.05, f"{y.name} < {x.name}: not searched", ha="right", color="#777777",
+                  fontsize=9, transform=axis.transAxes, zorder=2)  # fmt: skip
     marks(axis, sweep, x.values, y.values)
     x.label(axis.xaxis, axis.set_xlim)
     y.label(axis.yaxis, axis.set_ylim)
@@ -131,10 +138,13 @@ def line(axis: Axes, sweep: Sweep, scales: list[Scale]) -> None:
 def marks(axis: Axes, sweep: Sweep, x: Array, y: Array) -> None:
     """Mark the pruned, the failed and the winner."""
     states = np.array([trial.state for trial in sweep.trials])
-    for state, mark, colour in (("pruned", "|", BLACK), ("failed", "x", RED)):
+    looks = {
+        "pruned": {"marker": "o", "facecolors": "none", "edgecolors": BLACK, "s": 30},
+        "failed": {"marker": "x", "color": RED, "s": 50},
+    }
+    for state, look in looks.items():
         if (found := states == state).any():
-            axis.scatter(x[found], y[found], marker=mark, s=45, color=colour, linewidths=1.6,
-                         label=state, zorder=3)  # fmt: skip
+            axis.scatter(x[found], y[found], linewidths=1.4, label=state, zorder=3, **look)
     best = sweep.trials.index(sweep.ranked[0])
     axis.scatter(x[best], y[best], marker="*", s=260, color=ORANGE, edgecolors=BLACK,
                  linewidths=1.0, label="winner", zorder=4)  # fmt: skip

@@ -61,6 +61,7 @@ def follow(
                 process = start()
                 continue
             trial.value = record.value(space.metric)
+            trial.images = record.result.get("test_images", 0)
             trial.state = "failed" if trial.value is None else "finished"
             if trial.value is None:
                 trial.problem = record.problem or f"no {space.metric}: the data have no labels"
@@ -86,10 +87,10 @@ def prune(trial: Trial, asked: optuna.Trial, found: dict[int, float], epochs: in
 def curve(run: RunFolder, column: str) -> dict[int, float]:
     """Read a column of metrics.csv by epochs done; empty where there is none."""
     try:
-        table = pd.read_csv(run.metrics, usecols=["epoch", column]).dropna()
+        table = pd.read_csv(run.metrics, usecols=["epoch", column]).dropna().astype(float)
     except (OSError, ValueError):
         return {}
-    return {int(epoch) + 1: float(value) for epoch, value in table.itertuples(index=False)}
+    return {int(e) + 1: value for e, value in zip(table["epoch"], table[column], strict=True)}
 
 
 def end(process: BaseProcess) -> None:

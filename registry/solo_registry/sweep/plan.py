@@ -29,6 +29,7 @@ class Trial:
         run: the run's folder.
         state: how it ended.
         value: the metric after the last epoch; None unless finished.
+        images: how many held-out images it was measured on.
         curve: the intermediate value by epochs done, up to where it was pruned.
         problem: why it failed.
     """
@@ -39,6 +40,7 @@ class Trial:
     run: RunFolder
     state: State = "failed"
     value: float | None = None
+    images: int = 0
     curve: dict[int, float] = field(default_factory=dict)
     problem: str = ""
 

@@ -16,7 +16,6 @@ from rich.console import Console
 
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.names import LABELS, number
-from solo_registry.leaderboard.records import read_record
 from solo_registry.sweep.figures import draw
 from solo_registry.sweep.plan import Planner, Trial
 from solo_registry.training.run_folder import whole_file
@@ -74,8 +73,7 @@ class Sweep:
         """One standard error of the winner's accuracy, from the number of held-out images."""
         best = self.ranked[0]
         share = (best.value or 0.0) / 100
-        images: int = read_record(best.run.path).result["test_images"]
-        return 100 * math.sqrt(share * (1 - share) / images)
+        return 100 * math.sqrt(share * (1 - share) / best.images)
 
 
 def write_report(sweep: Sweep, console: Console) -> None:

@@ -54,6 +54,8 @@ class ParameterConfig:
         if self.choices:
             return self.choices[int(share)]
         low, high = self.ends(point)
+        if share in (0, 1):
+            return high if share else low
         value = low * (high / low) ** share if self.log else low + (high - low) * share
         return min(max(float(f"{value:.4g}"), low), high)
 

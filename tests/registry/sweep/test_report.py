@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from tests.registry.sweep.conftest import Formula, Search, inside
+
+from solo_registry.config import config_hash, resolve
+from solo_registry.leaderboard.engine import engine
+from solo_registry.sweep.figures import shown_range, smooth
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is not monotone")
+FOLDER = "sweeps/simclr_dyntemp-cosine-digits"
+
+
+def composed(folder: Path, *words: str) -> DictConfig:
+    """What `dyntemp pretrain --config-path FOLDER --config-name best` composes."""
+    with initialize_config_dir(str(folder), version_base="1.3"):
+        return compose("best", overrides=[f"++{word}" for word in words])
+
+
+def test_best_yaml_is_the_winner_on_all_of_train(
+    search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the very run of the words in its head, so both share a folder."""
+    mine = ("optimizer.lr=0.002", "data.long_tail.profile=step", "runs_dir=elsewhere")
+    sweep = search("here", "trials=5", *mine)
+    best = sweep.ranked[0]
+    cfg = resolve(composed(tmp_path / "here" / FOLDER, "seed=3"))
+    words = ["method=simclr_dyntemp", "data=digits", "max_epochs=6", *mine, "seed=3",
+             "method_kwargs.temperature=cosine",
+             *(f"method_kwargs.{name}={value}" for name, value in best.point.items())]  # fmt: skip
+    with engine([], "elsewhere") as hydra:
+        expected = resolve(hydra.plain(words))
+    assert cfg == expected and config_hash(cfg) == config_hash(expected)
+    assert (
+        cfg.data.validation_fraction == 0 and cfg.evaluation.baselines and not cfg.knn_eval.enabled
+    )
+    assert cfg.runs_dir == "elsewhere" and best.run.path.parts[0] == "elsewhere"
+    with inside(tmp_path / "here", monkeypatch):
+        text = Path(FOLDER, "best.yaml").read_text()
+    assert f'--config-path "$PWD/{FOLDER}" --config-name best seed=1' in text
+
+
+def test_the_page_names_winner_spread_and_caution(
+    search: Search, formula: type[Formula], tmp_path: Path
+) -> None:
+    formula.fails = lambda cfg: cfg.method_kwargs.tau_min > 0.12
+    sweep = search("here", "trials=7")
+    page, best = (tmp_path / "here" / FOLDER / "report.md").read_text(), sweep.ranked[0]
+    assert f"**{best.label}**" in page and "no test numbers" in page
+    near = [t for t in sweep.ranked if t.value >= best.value - sweep.margin]  # type: ignore[operator]
+    assert f"{len(near)} of {len(sweep.ranked)} finished trials lie within" in page
+    assert f"{sweep.margin:.2f} points" in page and "cannot tell them apart" in page
+    assert "tau_max from tau_min to 1.0 (log)" in page and "the loss is nan" in page
+    share = best.value / 100  # type: ignore[operator]
+    assert sweep.margin == pytest.approx(100 * np.sqrt(share * (1 - share) / 287))
+
+
+def test_the_table_has_a_row_per_trial_with_its_run(search: Search, tmp_path: Path) -> None:
+    sweep = search("here", "trials=4")
+    rows = pd.read_csv(tmp_path / "here" / FOLDER / "trials.csv")
+    assert list(rows.trial) == [1, 2, 3, 4]
+    assert (rows.tau_min <= rows.tau_max).all()
+    assert list(rows.knn_acc1.notna()) == [t.state == "finished" for t in sweep.trials]
+    for run, digest in zip(rows.run, rows.config_hash, strict=True):
+        assert (tmp_path / "here" / run / "metrics.csv").exists() and f"/{digest}/" in run
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["space=temperature", "method=simclr", "sweep.parameters.temperature.low=0.05"],
+        ["trials=1"],
+        ["space=shifted_cosine", "trials=8"],
+        ["sweep.parameters.lr.key=optimizer.lr", "sweep.parameters.lr.choices=[0.001,0.002]",
+         "sweep.parameters.tau_min.high=0.02", "sweep.parameters.tau_max.high=0.02"],
+    ],
+)  # fmt: skip
+def test_every_kind_of_space_gives_a_picture(
+    search: Search, formula: type[Formula], tmp_path: Path, words: list[str]
+) -> None:
+    if words[0] == "space=temperature":
+        formula.quality = staticmethod(lambda cfg: 90 - 10 * cfg.method_kwargs.temperature)
+    sweep = search("here", "trials=4", *words)
+    picture = matplotlib.image.imread(tmp_path / "here" / sweep.path / "trials.png")
+    assert picture.shape[1] > 800 and picture[..., :3].std() > 0.05
+    page = (tmp_path / "here" / sweep.path / "report.md").read_text()
+    assert "![every trial](trials.png)" in page
+
+
+def test_smoothing_stays_between_the_values_and_says_nothing_far_away() -> None:
+    points, values = np.random.default_rng(0).random((9, 2)) / 2, np.arange(9.0)
+    found = smooth(np.array([[0.25, 0.25], [3.0, 3.0]]), points, values)
+    assert 0 < found[0] < 8 and np.isnan(found[1])
+
+
+def test_one_bad_setting_does_not_take_the_colours_of_all_others() -> None:
+    low, high = shown_range(np.array([10.0, 93.0, 94.0, 94.5, 95.0, 95.5]))
+    assert 90 > low > 80 or 90 < low < 93
+    assert high == 95.5
+    assert shown_range(np.array([90.0])) == (89.5, 90.5)

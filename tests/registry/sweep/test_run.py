@@ -1,0 +1,161 @@
+"""The whole way: killed, gone on with, raised, with failures; then with real runs."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.registry.sweep.conftest import EPOCHS, Crash, Formula, Search, outputs
+
+from solo_registry.errors import UserError
+
+FEW = "trials=7"
+TINY = (
+    "method=simclr_dyntemp", "data=digits", "space=cosine", "trials=4", "max_epochs=3",
+    "backbone.kwargs.channels=[8,8,16,16]", "optimizer.batch_size=512", "sweep.random_trials=2",
+    "sweep.pruner.startup_trials=1", "sweep.pruner.warmup=0.3",
+)  # fmt: skip
+
+
+def test_killed_anywhere_it_ends_with_the_same_bytes(
+    search: Search, formula: type[Formula], tmp_path: Path
+) -> None:
+    search("whole", FEW)
+    epochs = formula.epochs_run
+    whole = outputs(tmp_path / "whole")
+    states = pd.read_csv(tmp_path / "whole/sweeps/simclr_dyntemp-cosine-digits/trials.csv").state
+    assert {"finished", "pruned"} == set(states) and epochs < 7 * EPOCHS
+    for number in np.linspace(1, epochs - 1, 3).astype(int):
+        folder = f"broken-{number}"
+        formula.left = int(number)
+        with pytest.raises(Crash):
+            search(folder, FEW)
+        formula.left = 10**9
+        search(folder, FEW)
+        assert outputs(tmp_path / folder) == whole, number
+    formula.epochs_run = 0
+    search("whole", FEW)
+    assert formula.epochs_run == 0 and outputs(tmp_path / "whole") == whole
+
+
+def test_more_trials_go_on_from_those_there_are(
+    search: Search, formula: type[Formula], tmp_path: Path
+) -> None:
+    first, ran = search("grown", "trials=3"), formula.epochs_run
+    more = search("grown", FEW)
+    assert [t.label for t in more.trials[:3]] == [t.label for t in first.trials]
+    grown, so_far = outputs(tmp_path / "grown"), formula.epochs_run
+    search("at-once", FEW)
+    assert outputs(tmp_path / "at-once") == grown and formula.epochs_run == 2 * so_far
+    assert ran < so_far
+
+
+def test_a_failed_trial_is_a_row_and_is_tried_again_only_if_asked(
+    search: Search, formula: type[Formula], tmp_path: Path
+) -> None:
+    formula.fails = lambda cfg: cfg.method_kwargs.tau_min > 0.1
+    sweep = search("here", FEW)
+    failed, ran = sweep.of_state("failed"), formula.epochs_run
+    assert failed and all(t.problem == "ValueError: the loss is nan" for t in failed)
+    assert len(sweep.ranked) > 1 and sweep.ranked[0].point["tau_min"] <= 0.1
+    rows = pd.read_csv(sweep_folder(tmp_path / "here") / "trials.csv").set_index("trial")
+    assert rows.problem[failed[0].number] == "ValueError: the loss is nan"
+    before = outputs(tmp_path / "here")
+    search("here", FEW)
+    assert formula.epochs_run == ran and outputs(tmp_path / "here") == before
+    formula.fails = lambda cfg: False
+    assert not search("here", FEW, "retry=true").of_state("failed")
+
+
+def test_if_nothing_finishes_the_reason_is_told(
+    search: Search, formula: type[Formula], tmp_path: Path
+) -> None:
+    formula.fails = lambda cfg: True
+    with pytest.raises(UserError, match=r"none of 3 trials finished.*loss is nan.*retry=true"):
+        search("here", "trials=3")
+    assert set(outputs(tmp_path / "here")) == {"trials.csv"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["space="], "name a space"),
+        (["space=cosin"], "unknown space 'cosin'. Did you mean 'cosine'"),
+        (["trials"], "cannot read 'trials': write KEY=VALUE"),
+        (["retry=maybe"], "retry must be true or false, got 'maybe'"),
+        (["hydra/launcher=joblib"], "one trial after the other"),
+        (["method=simclr"], "does not go with these words: unknown config key 'method_kwargs.tau"),
+        (["max_epoch=3"], "Did you mean 'max_epochs'"),
+        (["data=digts"], "Did you mean 'digits'"),
+        (["sweep.parameters.tau_min.low=-1", "sweep.parameters.tau_min.log=false",
+          "sweep.parameters.tau_max.log=false"], "tau_min must be positive"),
+    ],
+)  # fmt: skip
+def test_bad_words_are_told_before_anything_runs(
+    search: Search, tmp_path: Path, words: list[str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        search("here", *words)
+    assert not list((tmp_path / "here").iterdir())
+
+
+def sweep_folder(folder: Path) -> Path:
+    return folder / "sweeps" / "simclr_dyntemp-cosine-digits"
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "solo_registry", "sweep", *TINY, *words]
+
+
+def wait_for(found: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not found() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers are equal to the last digit only with as many threads."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.mark.slow
+def test_killed_with_9_real_runs_end_with_the_same_bytes(
+    tmp_path: Path, one_thread_each: None
+) -> None:
+    """Killed in the second trial's training; a pruned run's process is gone, its checkpoint not."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for folder in (whole, broken):
+        folder.mkdir()
+    process = subprocess.Popen(command(), cwd=broken, stdout=subprocess.DEVNULL)
+    wait_for(lambda: len(list(broken.rglob("metrics.csv"))) > 1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    for folder in (broken, whole):
+        done = subprocess.run(command(), cwd=folder, capture_output=True, text=True, timeout=400)
+        assert done.returncode == 0, done.stderr
+    assert outputs(broken) == outputs(whole)
+    rows = pd.read_csv(sweep_folder(whole) / "trials.csv")
+    assert set(rows.state) == {"finished", "pruned"} and not rows.problem.any()
+    for run in rows.run[rows.state == "pruned"]:
+        assert (whole / run / "checkpoints/last.ckpt").exists()
+        assert not (whole / run / "error.json").exists()
+    assert (rows.run[rows.state == "finished"].map(lambda run: (whole / run / "result.json"))
+            .map(Path.exists).all())  # fmt: skip
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path, one_thread_each: None) -> None:
+    process = subprocess.Popen(command(), cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+                               stdout=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+    wait_for(lambda: bool(list(tmp_path.rglob("metrics.csv"))))
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130 and "The same command goes on" in err
