@@ -138,7 +138,7 @@ def line(axis: Axes, sweep: Sweep, scales: list[Scale]) -> None:
 def marks(axis: Axes, sweep: Sweep, x: Array, y: Array) -> None:
     """Mark the pruned, the failed and the winner."""
     states = np.array([trial.state for trial in sweep.trials])
-    looks = {
+    looks: dict[str, dict[str, Any]] = {
         "pruned": {"marker": "o", "facecolors": "none", "edgecolors": BLACK, "s": 30},
         "failed": {"marker": "x", "color": RED, "s": 50},
     }

@@ -25,7 +25,7 @@ FINAL_SEEDS = "1,2,3,4,5"
 HEADER = """\
 # The winner of a sweep of {trials} trials: {label}
 # {metric} {value} on {share:.0%} of train held out (seed {seed}); here all of train is used.
-#   dyntemp pretrain --config-path "$PWD/{folder}" --config-name best seed=1
+#   {command} seed=1
 # The same in words:
 #   dyntemp pretrain {words}
 defaults:
@@ -37,6 +37,9 @@ hydra:
   output_subdir: null
   run:
     dir: .
+  sweep:
+    dir: ${{runs_dir}}/.multirun
+    subdir: .
 
 """
 
@@ -67,6 +70,12 @@ class Sweep:
     def ranked(self) -> list[Trial]:
         """The finished trials, best first; of equal ones the earlier wins."""
         return sorted(self.of_state("finished"), key=lambda trial: -(trial.value or 0.0))
+
+    @property
+    def command(self) -> str:
+        """Runs the winner; Hydra wants an absolute path."""
+        folder = self.path.as_posix() if self.path.is_absolute() else f"$PWD/{self.path.as_posix()}"
+        return f'dyntemp pretrain --config-path "{folder}" --config-name best'
 
     @property
     def margin(self) -> float:
@@ -130,7 +139,7 @@ def best_yaml(sweep: Sweep) -> str:
     header = HEADER.format(
         trials=len(sweep.trials), label=best.label, metric=planner.space.metric,
         value=number(best.value, planner.space.metric), seed=planner.space.seed,
-        share=planner.space.validation_fraction, folder=sweep.path.as_posix(),
+        share=planner.space.validation_fraction, command=sweep.command,
         words=shlex.join(words),
     )  # fmt: skip
     return header + OmegaConf.to_yaml(planner.hydra.plain(words))
@@ -142,8 +151,6 @@ def page(sweep: Sweep, picture: Path) -> str:
     best, metric, margin = sweep.ranked[0], space.metric, sweep.margin
     label = LABELS[metric]
     near = [trial for trial in sweep.ranked if (trial.value or 0.0) >= (best.value or 0.0) - margin]
-    folder = shlex.quote(sweep.path.as_posix())
-    final = f'dyntemp pretrain --config-path "$PWD"/{folder} --config-name best'
     counts = ", ".join(
         f"{len(sweep.of_state(state))} {state}" for state in ("finished", "pruned", "failed")
     )
@@ -179,7 +186,7 @@ def page(sweep: Sweep, picture: Path) -> str:
         "## Next", "",
         "These numbers are no test numbers, and the winner's is the best of many noisy ones, so it "
         "flatters. Run the winner on all of train, over seeds:", "",
-        "```bash", f"{final} --multirun seed={FINAL_SEEDS}", "```", "",
+        "```bash", f"{sweep.command} --multirun seed={FINAL_SEEDS}", "```", "",
         "To say that it is better than something, sweep that with as many trials, run its winner "
         f"over the same seeds, then `dyntemp leaderboard report {planner.hydra.runs_dir} "
         "--against HASH`; or compare tuned strategies with `dyntemp leaderboard run`.", "",
