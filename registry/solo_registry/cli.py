@@ -4,23 +4,40 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 
 from solo_registry.errors import UserError
 from solo_registry.evaluation.cli import COMMANDS as EVALUATION
 from solo_registry.leaderboard.commands import app as leaderboard
 from solo_registry.sweep.command import sweep
+from solo_registry.training.lifetime import STOPPED, end_with_parent, stop
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from solo_registry.registry import Entry
 
+
+class Stoppable(typer.core.TyperGroup):
+    """The commands, which after Ctrl-C or SIGTERM say how to go on."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # Typer would end without a word
+            print("\nStopped. The same command goes on from what is saved.", file=sys.stderr)
+            raise SystemExit(STOPPED) from None
+
+
 app = typer.Typer(
+    cls=Stoppable,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -162,6 +179,10 @@ def add_plugin_commands() -> None:
 
 def main() -> None:
     """Run the command; an error that the user can mend is one paragraph and exit code 2."""
+    of_a_run = end_with_parent()  # a further device's process, which rank 0 ends at Ctrl-C
+    signal.signal(signal.SIGTERM, stop)
+    if of_a_run:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         add_plugin_commands()
         app()
@@ -170,6 +191,3 @@ def main() -> None:
             raise
         print(f"error: {error}\n(DYNTEMP_TRACEBACK=1 shows where it came from)", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("\nStopped. The same command goes on from what is saved.", file=sys.stderr)
-        raise SystemExit(130) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from hydra import compose, initialize_config_module
@@ -19,6 +19,7 @@ from solo_registry.errors import UserError, nearest
 from solo_registry.hydra_app import PluginConfigs, hydra_words, translate
 from solo_registry.leaderboard.worker import run_job
 from solo_registry.schema import PretrainConfig
+from solo_registry.training.lifetime import parent_of_all
 
 ALL_AT_ONCE = "submitit_local"  # starts every job of a batch at the same time
 
@@ -100,5 +101,8 @@ def engine(words: Sequence[str], runs_dir: str) -> Iterator[Engine]:
     """Initialise Hydra for our configs and those of the plugins."""
     ConfigStore.instance().store(name="schema", node=PretrainConfig)
     Plugins.instance().register(PluginConfigs)
-    with initialize_config_module("solo_registry.configs", version_base="1.3"):
-        yield Engine(words, runs_dir)
+    hydra = Engine(words, runs_dir)
+    # submitit's local jobs are meant to outlive who submitted them; here they would be orphans
+    tied = nullcontext() if hydra.batch_size() is None else parent_of_all()
+    with initialize_config_module("solo_registry.configs", version_base="1.3"), tied:
+        yield hydra

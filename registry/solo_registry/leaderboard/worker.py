@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
-import threading
 import traceback
 from collections.abc import Sequence
 from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,8 @@ from omegaconf import DictConfig
 
 from solo_registry.config import resolve
 from solo_registry.plugins import load_plugins
+from solo_registry.training.lifetime import STOPPED, end_with_parent, stop_once
 from solo_registry.training.run_folder import RunFolder, write_json
-
-INTERRUPTED = 130  # exit code after Ctrl-C
 
 
 def run_job(cfg: DictConfig) -> None:
@@ -28,12 +28,15 @@ def run_job(cfg: DictConfig) -> None:
 
     This is the task that Hydra's launchers call, here or on another machine.
     """
+    end_with_parent()  # a launcher's worker; the run below it then ends too
     load_plugins()
     run = RunFolder.of(resolve(cfg))
     process = start(cfg, list(HydraConfig.get().overrides.task), run)
     try:
         process.join()
-    except KeyboardInterrupt:  # the child got it too and says what is saved
+    except KeyboardInterrupt:  # a terminal tells the run too, `kill` does not
+        if process.pid and process.is_alive():
+            os.kill(process.pid, signal.SIGINT)
         process.join()
         raise
     settle(process.exitcode, run)
@@ -62,7 +65,7 @@ def settle(code: int | None, run: RunFolder) -> None:
     Raises:
         KeyboardInterrupt: it was stopped by Ctrl-C.
     """
-    if code == INTERRUPTED:
+    if code == STOPPED:
         raise KeyboardInterrupt
     if code and not run.error.exists():
         cause = f"signal {-code} (9: killed, often for lack of memory)" if code < 0 else str(code)
@@ -77,6 +80,10 @@ def context() -> SpawnContext | ForkServerContext:
         return multiprocessing.get_context("spawn")
     forkserver = multiprocessing.get_context("forkserver")
     forkserver.set_forkserver_preload(["solo_registry.training.pretrain"])
+    # Ctrl-C while it imports would show its stack trace; a run lets the signal through when ready
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    ensure_running()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return forkserver
 
 
@@ -86,19 +93,12 @@ def write_error(run: RunFolder, error: str, trace: str) -> None:
     write_json(run.error, content)
 
 
-def _end_with(parent: Any) -> None:
-    parent.join()
-    os._exit(1)
-
-
 def _child(cfg: DictConfig, words: list[str], path: str) -> None:
     from rich.console import Console
 
     from solo_registry.training.pretrain import pretrain
 
-    parent = multiprocessing.parent_process()
-    if parent is not None:  # an orphan would train on, beside the run that is started again
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with_parent()
     run = RunFolder(Path(path))
     run.path.mkdir(parents=True, exist_ok=True)
     # what Lightning runs again for each further device
@@ -107,9 +107,12 @@ def _child(cfg: DictConfig, words: list[str], path: str) -> None:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)
         try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, stop_once)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
             pretrain(cfg, Console(file=log, width=120))
         except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
+            sys.exit(STOPPED)
         except Exception as error:
             traceback.print_exc()
             write_error(run, f"{type(error).__name__}: {error}", traceback.format_exc())

@@ -29,6 +29,7 @@ from solo_registry.training.callbacks import (
     SeedEpoch,
     WholeCheckpointIO,
 )
+from solo_registry.training.lifetime import STOPPED, parent_of_all
 from solo_registry.training.model import build_method, read_checkpoint
 from solo_registry.training.run_folder import RunFolder, whole_file
 from solo_registry.training.telemetry import Telemetry
@@ -82,10 +83,11 @@ def fit(
     Afterwards there is no process group: rank 0 evaluates alone, however long that takes.
     """
     try:
-        trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
+        with parent_of_all():
+            trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
     except SystemExit as error:
         if trainer.interrupted:
-            raise SystemExit(130) from error
+            raise SystemExit(STOPPED) from error
         raise
     if dist.is_available() and dist.is_initialized():
         trainer.strategy.barrier()
