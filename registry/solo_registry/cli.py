@@ -179,10 +179,10 @@ def add_plugin_commands() -> None:
 
 def main() -> None:
     """Run the command; an error that the user can mend is one paragraph and exit code 2."""
-    of_a_run = end_with_parent()  # a further device's process, which rank 0 ends at Ctrl-C
     signal.signal(signal.SIGTERM, stop)
-    if of_a_run:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if end_with_parent():  # a further device's process: rank 0 hears the signals and ends it
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
     try:
         add_plugin_commands()
         app()

@@ -35,6 +35,17 @@ def stop_once(*_: Any) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def is_stop(error: BaseException | None) -> bool:
+    """Whether `error` came up while the process was stopping.
+
+    >>> is_stop(ValueError())
+    False
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
+
+
 @contextlib.contextmanager
 def parent_of_all() -> Iterator[None]:
     """Make the programs that are started inside end with this process, if they are ours."""

@@ -26,10 +26,11 @@ from solo_registry.training.callbacks import (
     EpochLines,
     LastCheckpoint,
     MetricsFile,
+    OwnSigterm,
     SeedEpoch,
     WholeCheckpointIO,
 )
-from solo_registry.training.lifetime import STOPPED, parent_of_all
+from solo_registry.training.lifetime import STOPPED, is_stop, parent_of_all
 from solo_registry.training.model import build_method, read_checkpoint
 from solo_registry.training.run_folder import RunFolder, whole_file
 from solo_registry.training.telemetry import Telemetry
@@ -78,15 +79,15 @@ def pretrain(given: DictConfig, console: Console | None = None) -> RunFolder:
 def fit(
     trainer: Trainer, model: LightningModule, data: PretrainDataModule, resume: Path | None
 ) -> None:
-    """Train; Ctrl-C ends the process with exit code 130 after saying how to go on.
+    """Train; Ctrl-C or SIGTERM ends the process with exit code 130 after saying how to go on.
 
     Afterwards there is no process group: rank 0 evaluates alone, however long that takes.
     """
     try:
         with parent_of_all():
             trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
-    except SystemExit as error:
-        if trainer.interrupted:
+    except (SystemExit, RuntimeError) as error:  # RuntimeError: loader processes got SIGTERM too
+        if is_stop(error):
             raise SystemExit(STOPPED) from error
         raise
     if dist.is_available() and dist.is_initialized():
@@ -132,6 +133,7 @@ def build_trainer(
         MetricsFile(run.metrics),
         cost,
         LastCheckpoint(run, cfg.checkpoint.frequency, cfg.checkpoint.keep_prev),
+        OwnSigterm(),
     ]
     if cfg.telemetry.every_n_epochs:
         callbacks.append(Telemetry(cfg, run, data, cost))
