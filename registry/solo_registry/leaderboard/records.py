@@ -13,6 +13,8 @@ from omegaconf import OmegaConf
 
 from solo_registry.config import config_hash
 from solo_registry.errors import UserError
+from solo_registry.leaderboard.plan import key_of
+from solo_registry.schema import EvaluationConfig
 from solo_registry.training.run_folder import RunFolder
 
 Status = Literal["finished", "failed", "unfinished", "damaged"]
@@ -55,9 +57,11 @@ class Record:
 
     def lacks(self, words: Sequence[str]) -> bool:
         """Whether it was measured without something that a job's words ask for."""
-        left_out = {f"evaluation.{key}=false" for key, value in
-                    self.result.get("evaluation", {}).items() if value is False}  # fmt: skip
-        return not left_out.issubset({*words, "evaluation.pictures=false"})
+        own = [word.lstrip("+") for word in words if key_of(word).startswith("evaluation.")]
+        given = OmegaConf.from_dotlist(own).get("evaluation", {})
+        asked: Any = OmegaConf.merge(OmegaConf.structured(EvaluationConfig), given)
+        had = self.result.get("evaluation", {})
+        return any(asked[key] and had.get(key) is False for key in ("linear", "baselines"))
 
     def curve(self) -> pd.DataFrame:
         """metrics.csv, empty where it is not there."""

@@ -134,7 +134,9 @@ def test_tuning_measures_what_selects_and_the_reference_the_baselines() -> None:
 def test_a_run_that_lacks_what_is_asked_for_now_is_measured_again() -> None:
     record = Record(None, "finished", {"evaluation": {"linear": False, "pictures": False}})  # type: ignore[arg-type]
     assert record.lacks(["method=simclr"])
-    assert not record.lacks(["method=simclr", "evaluation.linear=false"])
+    for word in ("evaluation.linear=false", "evaluation.linear=False", "++evaluation.linear=no"):
+        assert not record.lacks(["method=simclr", word])
+    assert record.lacks(["evaluation.linear=True"])
     assert not Record(None, "finished", {"evaluation": {"linear": True}}).lacks([])  # type: ignore[arg-type]
 
 
