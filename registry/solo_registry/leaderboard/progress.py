@@ -42,6 +42,7 @@ class Watch:
 
     def __init__(self, jobs: Sequence[Job], runs_dir: Path, metric: str, console: Console) -> None:
         self.left = {job: runs_dir / job.path for job in jobs}
+        self.before = {job: written(path) for job, path in self.left.items()}
         self.total, self.metric, self.console = len(jobs), metric, console
         self.bar = progress_bar(console)
         self.task = self.bar.add_task("runs", total=self.total)
@@ -50,8 +51,7 @@ class Watch:
     def look(self) -> None:
         """Tell what ended since the last look, and how far the others are."""
         for job, path in list(self.left.items()):
-            ended = any((path / name).exists() for name in ("result.json", "error.json"))
-            if ended:
+            if (path / "error.json").exists() or written(path) != self.before[job]:
                 self._tell(job, read_record(path))
             elif self.bar.disable is False and (path / "resolved.yaml").exists():
                 self._advance(job, read_record(path))
@@ -75,6 +75,12 @@ class Watch:
         if job in self.lines:
             epochs = record.cost.get("epochs", 0)
             self.bar.update(self.lines[job], description=f"  {job.label}, epoch {epochs}")  # type: ignore[arg-type]
+
+
+def written(path: Path) -> int | None:
+    """When a run's result was written; one that is measured again for more has an older one."""
+    result = path / "result.json"
+    return result.stat().st_mtime_ns if result.exists() else None
 
 
 @contextmanager

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from solo_registry.leaderboard.plan import Job
+from solo_registry.leaderboard.progress import Watch
+from solo_registry.training.run_folder import RunFolder
+
+
+def test_a_run_that_is_measured_again_is_told_when_it_is_done(
+    make_run: Callable[..., RunFolder], tmp_path: Path
+) -> None:
+    runs = [make_run("simclr", seed, 90.0) for seed in (1, 2)]
+    jobs = [
+        Job("fixed", "final", (), seed, (), run.path.relative_to(tmp_path / "runs").as_posix())
+        for seed, run in enumerate(runs, start=1)
+    ]
+    content = runs[1].result.read_text()
+    runs[1].result.unlink()  # a new run, beside one that has a result already
+    watch = Watch(jobs, tmp_path / "runs", "knn_acc1", Console(file=io.StringIO(), width=100))
+
+    def told() -> str:
+        watch.look()
+        return watch.console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+    assert told() == ""
+    os.utime(runs[0].result)
+    assert told() == "[1/2] final fixed seed 1: knn_acc1 90.00  (3 s of training)\n"
+    runs[1].result.write_text(content)
+    assert told().endswith("[2/2] final fixed seed 2: knn_acc1 90.00  (4 s of training)\n")
