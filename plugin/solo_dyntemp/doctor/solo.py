@@ -29,7 +29,7 @@ READS_CONFIG = (
 
 
 def hydra_plugin() -> list[Finding]:
-    """Whether Hydra sees us: in setuptools' default editable mode it does not."""
+    """Whether Hydra sees us, for solo-learn's scripts: in default editable mode it does not."""
     good, said = attempt(VISIBLE)
     what = "Hydra plugin"
     if good and "SoloDynTemp" in said:
@@ -39,6 +39,8 @@ def hydra_plugin() -> list[Finding]:
     if project:
         cure = f"pip install --no-deps -e {quote(project)} --config-settings editable_mode=strict"
     detail = "Hydra does not find it" + (" in this editable mode" if project else f": {said}")
+    if solo_learn() is None:
+        return [Finding("hydra", what, "known", f"not needed without solo-learn: {detail}", cure)]
     return [Finding("hydra", what, "broken", detail, cure)]
 
 

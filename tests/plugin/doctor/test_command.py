@@ -134,11 +134,16 @@ def test_a_gpu_that_cannot_be_used_says_why(
     assert finding.state == state and bool(finding.cure) is (state == "broken")
 
 
-def test_an_editable_install_that_hydra_cannot_see_is_told(monkeypatch: Any) -> None:
+@pytest.mark.parametrize("clone", [None, Path("solo")])
+def test_an_editable_install_that_hydra_cannot_see_is_told(
+    clone: Path | None, monkeypatch: Any
+) -> None:
     monkeypatch.setattr(solo, "attempt", lambda _: (True, "['Other']"))
     monkeypatch.setattr(solo, "editable_project", lambda: "/a b")
+    monkeypatch.setattr(solo, "solo_learn", lambda: clone)
     (finding,) = solo.hydra_plugin()
-    assert finding.state == "broken"
+    assert finding.state == ("broken" if clone else "known")
+    assert finding.detail.startswith("not needed") is (clone is None)
     assert finding.cure == "pip install --no-deps -e '/a b' --config-settings editable_mode=strict"
 
 
