@@ -6,8 +6,9 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 
+from solo_registry.cli import main
 from solo_registry.errors import UserError
-from solo_registry.sweep import command
+from solo_registry.sweep import command, run
 
 
 def test_help_names_the_words_without_importing_optuna() -> None:
@@ -34,3 +35,19 @@ def test_without_optuna_the_pip_line_comes_before_anything_else(
     monkeypatch.setattr(command, "version", lambda name: "2.10.1")
     with pytest.raises(UserError, match=r"needs Optuna 5 or newer, found 2\.10\.1: pip"):
         command.sweep(None)  # type: ignore[arg-type]
+
+
+def test_ctrl_c_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Typer would exit with 130 and without a word."""
+
+    def stopped(words: list[str], console: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "run_sweep", stopped)
+    monkeypatch.setattr(sys, "argv", ["dyntemp", "sweep", "space=cosine"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 130
+    assert "Stopped. The same command goes on" in capsys.readouterr().err

@@ -152,7 +152,7 @@ def test_killed_with_9_real_runs_end_with_the_same_bytes(
 
 
 @pytest.mark.slow
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path, one_thread_each: None) -> None:
+def test_ctrl_c_ends_the_real_run_too(tmp_path: Path, one_thread_each: None) -> None:
     process = subprocess.Popen(command(), cwd=tmp_path, stderr=subprocess.PIPE, text=True,
                                stdout=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
     wait_for(lambda: bool(list(tmp_path.rglob("metrics.csv"))))
