@@ -61,7 +61,7 @@ def follow(
                 process = start()
                 continue
             trial.value = record.value(space.metric)
-            trial.images = record.result.get("test_images", 0)
+            trial.images = record.result.get("test_images", 1)
             trial.state = "failed" if trial.value is None else "finished"
             if trial.value is None:
                 trial.problem = record.problem or f"no {space.metric}: the data have no labels"

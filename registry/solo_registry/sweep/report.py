@@ -93,11 +93,11 @@ def write_report(sweep: Sweep, console: Console) -> None:
     """
     write_trials(sweep)
     if not sweep.ranked:
-        failed = sweep.of_state("failed")
+        problems = [f"; the first failed with: {t.problem}" for t in sweep.of_state("failed")]
         raise UserError(
-            f"none of {len(sweep.trials)} trials finished; the first failed with: "
-            f"{failed[0].problem}. {sweep.path / 'trials.csv'} has them all; once it is mended, "
-            "the same command with retry=true runs them again"
+            f"none of {len(sweep.trials)} trials finished{''.join(problems[:1])}. "
+            f"{sweep.path / 'trials.csv'} has them all; once it is mended, the same command with "
+            "retry=true runs failed ones again, and sweep.pruner.name=none prunes none"
         )
     texts = {"best.yaml": best_yaml(sweep), "report.md": page(sweep, draw(sweep))}
     for name, text in texts.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -160,8 +159,5 @@ def outcome(sweep: Sweep, trial: Trial) -> str:
         return f"{space.metric} {number(trial.value, space.metric)}"
     if trial.state == "failed":
         return f"failed: {trial.problem}"
-    done = max(trial.curve)
-    best = max(value for value in trial.curve.values() if not math.isnan(value))
-    return (
-        f"pruned after epoch {done} of {sweep.cfg.max_epochs}, best {space.intermediate} {best:.2f}"
-    )
+    best = f"best {space.intermediate} {max(trial.curve.values()):.2f}"
+    return f"pruned after epoch {max(trial.curve)} of {sweep.cfg.max_epochs}, {best}"
