@@ -61,6 +61,8 @@ class Scale:
         elif self.parameter.log:
             steps = np.outer(10.0 ** np.arange(-6, 7), [1, 2, 5]).ravel()
             shown = [v for v in steps if self.low <= np.log10(v) <= self.high]
+            if len(shown) < 2:  # a range too narrow for round values
+                shown = [float(f"{10**place:.2g}") for place in np.linspace(self.low, self.high, 5)]
             axis.set_ticks(np.log10(shown), [f"{value:g}" for value in shown])
 
 
@@ -77,7 +79,7 @@ def draw(sweep: Sweep) -> Path:
         f"{name} {best.point[name]}" for name in first
     )
     if rest := [name for name in parameters if name not in first]:
-        title += f"\nless important, not shown: {', '.join(rest)}"
+        title += f"\nalso varied, not shown: {', '.join(rest)}"
     axis.set_title(title, fontsize=10, color=BLACK)
     handles, labels = axis.get_legend_handles_labels()
     axis.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4,
