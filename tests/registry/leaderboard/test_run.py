@@ -1,9 +1,10 @@
-"""The whole way with real runs: launchers, failures, kill -9."""
+"""The whole way with real runs: launchers, failures, kill -9, Ctrl-C, several processes a run."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import random
 import signal
 import subprocess
@@ -13,14 +14,20 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from solo_registry.leaderboard.report import write_report
 from solo_registry.leaderboard.run import run_board
 
-SMALL = (
-    "suite=smoke", "seeds=1", "strategies=fixed,cosine", "max_epochs=2",
-    "backbone.kwargs.channels=[8,8,16,16]", "optimizer.batch_size=512",
+TINY = (
+    "suite=smoke", "seeds=1", "max_epochs=2", "backbone.kwargs.channels=[4,4,8,8]",
+    "optimizer.batch_size=512", "telemetry.every_n_epochs=0",
+)  # fmt: skip
+SMALL = (*TINY, "strategies=fixed")
+ONE_RUN = (
+    *SMALL, "suite.tuning.points=1", "evaluation.linear=false", "evaluation.baselines=false",
+    "suite.strategies.fixed.grid={method_kwargs.temperature: [0.2]}",
 )  # fmt: skip
 QUIET = Console(quiet=True)
 COST = ["train_seconds", "peak_host_bytes", "peak_gpu_bytes"]
@@ -33,7 +40,7 @@ def one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "solo_registry", "leaderboard", "run", *SMALL, *words]
+    return [sys.executable, "-m", "solo_registry", "leaderboard", "run", *words]
 
 
 def table(folder: Path) -> str:
@@ -48,8 +55,42 @@ def needs(package: str) -> None:
         pytest.skip(f"hydra-{package}-launcher is not installed: pip install '.[{package}]'")
 
 
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """Start the command as a terminal does: with a process group of its own."""
+    return subprocess.Popen(
+        command(*words), cwd=folder, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def wait_for(folder: Path, name: str) -> None:
+    deadline = time.monotonic() + 120
+    while not list(folder.rglob(name)):
+        assert time.monotonic() < deadline, f"no {name}"
+        time.sleep(0.02)
+
+
+def left_of(group: int) -> list[str]:
+    """Which processes of a group still run, 10 seconds after its first has ended."""
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("no /proc to see what runs")
+    deadline = time.monotonic() + 10
+    while True:
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                state, _, its_group = (process / "stat").read_text().rpartition(")")[2].split()[:3]
+                if int(its_group) == group and state != "Z":
+                    found.append((process / "cmdline").read_text().replace("\0", " "))
+            except OSError:  # it ended meanwhile
+                continue
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.1)
+
+
 @pytest.mark.slow
-def test_killed_with_9_and_started_again_it_ends_with_the_same_table(
+def test_killed_with_9_and_stopped_by_ctrl_c_it_ends_with_the_same_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The unbroken board goes through `basic`, the rest of the broken one through `joblib`."""
@@ -57,32 +98,53 @@ def test_killed_with_9_and_started_again_it_ends_with_the_same_table(
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for folder in (whole, broken):
         folder.mkdir()
-    process = subprocess.Popen(command(), cwd=broken, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not list(broken.rglob("log.txt")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(random.random() * 8)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert len(list(broken.rglob("result.json"))) < 6
-    again = command("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    killed = start(broken, *SMALL)
+    wait_for(broken, "log.txt")
+    time.sleep(random.random() * 2)
+    killed.kill()
+    killed.communicate()
+    assert left_of(killed.pid) == []
+    stopped = start(broken, *SMALL)
+    wait_for(broken, "result.json")
+    os.killpg(stopped.pid, signal.SIGINT)
+    out, err = stopped.communicate(timeout=60)
+    assert stopped.returncode == 130 and "The same command goes on" in err
+    assert "Traceback" not in out + err and left_of(stopped.pid) == []
+    assert len(list(broken.rglob("result.json"))) < 3
+    again = command(*SMALL, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     done = subprocess.run(again, cwd=broken, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert "final cosine tau_max=0." in done.stdout
+    assert "final fixed temperature=0." in done.stdout
     monkeypatch.chdir(whole)
     run_board(SMALL, QUIET)
     assert table(broken) == table(whole)
 
 
 @pytest.mark.slow
+@pytest.mark.distributed
+def test_every_run_trains_on_two_processes_that_end_with_the_command(tmp_path: Path) -> None:
+    two = (*ONE_RUN, "strategy=ddp", "devices=2", "accelerator=cpu", "max_epochs=30")
+    killed = start(tmp_path, *two)
+    wait_for(tmp_path, "last.ckpt")
+    killed.kill()
+    killed.communicate()
+    assert left_of(killed.pid) == []
+    done = subprocess.run(command(*two), cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = next(tmp_path.rglob("result.json")).parent
+    assert json.loads((run / "result.json").read_text())["steps"] == 30 * 2  # 1,437 / (2 x 512)
+    assert "resuming from" in (run / "log.txt").read_text()
+    cfg = OmegaConf.load(run / "resolved.yaml")
+    assert cfg.optimizer.effective_lr == cfg.optimizer.lr * 2 * 512 / 256
+
+
+@pytest.mark.slow
 def test_submitit_local(tmp_path: Path) -> None:
     needs("submitit")
-    grid = "suite.strategies.fixed.grid={method_kwargs.temperature: [0.2]}"
-    one = ("strategies=fixed", "suite.tuning.points=1", grid, "hydra/launcher=submitit_local")
+    words = ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5")
     done = subprocess.run(
-        command(*one, "hydra.launcher.timeout_min=5"),
-        cwd=tmp_path, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        command(*ONE_RUN, *words), cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     assert "[1/1] final fixed temperature=0.2 seed 1: knn_acc1" in done.stdout
 
@@ -93,7 +155,7 @@ def test_a_run_that_fails_is_a_row_and_the_others_go_on(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     text = "suite.strategies.cosine.words=[method=simclr_dyntemp,optimizer.batch_size=5000]"
-    board = run_board([*SMALL[:-1], text], QUIET)
+    board = run_board([*TINY, "strategies=fixed,cosine", text], QUIET)
     assert board.selected["fixed"]["point"] and board.selected["cosine"]["point"] is None
     assert "batch_size=5000 is more than the" in board.selected["cosine"]["why"]
     error = json.loads(next(tmp_path.rglob("error.json")).read_text())
