@@ -14,6 +14,7 @@ EXTRAS = {
     "dali": [DALI],
     "h5": ["h5py>=3.10"],
     "tensorboard": ["tensorboard>=2.16"],
+    "umap": ["umap-learn>=0.5.12"],
     "wandb": ["wandb>=0.17"],
     "joblib": ["hydra-joblib-launcher>=1.2"],
     "submitit": ["hydra-submitit-launcher>=1.2"],

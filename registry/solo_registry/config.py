@@ -24,6 +24,7 @@ from solo_registry.schema import PretrainConfig
 T = TypeVar("T")
 # image_folder is solo-learn's word for one image at a time in loader processes, whatever the set
 FORMATS = ("image_folder", "on_device", "dali", "h5")
+MAPS = ("tsne", "umap")
 CHOICES = {
     "optimizer.name": OPTIMIZERS,
     "scheduler.name": SCHEDULERS,
@@ -183,14 +184,18 @@ def explain(error: OmegaConfBaseException) -> UserError:
     return UserError(f"config key '{key}': {str(error).splitlines()[0]}")
 
 
+def check_choice(key: str, value: Any, choices: Iterable[str]) -> None:
+    """Refuse a value that is none of a key's choices."""
+    if value not in choices:
+        raise UserError(
+            f"{key} is '{value}'.{nearest(str(value), choices)} Allowed: {', '.join(choices)}"
+        )
+
+
 def check(cfg: DictConfig) -> None:
     """Refuse values that no run can use, before any work starts."""
     for key, choices in CHOICES.items():
-        value = OmegaConf.select(cfg, key)
-        if value not in choices:
-            raise UserError(
-                f"{key} is '{value}'.{nearest(str(value), choices)} Allowed: {', '.join(choices)}"
-            )
+        check_choice(key, OmegaConf.select(cfg, key), choices)
     for key in AT_LEAST_ONE:
         if (value := OmegaConf.select(cfg, key)) < 1:
             raise UserError(f"{key} must be at least 1, got {value}")
@@ -222,7 +227,7 @@ def check(cfg: DictConfig) -> None:
 
 
 def check_evaluation(evaluation: DictConfig) -> None:
-    """Refuse settings of the `evaluation` section that cannot work."""
+    """Refuse settings of the `evaluation` section that cannot work, a missing package included."""
     for key in ("knn_k", "max_train"):
         if evaluation[key] < 1:
             raise UserError(f"evaluation.{key} must be at least 1, got {evaluation[key]}")
@@ -231,6 +236,11 @@ def check_evaluation(evaluation: DictConfig) -> None:
             "evaluation.knn_temperature must be above 0 and finite, "
             f"got {evaluation.knn_temperature}"
         )
+    check_choice("evaluation.map", evaluation.map, MAPS)
+    if evaluation.map == "umap" and evaluation.enabled and evaluation.pictures:
+        from solo_registry.evaluation.feature_map import import_umap
+
+        import_umap()
 
 
 def count_devices(cfg: DictConfig) -> int:

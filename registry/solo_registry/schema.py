@@ -155,6 +155,7 @@ class EvaluationConfig:
     knn_temperature: float = 0.1
     max_train: int = 50_000  # images used at most, for the linear probe and kNN bank
     pictures: bool = True
+    map: str = "tsne"  # of the features: tsne, or umap with umap-learn
     linear: bool = True  # fit the linear probe; of all measures it takes the most time
     baselines: bool = True  # measure raw pixels and the untrained backbone too
 

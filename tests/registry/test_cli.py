@@ -140,6 +140,7 @@ def test_cfg_job_shows_the_config_and_runs_nothing(dyntemp: Dyntemp, tmp_path: P
         (["evaluation.knn_temperature=0"], "knn_temperature must be above 0 and finite, got 0"),
         (["evaluation.knn_temperature=nan"], "got nan"),
         (["evaluation.knn_k=0"], "evaluation.knn_k must be at least 1, got 0"),
+        (["evaluation.map=uamp"], "evaluation.map is 'uamp'. Did you mean 'umap'? Allowed: tsne"),
         (["accelerator=gpu"], "no trainer for accelerator=gpu"),
         (["seed"], "cannot read 'seed': write KEY=VALUE"),
         (["data=custom", "data.train_path=/nowhere/at/all"], "/nowhere/at/all"),

@@ -56,6 +56,7 @@ def test_crops_are_counted_large_by_the_first_pipelines_size(tiny: Tiny) -> None
         ("progress=lines", True),
         ("data.num_workers=3", True),
         ("evaluation.knn_k=5", True),
+        ("evaluation.map=umap", True),
         ("method_kwargs.tau_max=0.3", False),
         ("method_kwargs.detach_temperature=false", False),
         ("optimizer.batch_size=64", False),

@@ -26,6 +26,7 @@ def evaluate(
     knn_temperature: Annotated[float | None, typer.Option(help="Temperature of kNN.")] = None,
     max_train: Annotated[int | None, typer.Option(help="Training images used at most.")] = None,
     pictures: Annotated[bool, typer.Option(help="Draw the pictures again.")] = True,
+    plane: Annotated[str | None, typer.Option("--map", help="Of the features: tsne, umap.")] = None,
     data: Data = None,
     data_path: DataPath = None,
     val_path: ValPath = None,
@@ -37,7 +38,12 @@ def evaluate(
     """
     from solo_registry.evaluation.run import evaluate_again
 
-    changes = {"knn_k": knn_k, "knn_temperature": knn_temperature, "max_train": max_train}
+    changes = {
+        "knn_k": knn_k,
+        "knn_temperature": knn_temperature,
+        "max_train": max_train,
+        "map": plane,
+    }
     given = {key: value for key, value in changes.items() if value is not None}
     where = {"train_path": data_path, "val_path": val_path, "download": download}
     evaluate_again(run, {**given, "pictures": pictures}, _console(), data, **where)

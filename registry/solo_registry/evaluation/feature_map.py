@@ -1,10 +1,11 @@
-"""A map of features in the plane, by t-SNE or principal components."""
+"""A map of features in the plane, by t-SNE, UMAP or principal components."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -15,15 +16,16 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
+from solo_registry.errors import UserError
 from solo_registry.evaluation.checks import check_feats, check_targets
 from solo_registry.evaluation.drawing import COLOURS, new_figure, save
 
-Method = Literal["tsne", "pca"]
+Method = Literal["tsne", "umap", "pca"]
 Plane = NDArray[np.float64]
 
 MAX_POINTS = 2000
 _MARKERS = "o^sDvPX"
-_FEWEST_FOR_TSNE = 20
+_FEWEST_NEIGHBOURS = 20  # points; below, neighbourhoods say nothing
 _MOST_NAMED = 3 * len(COLOURS)
 
 
@@ -40,17 +42,17 @@ def feature_map(
     """Draw l2-normalised features in the plane, coloured by class.
 
     Each class is named where most of it lies. At most 2000 points are drawn, a seeded choice. t-SNE
-    starts from the principal components, so that the picture is a function of the features and the
-    seed; below 20 points, and for features that all coincide, principal components are drawn
-    instead.
+    and UMAP start from the principal components, so that the picture is a function of the features
+    and the seed; below 20 points, and for features that all coincide, principal components are
+    drawn instead.
 
     Args:
         feats: (N, D) features.
         targets: (N,) classes; -1 (unlabelled) is drawn grey.
         class_names: a name per class.
         out: path of the picture.
-        method: "tsne" or "pca".
-        seed: seed of the choice of points and of t-SNE.
+        method: "tsne", "umap" or "pca".
+        seed: seed of the choice of points, of t-SNE and of UMAP.
         title: first line of the title.
 
     Returns:
@@ -58,12 +60,13 @@ def feature_map(
 
     Raises:
         ValueError: if shapes, targets or the method are wrong.
+        UserError: if UMAP is asked for and not installed.
         OSError: if the file cannot be written.
     """
     check_feats("feats", feats)
     check_targets("targets", targets, len(feats), len(class_names) or None)
     if method not in get_args(Method):
-        raise ValueError(f"method must be 'tsne' or 'pca', got {method!r}")
+        raise ValueError(f"method must be one of {get_args(Method)}, got {method!r}")
     order = torch.randperm(len(feats), generator=torch.Generator().manual_seed(seed))[:MAX_POINTS]
     chosen = feats.detach().cpu()[order].double()
     labels = targets.detach().cpu()[order].numpy()
@@ -104,10 +107,37 @@ def _plane(feats: Plane, method: Method, seed: int) -> tuple[Plane, str]:
     components = np.zeros((len(feats), 2))
     components[:, : min(2, len(sigma))] = (left * sigma)[:, :2]
     spread = components[:, 0].std()
-    if method == "pca" or len(feats) < _FEWEST_FOR_TSNE or spread < 1e-6:
+    if method == "pca" or len(feats) < _FEWEST_NEIGHBOURS or spread < 1e-6:
         return components, "principal component"
-    perplexity = min(30.0, (len(feats) - 1) / 3)
-    start = (components * (1e-4 / spread)).astype(np.float32)
-    solver = TSNE(perplexity=perplexity, init=start, random_state=seed)
-    with threadpool_limits(1):  # its thousand short steps crawl when threads wait for a busy core
+    with threadpool_limits(1):  # a thousand short steps crawl when threads wait for a busy core
+        if method == "umap":
+            return _umap(feats, components, seed), "UMAP"
+        perplexity = min(30.0, (len(feats) - 1) / 3)
+        start = (components * (1e-4 / spread)).astype(np.float32)
+        solver = TSNE(perplexity=perplexity, init=start, random_state=seed)
         return np.asarray(solver.fit_transform(feats), dtype=np.float64), "t-SNE"
+
+
+def _umap(feats: Plane, start: Plane, seed: int) -> Plane:
+    """Coordinates (N, 2) by UMAP with its own defaults; on one thread, as its order is random."""
+    solver = import_umap()(init=start.astype(np.float32), random_state=seed, n_jobs=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of points without neighbours, and of numba's caches
+        return np.asarray(solver.fit_transform(feats), dtype=np.float64)
+
+
+def import_umap() -> Any:
+    """Return the class UMAP.
+
+    Raises:
+        UserError: umap-learn is not installed, or numba, on which it runs, refuses this numpy.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TensorFlow is missing, which only another map needs
+            from umap import UMAP
+    except ImportError as error:
+        raise UserError(
+            f"evaluation.map=umap needs a package: pip install 'solo-dyntemp[umap]' ({error})"
+        ) from error
+    return UMAP

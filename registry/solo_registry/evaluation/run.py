@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ def evaluate_run(
         return {}
     settings: Any = OmegaConf.to_container(evaluation)
     done = run.read_result()
-    if done is not None and checkpoint is None and other is None and done["evaluation"] == settings:
+    if done is not None and checkpoint is None and other is None and same(done, settings):
         show(done, run, console)
         return done
     cfg = run.read_config()
@@ -134,6 +134,12 @@ def evaluate_run(
     write_json(out, result)
     show(result, run, console, out)
     return result
+
+
+def same(done: dict[str, Any], settings: dict[str, Any]) -> bool:
+    """Whether a result was made with these settings; one of before a key has the key's default."""
+    known: dict[str, Any] = asdict(EvaluationConfig()) | done["evaluation"]
+    return known == settings
 
 
 def evaluate_again(
@@ -276,7 +282,13 @@ def draw(
             out = plots / "temperature.png"
             pictures.temperature_picture(after, curve, out, before=before)
         trained = measured["trained"].test
-        feature_map(trained.feats, trained.targets, data.info.class_names, plots / "features.png")
+        feature_map(
+            trained.feats,
+            trained.targets,
+            data.info.class_names,
+            plots / "features.png",
+            method=result["evaluation"]["map"],
+        )
         pictures.comparison_bars(result["results"], plots / "comparison.png")
 
 

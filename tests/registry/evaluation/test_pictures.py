@@ -1,4 +1,5 @@
 import sys
+from importlib.util import find_spec
 
 import matplotlib.image
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from solo_registry.config import resolve
+from solo_registry.errors import UserError
 from solo_registry.evaluation.drawing import new_figure, save
 from solo_registry.evaluation.histogram import similarity_histogram
 from solo_registry.evaluation.pictures import (
@@ -132,8 +135,10 @@ def test_temperature_picture_refuses_half_a_curve(histogram, curve, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("method", ["tsne", "pca"])
+@pytest.mark.parametrize("method", ["tsne", "umap", "pca"])
 def test_feature_map_repeats_itself(method, tmp_path):
+    if method == "umap" and not find_spec("umap"):
+        pytest.skip("umap-learn is not installed")
     images, targets = load_digits(return_X_y=True)
     feats, classes = torch.tensor(images[:300]).float(), torch.tensor(targets[:300])
     first = feature_map(feats, classes, CLASSES, tmp_path / "a" / "x.png", method=method)
@@ -159,9 +164,16 @@ def test_feature_map_refuses_bad_input(tmp_path):
     feats, targets = torch.ones(3, 2), torch.tensor([0, 1, 2])
     with pytest.raises(ValueError, match="got 2"):
         feature_map(feats, targets, ["a", "b"], tmp_path / "x.png")
-    with pytest.raises(ValueError, match="'umap'"):
-        feature_map(feats, targets, CLASSES, tmp_path / "x.png", method="umap")
+    with pytest.raises(ValueError, match="'umpa'"):
+        feature_map(feats, targets, CLASSES, tmp_path / "x.png", method="umpa")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_map_without_its_package_is_refused_before_training(tmp_path, tiny, monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(UserError, match=r"pip install 'solo-dyntemp\[umap\]'"):
+        resolve(tiny("simclr", "evaluation.map=umap", "evaluation.pictures=true"))
+    resolve(tiny("simclr", "evaluation.map=umap", "evaluation.pictures=false"))
 
 
 def test_comparison_bars_of_what_was_measured(tmp_path):

@@ -19,7 +19,7 @@ from solo_registry.config import resolve
 from solo_registry.errors import UserError
 from solo_registry.training.model import read_checkpoint
 from solo_registry.training.pretrain import pretrain
-from solo_registry.training.run_folder import RunFolder
+from solo_registry.training.run_folder import RunFolder, write_json
 
 Tiny = Callable[..., DictConfig]
 METHODS = ["simclr", "simclr_dyntemp", "mocov2plus_dyntemp"]
@@ -134,6 +134,15 @@ def test_other_evaluation_settings_measure_again_without_training(tiny: Tiny) ->
     assert whole["trained"]["knn_acc1"] == short["trained"]["knn_acc1"]
     assert results("evaluation.knn_k=5")["trained"]["knn_k"] == 5
     assert len(written) == 1
+
+
+def test_a_result_of_before_a_setting_is_not_measured_again(tiny: Tiny) -> None:
+    run = pretrain(tiny("simclr", "max_epochs=1"))
+    result = json.loads(run.result.read_text())
+    del result["evaluation"]["map"]
+    write_json(run.result, result)
+    pretrain(tiny("simclr", "max_epochs=1"))
+    assert json.loads(run.result.read_text()) == result
 
 
 def test_seeds_and_temperatures_have_folders_of_their_own(tiny: Tiny) -> None:
