@@ -82,6 +82,7 @@ class Classifier(LightningModule):
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
         self.recipe, self.lr = recipe, lr
+        self.train()  # Lightning leaves each module in the mode that it finds
 
     def train(self, mode: bool = True) -> Classifier:
         """Keep a frozen backbone's statistics."""
