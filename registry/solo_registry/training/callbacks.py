@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from rich.console import Console
 
-from solo_registry.training.run_folder import RunFolder, whole_file, write_json
+from solo_registry.training.run_folder import whole_file, write_json
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -124,35 +124,42 @@ class CostFile(Callback):
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps checkpoints/last.ckpt at the last finished epoch, with the name of its run."""
+    """Keeps a file at the last finished epoch, with the name of whose it is.
 
-    def __init__(self, run: RunFolder, every: int, keep_all: bool) -> None:
-        self.run, self.every, self.keep_all = run, every, keep_all
+    Args:
+        path: the file.
+        identity: what `read_checkpoint` will ask for.
+        every: epochs between saves; the last epoch is always saved.
+        keep_all: keep epoch-<n>.ckpt beside it as well.
+    """
+
+    def __init__(self, path: Path, identity: str, every: int = 1, keep_all: bool = False) -> None:
+        self.path, self.identity, self.every, self.keep_all = path, identity, every, keep_all
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save every so many epochs, and at the end."""
         done = trainer.current_epoch + 1
         if done % self.every and done != trainer.max_epochs:
             return
-        trainer.save_checkpoint(self.run.checkpoint)
+        trainer.save_checkpoint(self.path)
         if self.keep_all:
-            trainer.save_checkpoint(self.run.checkpoint.with_name(f"epoch-{done}.ckpt"))
+            trainer.save_checkpoint(self.path.with_name(f"epoch-{done}.ckpt"))
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Mark whose checkpoint it is."""
-        checkpoint["run"] = self.run.identity
+        checkpoint["run"] = self.identity
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """After Ctrl-C, say what is saved and how to go on."""
         if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
-            saved = self.run.checkpoint.exists()
+            saved = self.path.exists()
             print(
                 f"\nStopped in epoch {trainer.current_epoch + 1} of {trainer.max_epochs}. "
-                + (f"Saved: {self.run.checkpoint}. " if saved else "No epoch was finished. ")
+                + (f"Saved: {self.path}. " if saved else "No epoch was finished. ")
                 + "The same command again goes on from there.",
                 file=sys.stderr,
             )

@@ -82,6 +82,7 @@ class Classifier(LightningModule):
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
         self.recipe, self.lr = recipe, lr
+        self.strict_loading = not recipe.frozen
         self.train()  # Lightning leaves each module in the mode that it finds
 
     def train(self, mode: bool = True) -> Classifier:
@@ -104,6 +105,12 @@ class Classifier(LightningModule):
         loss = F.cross_entropy(self(view), targets)
         self.log("loss", loss, prog_bar=True, on_step=False, on_epoch=True)
         return loss
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave a frozen backbone out: the run has it, and every epoch would write it again."""
+        if self.recipe.frozen:
+            head = {name: w for name, w in checkpoint["state_dict"].items() if name[:5] == "head."}
+            checkpoint["state_dict"] = head
 
     def configure_optimizers(self) -> Any:
         """SGD with a cosine to 0 over all steps."""

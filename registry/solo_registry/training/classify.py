@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, RichProgressBar
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -24,10 +25,11 @@ from solo_registry.data.subset import stratified
 from solo_registry.errors import UserError
 from solo_registry.evaluation.accuracy import top_accuracy
 from solo_registry.evaluation.sources import aside, open_run, transfer_data
-from solo_registry.training.callbacks import SeedEpoch
+from solo_registry.training.callbacks import LastCheckpoint, SeedEpoch, WholeCheckpointIO
 from solo_registry.training.classifier import Classifier, Recipe
-from solo_registry.training.model import build_method, load_weights
-from solo_registry.training.run_folder import write_json
+from solo_registry.training.model import build_method, load_weights, read_checkpoint
+from solo_registry.training.pretrain import fit
+from solo_registry.training.run_folder import json_text, write_json
 
 SCHEMA_VERSION = 1
 
@@ -37,6 +39,7 @@ def classify(
 ) -> dict[str, Any]:
     """Train a classifier on a run's backbone and measure it, after the last epoch only.
 
+    Killed, it goes on from the last finished epoch when called again, and ends in the same result.
     Training images get the crop and the flip of the run's first augmentation and nothing else. The
     run's seed draws the head, the order, the views and the labelled share, so that runs of one seed
     see the same images.
@@ -52,7 +55,7 @@ def classify(
         What was written to evaluations/.
 
     Raises:
-        UserError: no run there, a wrong value, or data without labels.
+        UserError: no run there, a wrong value, data without labels, or a damaged checkpoint.
     """
     recipe.check()
     run, checkpoint = open_run(path)
@@ -70,6 +73,9 @@ def classify(
         return done
     if not recipe.pretrained:
         model = build_method(cfg, own)
+    begun = {**settings, "data": data, **where, "pretraining_epochs": epochs}
+    identity = f"{run.identity}/{hashlib.sha256(json_text(begun).encode()).hexdigest()[:10]}"
+    saved = out.with_name(f"{out.stem}-{Path(identity).name}.ckpt")
     size = min(recipe.batch_size, len(train_set))
     lr = recipe.lr * size / 256
     seed_everything(cfg.seed, verbose=False)
@@ -84,20 +90,7 @@ def classify(
         drop_last=True,
         persistent_workers=used.num_workers > 0,
     )
-    bar: list[Callback] = [RichProgressBar(leave=False)] if console.is_terminal else []
-    trainer = Trainer(
-        accelerator="cpu" if cfg.accelerator == "cpu" else "auto",
-        devices=1,
-        max_epochs=recipe.epochs,
-        callbacks=[SeedEpoch(cfg.seed), *bar],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=bool(bar),
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        deterministic="warn",
-    )
-    trainer.fit(classifier, loader)
+    train(classifier, loader, cfg, console, saved, identity)
     tested = eval_loader(
         test_set, crop_size=used.crop_size, batch_size=256, num_workers=used.num_workers
     )
@@ -118,8 +111,51 @@ def classify(
         "acc5": top_accuracy(scores, targets, 5) if classes > 5 else None,
     }
     write_json(out, result)
+    saved.unlink(missing_ok=True)
     console.print(f"{result['protocol']}\ntop-1 {result['acc1']:.2f} %  ({out})", soft_wrap=True)
     return result
+
+
+def train(
+    classifier: Classifier,
+    loader: ResumableLoader,
+    cfg: DictConfig,
+    console: Console,
+    saved: Path,
+    identity: str,
+) -> None:
+    """Train to the recipe's last epoch, going on from the last finished one that is saved.
+
+    Args:
+        classifier: what to train.
+        loader: its images.
+        cfg: the config of the run whose backbone it is.
+        console: where progress is told.
+        saved: the checkpoint, kept at the last finished epoch.
+        identity: whose checkpoint it is.
+
+    Raises:
+        UserError: the checkpoint is damaged or another's, or cannot be written.
+    """
+    callbacks: list[Callback] = [SeedEpoch(cfg.seed), LastCheckpoint(saved, identity)]
+    if console.is_terminal:
+        callbacks.append(RichProgressBar(leave=False))
+    trainer = Trainer(
+        accelerator="cpu" if cfg.accelerator == "cpu" else "auto",
+        devices=1,
+        max_epochs=classifier.recipe.epochs,
+        callbacks=callbacks,
+        logger=False,
+        plugins=[WholeCheckpointIO()],
+        enable_progress_bar=console.is_terminal,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        deterministic="warn",
+    )
+    if resume := saved if saved.exists() else None:
+        read_checkpoint(saved, identity)
+        console.print(f"resuming from {saved}", soft_wrap=True)
+    fit(trainer, classifier, loader, resume)
 
 
 def labelled(used: PretrainDataModule, recipe: Recipe, seed: int) -> tuple[ImageSet, ImageSet]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -76,16 +77,15 @@ def pretrain(given: DictConfig, console: Console | None = None) -> RunFolder:
     return run
 
 
-def fit(
-    trainer: Trainer, model: LightningModule, data: PretrainDataModule, resume: Path | None
-) -> None:
+def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None) -> None:
     """Train; Ctrl-C or SIGTERM ends the process with exit code 130 after saying how to go on.
 
-    Afterwards there is no process group: rank 0 evaluates alone, however long that takes.
+    `data` is a data module or a loader. Afterwards there is no process group: rank 0 evaluates
+    alone, however long that takes.
     """
     try:
         with parent_of_all():
-            trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
+            trainer.fit(model, data, ckpt_path=resume, weights_only=True)
     except (SystemExit, RuntimeError) as error:  # RuntimeError: loader processes got SIGTERM too
         if is_stop(error):
             raise SystemExit(STOPPED) from error
@@ -132,7 +132,9 @@ def build_trainer(
         SeedEpoch(cfg.seed),
         MetricsFile(run.metrics),
         cost,
-        LastCheckpoint(run, cfg.checkpoint.frequency, cfg.checkpoint.keep_prev),
+        LastCheckpoint(
+            run.checkpoint, run.identity, cfg.checkpoint.frequency, cfg.checkpoint.keep_prev
+        ),
         OwnSigterm(),
     ]
     if cfg.telemetry.every_n_epochs:

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,6 +20,7 @@ from solo_registry.data.subset import stratified
 from solo_registry.errors import UserError
 from solo_registry.evaluation.grid import knn_grid
 from solo_registry.evaluation.run import evaluate_again
+from solo_registry.training import callbacks
 from solo_registry.training.classifier import Classifier, Recipe
 from solo_registry.training.classify import classify
 from solo_registry.training.pretrain import pretrain
@@ -61,6 +66,79 @@ def test_the_same_settings_give_the_same_number_and_are_not_trained_twice(run: R
     untrained = classify(run.path, replace(recipe, pretrained=False), QUIET)
     assert untrained["acc1"] != first["acc1"] and untrained["pretraining_epochs"] == 0
     assert "from untrained weights" in untrained["protocol"]
+
+
+@pytest.mark.parametrize("last", [1, 3])  # 3: all epochs done, and killed before the result
+@pytest.mark.parametrize("recipe", [LINEAR, FINETUNE])
+def test_stopped_and_called_again_ends_as_unbroken(
+    run: RunFolder, recipe: Recipe, last: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classify(run.path, recipe, QUIET)
+    out = run.path / "evaluations" / f"{recipe.name}.json"
+    unbroken = out.read_bytes()
+    assert list(out.parent.iterdir()) == [out]
+    out.unlink()
+    save = callbacks.LastCheckpoint.on_train_epoch_end
+
+    def die(self: Any, trainer: Any, module: Any) -> None:
+        save(self, trainer, module)
+        if trainer.current_epoch == last:
+            raise InterruptedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.LastCheckpoint, "on_train_epoch_end", die)
+        with pytest.raises(InterruptedError):
+            classify(run.path, recipe, QUIET)
+    (saved,) = out.parent.iterdir()
+    assert (saved.stat().st_size < run.checkpoint.stat().st_size / 4) == recipe.frozen
+    classify(run.path, replace(recipe, epochs=1), QUIET)  # other settings neither take nor end it
+    assert set(out.parent.iterdir()) == {saved, out}
+    torch.manual_seed(99)  # what ran before must not matter
+    told = Console(record=True, width=500)
+    epochs = count_epochs(monkeypatch)
+    classify(run.path, recipe, told)
+    assert f"resuming from {saved}" in told.export_text() and epochs == list(range(last + 1, 4))
+    assert out.read_bytes() == unbroken and list(out.parent.iterdir()) == [out]
+
+
+def count_epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that takes up each epoch that begins."""
+    begun: list[int] = []
+    monkeypatch.setattr(
+        Classifier, "on_train_epoch_start", lambda self: begun.append(self.current_epoch)
+    )
+    return begun
+
+
+def test_a_damaged_checkpoint_is_named(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Classifier, "on_train_end", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            classify(run.path, LINEAR, QUIET)
+    (saved,) = (run.path / "evaluations").iterdir()
+    saved.write_bytes(saved.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"linear-\w+\.ckpt is damaged"):
+        classify(run.path, LINEAR, QUIET)
+
+
+@pytest.mark.slow
+def test_kill_9_leaves_a_probe_that_goes_on(run: RunFolder) -> None:
+    command = [sys.executable, "-m", "solo_registry", "finetune", str(run.path), "--epochs", "9"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    folder = run.path / "evaluations"
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
+    while not list(folder.glob("*.ckpt")) and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not list(folder.glob("*.json")), "it was not killed in time"
+    again = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert again.returncode == 0 and "resuming from" in again.stdout, again.stderr
+    (out,) = folder.iterdir()
+    broken = out.read_bytes()
+    out.unlink()
+    subprocess.run(command, env=env, check=True, capture_output=True)
+    assert out.read_bytes() == broken
 
 
 def test_frozen_means_frozen() -> None:
