@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import warnings
+from dataclasses import is_dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -41,11 +42,20 @@ def obstacle(temperature: Temperature, rows: Tensor, columns: int) -> str | None
         return f"takes less than 2^31 numbers, got {columns} rows of {rows.shape[1]}"
     if not temperature.elementwise:
         return f"needs a temperature of the pair's similarity alone, got {temperature}"
+    # only value objects are kept: a module would stay alive, and its formula may change
+    ask = _known_formula_problem if is_dataclass(temperature) else _formula_problem
+    return ask(temperature, rows.device) or _trial_problem(rows.device)
+
+
+def _formula_problem(temperature: Temperature, device: torch.device) -> str | None:
     try:
-        _functions(Walk(temperature, detach=False), rows.device)
+        _functions(Walk(temperature, detach=False), device)
     except formula.UnknownOperation as error:
         return f"cannot write {temperature} as a kernel ({error})"
-    return _trial_problem(rows.device)
+    return None
+
+
+_known_formula_problem = lru_cache(maxsize=64)(_formula_problem)
 
 
 def _device_problem(device: torch.device) -> str | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import math
 import os
 import re
 import subprocess
 import sys
+import weakref
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -134,6 +136,29 @@ def test_is_tried_before_it_is_used(monkeypatch, log_sums, message):
     assert re.search(message, problem) if message else problem is None
     assert fused.obstacle(COSINE, z, 8) == problem  # and warns no more
     fused._trial_problem.cache_clear()
+
+
+def test_a_formula_is_written_once_for_value_objects_and_a_module_is_not_kept(monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(fused, "_trial_problem", lambda device: None)  # not what is asked here
+    rows, written, write = torch.randn(8, 3), [], fused.formula.write
+
+    def count(*words):
+        written.append(words)
+        return write(*words)
+
+    assert fused.obstacle(CosineTemperature(0.07, 0.31), rows, 8) is None
+    monkeypatch.setattr(fused.formula, "write", count)
+    assert fused.obstacle(CosineTemperature(0.07, 0.31), rows, 8) is None and not written
+    module = as_temperature(lambda s: 0.1 + s.cosh())
+    kept = weakref.ref(module)
+    for _ in range(2):
+        assert "cannot write Function" in fused.obstacle(module, rows, 8)
+    assert len(written) == 2
+    written.clear()
+    del module
+    gc.collect()
+    assert kept() is None
 
 
 def test_needs_one_number_of_views():
