@@ -83,7 +83,6 @@ class Classifier(LightningModule):
         nn.init.zeros_(self.head.bias)
         self.recipe, self.lr = recipe, lr
         self.strict_loading = not recipe.frozen
-        self.train()  # Lightning leaves each module in the mode that it finds
 
     def train(self, mode: bool = True) -> Classifier:
         """Keep a frozen backbone's statistics."""
@@ -91,6 +90,10 @@ class Classifier(LightningModule):
         if self.recipe.frozen:
             self.backbone.eval()
         return self
+
+    def on_train_start(self) -> None:
+        """Choose the modes: Lightning leaves each module in the one that it finds."""
+        self.train()
 
     def forward(self, X: Tensor) -> Tensor:
         """Map images to class scores (N, C)."""

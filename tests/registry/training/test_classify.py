@@ -145,8 +145,7 @@ def test_frozen_means_frozen() -> None:
     for frozen in (True, False):
         backbone: Any = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3))
         classifier = Classifier(backbone, 3, 2, Recipe(frozen=frozen, epochs=1, lr=0.1), 0.1)
-        assert backbone.training != frozen  # as Lightning finds it
-        classifier.train()
+        classifier.on_train_start()
         before = backbone[1].running_mean.clone()
         classifier(torch.randn(8, 4)).square().sum().backward()
         assert (backbone[0].weight.grad is None) == frozen
