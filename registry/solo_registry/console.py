@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from rich.console import Console
 
@@ -17,16 +14,6 @@ def terminal() -> Console:
     """Return the console of this process; piped output gets a fixed width and no colors."""
     console = Console()
     return console if console.is_terminal else Console(width=PIPED_WIDTH)
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """After Ctrl-C say how to go on and exit with 130; Typer would exit without a word."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("\nStopped. The same command goes on from what is saved.", file=sys.stderr)
-        raise SystemExit(130) from None
 
 
 def quiet_libraries() -> None:

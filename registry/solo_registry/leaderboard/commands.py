@@ -27,14 +27,13 @@ def run(ctx: typer.Context) -> None:
     All others are those of pretrain and hold for every run. Killed or stopped, the same command
     goes on.
     """
-    from solo_registry.console import quiet_libraries, stoppable, terminal
+    from solo_registry.console import quiet_libraries, terminal
     from solo_registry.leaderboard.report import write_report
     from solo_registry.leaderboard.run import run_board
 
     quiet_libraries()
     console = terminal()
-    with stoppable():
-        board = run_board(ctx.args, console)
+    board = run_board(ctx.args, console)
     write_report(board.path, console)
 
 

@@ -34,12 +34,11 @@ def sweep(ctx: typer.Context) -> None:
     All others are those of pretrain and hold for every trial.
     """
     need_optuna()
-    from solo_registry.console import quiet_libraries, stoppable, terminal
+    from solo_registry.console import quiet_libraries, terminal
     from solo_registry.sweep.run import run_sweep
 
     quiet_libraries()
-    with stoppable():
-        run_sweep(ctx.args, terminal())
+    run_sweep(ctx.args, terminal())
 
 
 def need_optuna() -> None:
