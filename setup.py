@@ -18,6 +18,7 @@ EXTRAS = {
     "wandb": ["wandb>=0.17"],
     "joblib": ["hydra-joblib-launcher>=1.2"],
     "submitit": ["hydra-submitit-launcher>=1.2"],
+    "ray": ["hydra-ray-launcher>=1.2.2"],
     "sweep": ["optuna>=5"],
     "test": [
         "black==26.3.1",  # solo-learn's formatter, for what goes there

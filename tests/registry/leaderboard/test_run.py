@@ -150,6 +150,18 @@ def test_submitit_local(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("ray")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # 15 otherwise: on busy cores it waits for long
+    done = subprocess.run(
+        command(*ONE_RUN, "hydra/launcher=ray"), cwd=tmp_path, capture_output=True, text=True,
+        timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "[1/1] final fixed temperature=0.2 seed 1: knn_acc1" in done.stdout
+
+
+@pytest.mark.slow
 def test_a_run_that_fails_is_a_row_and_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
