@@ -132,7 +132,7 @@ def test_every_run_trains_on_two_processes_that_end_with_the_command(tmp_path: P
     done = subprocess.run(command(*two), cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     run = next(tmp_path.rglob("result.json")).parent
-    assert json.loads((run / "result.json").read_text())["steps"] == 30 * 2  # 1,437 / (2 x 512)
+    assert json.loads((run / "result.json").read_text())["steps"] == 30  # an epoch has one
     assert "resuming from" in (run / "log.txt").read_text()
     cfg = OmegaConf.load(run / "resolved.yaml")
     assert cfg.optimizer.effective_lr == cfg.optimizer.lr * 2 * 512 / 256
@@ -167,7 +167,8 @@ def test_a_run_that_fails_is_a_row_and_the_others_go_on(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     text = "suite.strategies.cosine.words=[method=simclr_dyntemp,optimizer.batch_size=5000]"
-    board = run_board([*TINY, "strategies=fixed,cosine", text], QUIET)
+    words = [word for word in TINY if not word.startswith("optimizer.batch_size")]
+    board = run_board([*words, "strategies=fixed,cosine", text], QUIET)
     assert board.selected["fixed"]["point"] and board.selected["cosine"]["point"] is None
     assert "batch_size=5000 is more than the" in board.selected["cosine"]["why"]
     error = json.loads(next(tmp_path.rglob("error.json")).read_text())
