@@ -145,6 +145,7 @@ def options_of(group: str) -> list[str]:
 
 def translate(error: Exception) -> UserError:
     """Turn Hydra's error into a paragraph with the nearest right spelling."""
+    reason = " ".join(str(error).split())
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         options = list(error.options or [])
@@ -156,7 +157,7 @@ def translate(error: Exception) -> UserError:
             return UserError(
                 f"unknown {kind} '{option}'.{nearest(option, options)} Known: {', '.join(options)}"
             )
-        return UserError(f"{' '.join(str(error).split())}. Hydra reads .yaml files, no .yml")
+        return UserError(f"{reason}. Hydra reads .yaml files, no .yml")
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OmegaConfBaseException):
@@ -164,7 +165,6 @@ def translate(error: Exception) -> UserError:
         cause = cause.__cause__
     if isinstance(error, OverrideParseException):
         return UserError(f"cannot read '{error.override}': write KEY=VALUE, such as seed=3")
-    reason = " ".join(str(error).split())
     if isinstance(error, HydraException):
         return UserError(reason)
     return UserError(

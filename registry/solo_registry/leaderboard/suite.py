@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from solo_registry.config import read_section
+from solo_registry.config import check_choice, read_section
 from solo_registry.errors import UserError, nearest
 
 METRICS = ("knn_acc1", "linear_acc1")
@@ -90,11 +90,7 @@ def read_suite(name: str, node: Any, changes: Sequence[str], chosen: Sequence[st
 
 
 def _check(name: str, suite: SuiteConfig) -> None:
-    if suite.metric not in METRICS:
-        raise UserError(
-            f"suite.metric is '{suite.metric}'.{nearest(suite.metric, METRICS)} "
-            f"Allowed: {', '.join(METRICS)}"
-        )
+    check_choice("suite.metric", suite.metric, METRICS)
     if not 0 < suite.tuning.validation_fraction < 1:
         fraction = suite.tuning.validation_fraction
         raise UserError(f"suite.tuning.validation_fraction must be in (0, 1), got {fraction}")

@@ -13,7 +13,6 @@ from torch import Tensor
 from solo_registry.contract import BaseMethod, Batch
 from solo_registry.errors import UserError
 from solo_registry.methods.parts.method import MethodMixin
-from solo_registry.methods.parts.views import leave_out_small_crops
 
 
 class WMSEMixin(MethodMixin):
@@ -40,6 +39,7 @@ class WMSEMixin(MethodMixin):
     }
 
     MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("whitening_eps",)
+    DROPS_SMALL: ClassVar[bool] = True
     PER_PROCESS: ClassVar[str] = "random parts of one process's batch are whitened"
 
     def __init__(self, cfg: DictConfig) -> None:
@@ -59,7 +59,6 @@ class WMSEMixin(MethodMixin):
     @classmethod
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
         """Check that a part of the batch can be whitened."""
-        leave_out_small_crops(cfg)
         cfg = super().add_and_assert_specific_cfg(cfg)
         kwargs, batch = cfg.method_kwargs, cfg.optimizer.batch_size
         size, least = kwargs.whitening_size, 2 * kwargs.proj_output_dim

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from solo_registry.config import read_section
+from solo_registry.config import check_choice, read_section
 from solo_registry.errors import UserError, nearest
 from solo_registry.leaderboard.suite import METRICS
 
@@ -120,9 +120,7 @@ def read_space(name: str, node: Any, changes: Sequence[str]) -> SpaceConfig:
         ("intermediate", space.intermediate, INTERMEDIATE),
         ("pruner.name", space.pruner.name, PRUNERS),
     ):
-        if value not in allowed:
-            hint = nearest(value, allowed)
-            raise UserError(f"sweep.{key} is '{value}'.{hint} Allowed: {', '.join(allowed)}")
+        check_choice(f"sweep.{key}", value, allowed)
     for key, number in (("trials", space.trials), ("random_trials", space.random_trials)):
         if number < 1:
             raise UserError(f"sweep.{key} must be at least 1, got {number}")

@@ -12,7 +12,11 @@ from solo_registry.contract import Host, MomentumHost
 from solo_registry.evaluation.contrast import Contrast
 from solo_registry.method_kwargs import fill_method_kwargs, require_at_most_one, require_positive
 from solo_registry.methods.parts.queue import queue_size
-from solo_registry.methods.parts.views import require_two_views, require_views
+from solo_registry.methods.parts.views import (
+    leave_out_small_crops,
+    require_two_views,
+    require_views,
+)
 from solo_registry.optimizers import ParamGroup
 
 
@@ -27,6 +31,7 @@ class MethodMixin(Host):
     TWO_VIEWS: ClassVar[bool] = True  # whether other numbers of crops are refused
     LEAST_VIEWS: ClassVar[int] = 2  # where others are not
     MULTICROP: ClassVar[bool] = True  # whether they may be small crops
+    DROPS_SMALL: ClassVar[bool] = False  # whether small crops are left out, with a warning
     # why several processes do not get the gradient of one; "" where they do
     PER_PROCESS: ClassVar[str] = ""
     # keys that solo-learn's YAML has for the method and its code never reads
@@ -43,6 +48,8 @@ class MethodMixin(Host):
         require_at_most_one(cfg, *cls.SHARES)
         if "queue_size" in cls.KWARGS:
             queue_size(cfg, or_none="queue_size" in cls.MAY_BE_ZERO)
+        if cls.DROPS_SMALL:
+            leave_out_small_crops(cfg)
         if cls.TWO_VIEWS:
             require_two_views(cfg)
         else:
