@@ -14,6 +14,7 @@ import typer.core
 
 from solo_registry.errors import UserError
 from solo_registry.evaluation.cli import COMMANDS as EVALUATION
+from solo_registry.leaderboard.commands import WORDS
 from solo_registry.leaderboard.commands import app as leaderboard
 from solo_registry.sweep.command import sweep
 from solo_registry.training.lifetime import STOPPED, end_with_parent, stop
@@ -44,11 +45,7 @@ app = typer.Typer(
     help="Pretrain with a similarity-dependent temperature, and find out whether it helps.",
 )
 app.add_typer(leaderboard, name="leaderboard")
-PASS_ON = {
-    "allow_extra_args": True,
-    "ignore_unknown_options": True,
-    "help_option_names": [],  # --help goes to the program behind, which knows more
-}
+PASS_ON = {**WORDS, "help_option_names": []}  # --help goes to the program behind, which knows more
 Pattern = Annotated[str, typer.Argument(help="Shell pattern, such as 'sim*'.")]
 
 
@@ -71,16 +68,10 @@ def pretrain(ctx: typer.Context) -> None:
 
 for measure in EVALUATION:
     app.command()(measure)
-app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    options_metavar="[KEY=VALUE]...",
-)(sweep)
+app.command(context_settings=WORDS, options_metavar="[KEY=VALUE]...")(sweep)
 
 
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    options_metavar="[OPTIONS] [KEY=VALUE]...",
-)
+@app.command(context_settings=WORDS, options_metavar="[OPTIONS] [KEY=VALUE]...")
 def verify_ddp(
     ctx: typer.Context,
     processes: Annotated[int, typer.Option(help="How many processes share the batch.")] = 2,

@@ -14,10 +14,10 @@ app = typer.Typer(
 )
 
 
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    options_metavar="[KEY=VALUE]...",
-)
+WORDS = {"allow_extra_args": True, "ignore_unknown_options": True}  # KEY=VALUE, read by ourselves
+
+
+@app.command(context_settings=WORDS, options_metavar="[KEY=VALUE]...")
 def run(ctx: typer.Context) -> None:
     """Run a suite: dyntemp leaderboard run suite=temperature data=fashion_mnist seeds=5.
 

@@ -151,6 +151,21 @@ def key_of(word: str) -> str:
     return word.partition("=")[0].lstrip("+~")
 
 
+def pair(word: str, example: str) -> tuple[str, str]:
+    """Return key and value of KEY=VALUE.
+
+    Raises:
+        UserError: the word is no such thing.
+
+    >>> pair("seeds=5", "seeds=3")
+    ('seeds', '5')
+    """
+    key, equals, value = word.partition("=")
+    if not equals or not key:
+        raise UserError(f"cannot read '{word}': write KEY=VALUE, such as {example}")
+    return key, value
+
+
 def short(word: str) -> str:
     """Return a word with the last part of its key only.
 

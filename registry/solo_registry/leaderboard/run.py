@@ -15,7 +15,7 @@ from rich.console import Console
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.board import BOARD_VERSION, Board
 from solo_registry.leaderboard.engine import Engine, engine
-from solo_registry.leaderboard.plan import Job, Planner
+from solo_registry.leaderboard.plan import Job, Planner, pair
 from solo_registry.leaderboard.progress import watching
 from solo_registry.leaderboard.records import Record, read_record
 from solo_registry.leaderboard.suite import SuiteConfig, parse_seeds, read_suite
@@ -50,9 +50,7 @@ def read_words(words: Sequence[str]) -> Request:
     """
     request = Request()
     for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not key:
-            raise UserError(f"cannot read '{word}': write KEY=VALUE, such as seeds=5")
+        key, value = pair(word, "seeds=5")
         if key in ("suite", "seeds", "board", "runs_dir"):
             setattr(request, key, value)
         elif key == "strategies":

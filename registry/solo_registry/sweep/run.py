@@ -16,6 +16,7 @@ from rich.progress import Progress, TaskID
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.engine import Engine, engine
 from solo_registry.leaderboard.names import number
+from solo_registry.leaderboard.plan import pair
 from solo_registry.leaderboard.progress import progress_bar
 from solo_registry.leaderboard.run import notes
 from solo_registry.leaderboard.worker import start
@@ -57,9 +58,7 @@ def read_words(words: Sequence[str]) -> Request:
     """
     request = Request()
     for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not key:
-            raise UserError(f"cannot read '{word}': write KEY=VALUE, such as trials=30")
+        key, value = pair(word, "trials=30")
         if key in ("space", "out", "runs_dir"):
             setattr(request, key, value)
         elif key == "retry":
