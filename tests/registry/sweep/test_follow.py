@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +57,13 @@ def test_a_curve_is_read_by_epochs_done_and_a_damaged_one_is_empty(tmp_path: Pat
         assert follow.curve(run, "val_acc1") == {}
 
 
-def stubborn(ready: Any) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    ready.set()
-    time.sleep(60)
+# as text: a spawned process need not find this file, and under plain `pytest` it does not
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+ready.set()
+time.sleep(60)
+"""
 
 
 def test_a_process_that_is_ended_is_gone_even_if_it_does_not_listen(
@@ -70,8 +72,8 @@ def test_a_process_that_is_ended_is_gone_even_if_it_does_not_listen(
     monkeypatch.setattr(follow, "GRACE", 0.1)
     spawn = multiprocessing.get_context("spawn")
     ready = spawn.Event()
-    process = spawn.Process(target=stubborn, args=(ready,))
+    process = spawn.Process(target=exec, args=(STUBBORN, {"ready": ready}))
     process.start()
-    ready.wait(30)
+    assert ready.wait(30)
     follow.end(process)
     assert process.exitcode == -signal.SIGKILL
