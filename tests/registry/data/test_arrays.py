@@ -94,6 +94,7 @@ def test_fashion_mnist_tells_three_ways(tmp_path: Path, no_debian: None) -> None
         (gzip.compress(b""), "not a complete idx file"),
         (gzip.compress(idx(np.zeros((3, 28, 28), np.uint8))), "do not match"),
     ],
+    ids=["text", "cut", "too short", "another type", "empty", "too few"],  # gzip holds the time
 )
 def test_broken_fashion_mnist_names_the_file(
     tmp_path: Path, fake_fashion: Callable[[Path], Path], content: bytes, error: str

@@ -1,0 +1,114 @@
+"""A run on disk, opened to be measured: its config, its weights, and data to measure it on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from solo_registry.config import expanded
+from solo_registry.contract import BaseMethod
+from solo_registry.data.module import PretrainDataModule, build_data
+from solo_registry.data.opened import open_data
+from solo_registry.data.sets import SetInfo
+from solo_registry.errors import UserError, nearest
+from solo_registry.plugins import load_plugins
+from solo_registry.schema import DataConfig
+from solo_registry.training.model import load_weights, rebuild_method
+from solo_registry.training.run_data import read_info, require_digest
+from solo_registry.training.run_folder import RunFolder
+
+
+class LoadedRun:
+    """What commands on a run need; the images it was trained on are opened only where asked for.
+
+    Args:
+        path: a run folder, or a checkpoint inside one.
+
+    Attributes:
+        folder: the run folder.
+        cfg: its resolved config.
+        checkpoint: the checkpoint that is measured, by default the last one.
+        is_last: whether `path` was the folder.
+
+    Raises:
+        UserError: `path` is neither.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            siblings = map(str, path.parent.glob("*")) if path.parent.is_dir() else ()
+            raise UserError(f"no run folder or checkpoint at {path}.{nearest(str(path), siblings)}")
+        load_plugins()
+        self.is_last = not path.is_file()
+        self.folder = RunFolder(path if self.is_last else path.absolute().parents[1])
+        self.checkpoint = self.folder.checkpoint if self.is_last else path
+        self.cfg = self.folder.read_config()
+
+    def untrained(self) -> BaseMethod:
+        """Build the method with the weights that training began with; needs no images."""
+        return rebuild_method(self.cfg)
+
+    def load_weights(self, model: BaseMethod) -> dict[str, Any]:
+        """Load the checkpoint's weights into `model` and return the checkpoint."""
+        return load_weights(model, self.checkpoint)
+
+    def data(
+        self,
+        other: str | None = None,
+        *,
+        train_path: str | None = None,
+        val_path: str | None = None,
+        download: bool = False,
+    ) -> PretrainDataModule:
+        """Load the run's own data, or other data as its backbone saw its own.
+
+        Other data get the run's channels, size, mean and std, to which its weights are fitted.
+
+        Args:
+            other: name of another data set; None is the run's own.
+            train_path: where the other set lies; the run's `data.train_path` by default.
+            val_path: its test images, for image folders.
+            download: fetch it if it is not on disk.
+
+        Raises:
+            UserError: an unknown name, data that are not there, or own data that have changed
+                since the run.
+        """
+        cfg = self.cfg.copy()
+        if other is None:
+            opened = open_data(cfg.data)
+            who = f"{self.folder.path} was trained on"
+            require_digest(cfg.data.digest, opened, self.folder, who)
+            return build_data(cfg, opened)
+        info = self.info()
+        cfg.data = DataConfig(
+            dataset=other,
+            train_path=expanded("--data-path", train_path) if train_path else cfg.data.train_path,
+            val_path=expanded("--val-path", val_path) if val_path else None,
+            download=download,
+            channels=info.channels,
+            num_workers=cfg.data.num_workers,
+        )
+        cfg.optimizer.batch_size = 1  # nothing is trained in its batches
+        for augmentation in cfg.augmentations:
+            augmentation.mean, augmentation.std = list(info.mean), list(info.std)
+        return build_data(cfg)
+
+    def info(self) -> SetInfo:
+        """Return the facts about the run's own data; needs no images."""
+        return read_info(self.folder) or build_data(self.cfg).info
+
+    def file(
+        self, name: str, epochs: int | None, other: str | None = None, digest: str | None = None
+    ) -> Path:
+        """Return the path of a JSON beside result.json.
+
+        Args:
+            name: what was measured.
+            epochs: of an unfinished run or an earlier checkpoint.
+            other: name of other data than the run's own.
+            digest: of these other data.
+        """
+        words = [other and f"{other}-{str(digest)[:8]}", name, epochs and f"epoch-{epochs}"]
+        name = "-".join(word for word in words if word).replace("/", "-")
+        return self.folder.path / "evaluations" / f"{name}.json"
