@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import sys
@@ -31,6 +32,8 @@ from solo_registry.data.settings import setting
 from solo_registry.errors import UserError
 
 SHOW_PROGRESS_FROM = 5000
+DIGEST_FILES = 1024  # how many a digest looks into
+DIGEST_BYTES = 2**16  # at either end
 H5_SUFFIXES = (".h5", ".hdf5")
 
 
@@ -114,6 +117,75 @@ class FolderSet(ImageSet):
             )
         self.unreadable.add(index)
 
+    def outline(self, index: int, ends: bool) -> bytes:
+        """Return the number of bytes of image `index` and, if asked for, its first and last ones.
+
+        Of a file that cannot be read it is b"".
+        """
+        try:
+            size = os.stat(os.path.join(os.fsencode(self.root), self._paths[index])).st_size
+            return f"{size}\0".encode() + (self._ends(index, size) if ends else b"")
+        except OSError:
+            return b""
+
+    def _ends(self, index: int, size: int) -> bytes:
+        content = hashlib.sha256()
+        with open(self.path(index), "rb") as file:
+            for start in (0, max(0, size - DIGEST_BYTES)):
+                file.seek(start)
+                content.update(file.read(DIGEST_BYTES))
+        return content.digest()
+
+    def digest(self) -> str:
+        """Return hex digits that name every file, its size and its class, and what is in some.
+
+        The content of all of a million files would take hours, so that of 1,024 is read, evenly
+        spaced, and of these the first and last 64 KiB. In a larger set a single file that is
+        replaced by another of its name and size can go unnoticed.
+        """
+        read = set(range(0, len(self), max(1, -(-len(self) // DIGEST_FILES))))
+        with ThreadPool() as pool:
+            outlines = pool.starmap(
+                self.outline, ((i, i in read) for i in range(len(self))), chunksize=256
+            )
+        content = hashlib.sha256()
+        for path, target, outline in zip(self._paths, self.targets.tolist(), outlines, strict=True):
+            label = self.info.class_names[target] if target != UNLABELLED else ""
+            name = os.fsdecode(path).replace(os.sep, "/")
+            content.update(f"{name}\0{label}\0".encode("utf-8", "surrogateescape") + outline)
+        return content.hexdigest()
+
+    def checked(self) -> FolderSet:
+        """Check every file; refuse or leave out the broken ones, as `on_error` says."""
+        with ThreadPool() as pool:
+            reasons = pool.imap(self.defect, range(len(self)), chunksize=16)
+            broken = {
+                index: reason
+                for index, reason in enumerate(_with_progress(reasons, len(self)))
+                if reason is not None
+            }
+        if not broken:
+            return self
+        first = next(iter(broken))
+        if self.on_error == "raise":
+            more = f" ({len(broken)} such files)" if len(broken) > 1 else ""
+            raise UserError(_unreadable(self.path(first), broken[first]) + more)
+        if len(broken) == len(self):
+            raise UserError(f"none of the {len(self)} images in {self.root} can be read")
+        warnings.warn(
+            f"left out {len(broken)} of {len(self)} images in {self.root} that cannot be read, "
+            f"the first {self.path(first)}: {broken[first]}",
+            stacklevel=2,
+        )
+        return self.subset([index for index in range(len(self)) if index not in broken])
+
+    def require_all_classes(self) -> None:
+        """Refuse a set in which a class has no image."""
+        present = set(self.targets.tolist())
+        names = enumerate(self.info.class_names)
+        if absent := [name for label, name in names if label not in present]:
+            raise UserError(f"no readable image of class {', '.join(absent)} in {self.root}")
+
     def subset(self, indices: Sequence[int]) -> FolderSet:
         """Return a set of the images at `indices`, in that order."""
         paths = [os.fsdecode(self._paths[index]) for index in indices]
@@ -129,8 +201,8 @@ def custom(data: Any, split: Split) -> ImageSet | None:
     "val" are those of "train". Images become RGB, or grey with `data.channels=1`. A file .h5 or
     .hdf5 is read as `h5` says.
 
-    Files are checked before training: each must have a readable header and a whole end, and one
-    that looks cut short is decoded to be sure. `data.check_files=false` leaves that out.
+    `checked` looks at the files before training: each must have a readable header and a whole end,
+    and one that looks cut short is decoded to be sure. `data.check_files=false` leaves that out.
     """
     named = setting(data, f"{split}_path", None)
     if named is None:
@@ -146,11 +218,11 @@ def custom(data: Any, split: Split) -> ImageSet | None:
     info = SetInfo("custom", 0, 3, None, IMAGENET_MEAN, IMAGENET_STD, ())
     if setting(data, "no_labels", False):
         paths = images_below(root, root)
-        return open_files(info, root, paths, [UNLABELLED] * len(paths), data, split)
+        return open_files(info, root, paths, [UNLABELLED] * len(paths), data)
     train = existing_folder(Path(setting(data, "train_path", root)).expanduser(), "data.train_path")
     classes = class_folders(train, setting(data, "class_list", None))
     paths, labels = labelled_files(root, classes, setting(data, "class_list", None))
-    return open_files(with_classes(info, classes), root, paths, labels, data, split)
+    return open_files(with_classes(info, classes), root, paths, labels, data)
 
 
 def with_classes(info: SetInfo, classes: Sequence[str]) -> SetInfo:
@@ -164,53 +236,19 @@ def open_files(
     paths: Sequence[str],
     labels: Sequence[int],
     data: Any,
-    split: Split,
     kind: type[FolderSet] = FolderSet,
 ) -> FolderSet:
-    """Return a set of files, checked as the config says (`channels`, `on_error`, `check_files`).
+    """Return a set of files, as the config says (`channels`, `on_error`); none is opened.
 
     Raises:
-        UserError: there are none, one is broken, or a class has none in "train".
+        UserError: there are none.
     """
     if not paths:
         raise UserError(f"no images in {root}; formats: {', '.join(sorted(SUFFIXES))}")
     if setting(data, "channels", 3) == 1:
         info = grey_info(info)
     targets = torch.tensor(labels, dtype=torch.int64)
-    images = kind(info, root, paths, targets, setting(data, "on_error", "raise"))
-    if setting(data, "check_files", True):
-        images = _without_defects(images)
-    if split == "train":
-        present = set(images.targets.tolist())
-        absent = [name for label, name in enumerate(info.class_names) if label not in present]
-        if absent:
-            raise UserError(f"no readable image of class {', '.join(absent)} in {root}")
-    return images
-
-
-def _without_defects(images: FolderSet) -> FolderSet:
-    """Check every file; refuse or leave out the broken ones, as `on_error` says."""
-    with ThreadPool() as pool:
-        reasons = pool.imap(images.defect, range(len(images)), chunksize=16)
-        broken = {
-            index: reason
-            for index, reason in enumerate(_with_progress(reasons, len(images)))
-            if reason is not None
-        }
-    if not broken:
-        return images
-    first = next(iter(broken))
-    if images.on_error == "raise":
-        more = f" ({len(broken)} such files)" if len(broken) > 1 else ""
-        raise UserError(_unreadable(images.path(first), broken[first]) + more)
-    if len(broken) == len(images):
-        raise UserError(f"none of the {len(images)} images in {images.root} can be read")
-    warnings.warn(
-        f"left out {len(broken)} of {len(images)} images in {images.root} that cannot be read, "
-        f"the first {images.path(first)}: {broken[first]}",
-        stacklevel=2,
-    )
-    return images.subset([index for index in range(len(images)) if index not in broken])
+    return kind(info, root, paths, targets, setting(data, "on_error", "raise"))
 
 
 def _unreadable(path: Path, reason: str) -> str:

@@ -62,7 +62,7 @@ def tiny_imagenet(data: Any, split: Split) -> FolderSet:
         paths, labels = labelled_files(part, classes, setting(data, "class_list", None))
     else:
         raise UserError(f"{part} does not exist; it holds Tiny-ImageNet's {split} images")
-    return open_files(with_classes(info, classes), part, paths, labels, data, split)
+    return open_files(with_classes(info, classes), part, paths, labels, data)
 
 
 def _annotated(root: Path, classes: list[str]) -> tuple[list[str], list[int]]:

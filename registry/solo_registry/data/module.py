@@ -15,9 +15,17 @@ from solo_registry.data.augment import Views, eval_transform
 from solo_registry.data.dali import DaliEvalLoader, DaliLoader
 from solo_registry.data.dali_graph import import_dali
 from solo_registry.data.device import BatchSet, DeviceLoader, collated, in_memory
+from solo_registry.data.opened import OpenedData, open_data
 from solo_registry.data.pipeline import read_pipeline
 from solo_registry.data.sampling import EpochLoader, EpochSampler, PretrainSet, ResumableLoader
-from solo_registry.data.sets import ImageSet, SetInfo, TensorSet, hold_out, load_set, with_info
+from solo_registry.data.sets import (
+    ImageSet,
+    SetInfo,
+    TensorSet,
+    hold_out,
+    prepared,
+    with_info,
+)
 from solo_registry.data.settings import setting
 from solo_registry.errors import UserError
 
@@ -39,11 +47,14 @@ class PretrainDataModule(LightningDataModule):
     Attributes:
         info: facts about the data, with the config's mean and std where it gives them.
         views: the augmentation, with `num_large` and `num_small`.
+        digest: what names the images, where `build_data` opened them.
 
     Raises:
         UserError: no images, a batch larger than the data, a wrong augmentation, or a format that
             the set or this machine does not have.
     """
+
+    digest: str | None = None
 
     def __init__(self, cfg: Any, train_set: ImageSet, val_set: ImageSet | None) -> None:
         super().__init__()
@@ -199,23 +210,26 @@ def eval_loader(
     )
 
 
-def build_data(cfg: Any) -> PretrainDataModule:
-    """Load the data that a config names, and check that a run can use it.
+def build_data(cfg: Any, opened: OpenedData | None = None) -> PretrainDataModule:
+    """Prepare the data that a config names, and check that a run can use it.
 
-    With `data.validation_fraction` the validation images are cut from train, and training is on
-    what is left: the test images are not loaded.
+    Args:
+        cfg: the config.
+        opened: its data, where they are opened already.
 
     Raises:
-        UserError: see `load_set` and `PretrainDataModule`.
+        UserError: see `open_set`, `prepared` and `PretrainDataModule`.
     """
-    train_set = load_set(cfg.data, "train")
-    if train_set is None:
-        raise UserError(f"data set '{cfg.data.dataset}' has no training images")
-    share = setting(cfg.data, "validation_fraction", 0)
-    if share:
+    opened = opened or open_data(cfg.data)
+    train_set = prepared(opened.train, cfg.data, "train")
+    val_set: ImageSet | None
+    if share := setting(cfg.data, "validation_fraction", 0):
         train_set, val_set = hold_out(train_set, share)
-        return PretrainDataModule(cfg, train_set, val_set)
-    return PretrainDataModule(cfg, train_set, load_set(cfg.data, "val"))
+    else:
+        val_set = None if opened.val is None else prepared(opened.val, cfg.data, "val")
+    data = PretrainDataModule(cfg, train_set, val_set)
+    data.digest = opened.digest
+    return data
 
 
 def _with_config_statistics(info: SetInfo, augmentations: Sequence[Any]) -> SetInfo:

@@ -6,6 +6,7 @@ A data set is a function `(data, split) -> ImageSet | None` in `DATASETS`; `data
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from copy import copy
@@ -110,6 +111,24 @@ class ImageSet(Dataset[tuple[Tensor, int]], ABC):
     def subset(self, indices: Sequence[int]) -> ImageSet:
         """Return a set of the images at `indices`, in that order."""
 
+    def digest(self) -> str:
+        """Return hex digits that name the images and their labels, the same on every machine.
+
+        By default every image is read. A set that can tell cheaper what it holds does so.
+        """
+        content = hashlib.sha256()
+        for image, target in (self[index] for index in range(len(self))):
+            content.update(f"{tuple(image.shape)} {target}".encode())
+            content.update(image.contiguous().numpy().tobytes())
+        return content.hexdigest()
+
+    def checked(self) -> ImageSet:
+        """Look at every image before training, where they can be broken; see `FolderSet`."""
+        return self
+
+    def require_all_classes(self) -> None:
+        """Refuse a training set that lacks images of a class, where classes are folders."""
+
 
 class TensorSet(ImageSet):
     """Images of one size, held in memory.
@@ -138,26 +157,29 @@ class TensorSet(ImageSet):
         chosen = torch.as_tensor(indices)
         return TensorSet(self.info, self.images[chosen], self.targets[chosen])
 
+    def digest(self) -> str:
+        """Return hex digits that name all pixels and labels."""
+        content = hashlib.sha256(str(tuple(self.images.shape)).encode())
+        for part in (*torch.split(self.images, 4096), self.targets):
+            content.update(part.contiguous().numpy().data)
+        return content.hexdigest()
 
-def load_set(data: Any, split: Split) -> ImageSet | None:
-    """Load one split of the data set that the config names.
+
+def open_set(data: Any, split: Split) -> ImageSet | None:
+    """Open one split of the data set that the config names: all its images, none of them looked at.
 
     Args:
         data: the config's `data` section, any object with its keys as attributes: `dataset`, and
-            as the set needs them `train_path`, `val_path`, `download`, `no_labels`, `fraction`,
-            `long_tail`, `on_error`, `channels`, `check_files`.
-        split: "train" or "val". `long_tail` and `fraction` apply to "train" only and keep the same
-            images in every run; a fraction is that of each class, and -1 keeps all.
+            as the set needs them `train_path`, `val_path`, `download`, `no_labels`, `on_error`,
+            `channels`, `class_list`, `train_split`.
+        split: "train" or "val".
 
     Returns:
         The split; None if the set has no "val".
 
     Raises:
-        UserError: unknown set, missing or unreadable files, or a value out of its range.
+        UserError: unknown set, missing files, or a key that the set does not know.
     """
-    fraction = setting(data, "fraction", -1)
-    if fraction != -1 and not 0 < fraction <= 1:
-        raise UserError(f"data.fraction must be in (0, 1], or -1 for all images, got {fraction}")
     channels = setting(data, "channels", None)
     if channels not in (None, 1, 3):
         raise UserError(f"data.channels must be 1 (grey), 3 (RGB) or null, got {channels}")
@@ -167,12 +189,39 @@ def load_set(data: Any, split: Split) -> ImageSet | None:
         if given is not None and value in (None, given) and data.dataset in sets:
             raise UserError(f"data.{key}={given} is nothing for data set '{data.dataset}'")
     images: ImageSet | None = load(data, split)
-    if isinstance(images, TensorSet) and channels:
+    return images
+
+
+def prepared(images: ImageSet, data: Any, split: Split) -> ImageSet:
+    """Return the images of an opened set that a run uses, as it uses them.
+
+    Args:
+        images: what `open_set` returned.
+        data: the config's `data` section: `check_files`, `channels`, `fraction`, `long_tail`.
+        split: "train" or "val". `long_tail` and `fraction` apply to "train" only and keep the same
+            images in every run; a fraction is that of each class, and -1 keeps all.
+
+    Raises:
+        UserError: unreadable files, or a value out of its range.
+    """
+    fraction = setting(data, "fraction", -1)
+    if fraction != -1 and not 0 < fraction <= 1:
+        raise UserError(f"data.fraction must be in (0, 1], or -1 for all images, got {fraction}")
+    if setting(data, "check_files", True):
+        images = images.checked()
+    if isinstance(images, TensorSet) and (channels := setting(data, "channels", None)):
         images = to_channels(images, channels)
-    if images is not None and split == "train":
+    if split == "train":
+        images.require_all_classes()
         indices = chosen_images(images.targets, data)
         images = images if indices is None else part(images, indices)
     return images
+
+
+def load_set(data: Any, split: Split) -> ImageSet | None:
+    """Open one split and prepare it; see `open_set` and `prepared`."""
+    images = open_set(data, split)
+    return None if images is None else prepared(images, data, split)
 
 
 def to_channels(images: TensorSet, channels: int) -> TensorSet:
