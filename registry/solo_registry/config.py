@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
-from functools import reduce
-from operator import getitem
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args, get_type_hints
 
@@ -59,31 +55,8 @@ NOT_NEGATIVE = (
 )
 # in one of solo-learn's YAML files, and read by nobody there
 STALE = ("augmentations_cfg", "wandb_cfg")
-# what a run's numbers do not depend on
-OUTSIDE_HASH = (
-    "name",
-    "seed",
-    "runs_dir",
-    "resume_from_checkpoint",
-    "checkpoint",
-    "auto_resume",
-    "auto_umap",
-    "logger",
-    "wandb",
-    "progress",
-    "evaluation",
-    "telemetry",
-    "debug_augmentations",
-    "log_every_n_steps",
-    "data.num_workers",
-    "data.download",
-    "data.check_files",
-    "data.long_tail.index_file",  # its content counts, by index_hash
-    # known only when the data are loaded
-    "data.image_channels",
-    "data.num_classes",
-    "data.train_images",
-)
+# paths of the data; kept absolute, so that a run is opened from any folder
+DATA_PATHS = ("train_path", "val_path", "class_list")
 
 
 def known_keys(schema: Any = PretrainConfig, prefix: str = "") -> list[str]:
@@ -283,6 +256,7 @@ def resolve(cfg: DictConfig) -> DictConfig:
     """
     cfg = merge_schema(cfg)
     check(cfg)
+    expand_paths(cfg)
     images = cfg.optimizer.batch_size * count_processes(cfg) * cfg.accumulate_grad_batches
     cfg.optimizer.effective_lr = cfg.optimizer.lr * images / 256
     cfg.optimizer.effective_classifier_lr = cfg.optimizer.classifier_lr * images / 256
@@ -299,6 +273,43 @@ def resolve(cfg: DictConfig) -> DictConfig:
     return resolved
 
 
+def expand_paths(cfg: DictConfig) -> None:
+    """Put the home folder in place of `~` in every path; make those of the data absolute.
+
+    Raises:
+        UserError: a path is empty.
+    """
+    nodes = [(cfg.data, key, f"data.{key}") for key in DATA_PATHS]
+    nodes.append((cfg.data.long_tail, "index_file", "data.long_tail.index_file"))
+    for node, key, name in nodes:
+        if node[key] is not None:
+            node[key] = str(Path(expanded(name, node[key])).absolute())
+    for key in ("runs_dir", "resume_from_checkpoint"):
+        if cfg[key] is not None:
+            cfg[key] = expanded(key, cfg[key])
+
+
+def expanded(key: str, path: str) -> str:
+    """Return a path of the user's with the home folder in place of `~`.
+
+    Args:
+        key: what gave it.
+        path: as written.
+
+    Raises:
+        UserError: it is empty, or the home folder is unknown.
+
+    >>> expanded("runs_dir", "runs")
+    'runs'
+    """
+    if not path.strip():
+        raise UserError(f"{key} is empty: give a path, or leave {key} out")
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError as error:
+        raise UserError(f"{key}={path}: {error}") from error
+
+
 def lr_product(cfg: DictConfig) -> str:
     """Spell the effective learning rate as the product it is."""
     optimizer = cfg.optimizer
@@ -307,13 +318,3 @@ def lr_product(cfg: DictConfig) -> str:
         f"x {optimizer.batch_size} images x {count_devices(cfg)} devices x {cfg.num_nodes} nodes "
         f"x {cfg.accumulate_grad_batches} accumulated / 256"
     )
-
-
-def config_hash(cfg: DictConfig) -> str:
-    """Ten hex digits that name everything in a resolved config that its numbers depend on."""
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    for key in OUTSIDE_HASH:
-        *nodes, leaf = key.split(".")
-        reduce(getitem, nodes, plain).pop(leaf)
-    text = json.dumps(plain, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]

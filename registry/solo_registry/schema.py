@@ -50,6 +50,7 @@ class DataConfig:
     on_error: str = "raise"  # ours: "skip" replaces unreadable images and counts them
     check_files: bool = True  # ours: look at every image file's header and end before training
     channels: int | None = None  # ours: 1 or 3 to convert, null keeps what the set has
+    digest: str | None = None  # derived, what the images are; where given, other data are refused
     image_channels: int | None = None  # derived
     num_classes: int | None = None  # derived
     train_images: int | None = None  # derived

@@ -9,14 +9,13 @@ from solo_registry.config import (
     AT_LEAST_ONE,
     CHOICES,
     NOT_NEGATIVE,
-    OUTSIDE_HASH,
-    config_hash,
     known_keys,
     lr_product,
     merge_schema,
     resolve,
 )
 from solo_registry.errors import UserError
+from solo_registry.identity import OUTSIDE_HASH, config_hash
 
 Tiny = Callable[..., DictConfig]
 

@@ -11,13 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from solo_registry.config import check_evaluation
-from solo_registry.data.module import build_data
 from solo_registry.errors import UserError, nearest
 from solo_registry.evaluation.knn import knn_accuracy
 from solo_registry.evaluation.neighbours import Distance
 from solo_registry.evaluation.run import features_of
-from solo_registry.evaluation.sources import aside, open_run, transfer_data
-from solo_registry.training.model import build_method, load_weights
+from solo_registry.training.loaded_run import LoadedRun
 from solo_registry.training.run_folder import write_json
 
 
@@ -40,7 +38,7 @@ def knn_grid(
         temperatures: of the cosine's weights.
         distances: "cosine", "euclidean" or both; the latter knows no temperature.
         data: another data set than the run's.
-        **where: as in `transfer_data`.
+        **where: as in `LoadedRun.data`.
 
     Returns:
         What was written. These are test accuracies: state k and temperature before you look.
@@ -55,15 +53,14 @@ def knn_grid(
             raise UserError(f"unknown distance '{distance}'.{hint} Known: {', '.join(known)}")
     if not k or not temperatures:
         raise UserError("kNN needs at least one k and one temperature")
-    run, checkpoint = open_run(path)
-    cfg = run.read_config()
+    run = LoadedRun(path)
+    cfg = run.cfg
     for each, temperature in itertools.product(k, temperatures):
         cfg.evaluation.update(knn_k=each, knn_temperature=temperature)
         check_evaluation(cfg.evaluation)
-    own = build_data(cfg)
-    used = own if data is None else transfer_data(cfg, own, data, **where)
-    model = build_method(cfg, own)
-    epochs = int(load_weights(model, checkpoint or run.checkpoint)["epoch"]) + 1
+    used = run.data(data, **where)
+    model = run.untrained()
+    epochs = int(run.load_weights(model)["epoch"]) + 1
     train, test = features_of(model, used, cfg.evaluation, "features", console)
     if not (train.labelled and test.labelled):
         raise UserError(f"data set '{used.info.name}' has no labels on both sides")
@@ -85,14 +82,15 @@ def knn_grid(
         "schema_version": 1,
         "protocol": "weighted kNN on frozen features; top-1 %",
         "name": cfg.name,
-        "config_hash": run.path.parent.name,
+        "config_hash": run.folder.path.parent.name,
         "seed": cfg.seed,
         "epochs": epochs,
         "dataset": used.info.name,
+        "data_digest": used.digest,
         "train_images": train.labelled,
         "rows": rows,
     }
-    out = aside(run, "knn", data, None if epochs >= cfg.max_epochs else epochs)
+    out = run.file("knn", None if epochs >= cfg.max_epochs else epochs, data, used.digest)
     write_json(out, result)
     table = Table("distance", "temperature", "k", "top-1 (%)", title="Weighted kNN")
     for row in rows:

@@ -16,19 +16,19 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from solo_registry.config import check_evaluation, config_hash
+from solo_registry.config import check_evaluation
 from solo_registry.contract import BaseMethod
 from solo_registry.data.hashing import mix
-from solo_registry.data.module import PretrainDataModule, build_data, eval_loader
+from solo_registry.data.module import PretrainDataModule, eval_loader
 from solo_registry.data.sampling import PretrainSet
 from solo_registry.data.subset import index_record
 from solo_registry.evaluation.histogram import SimilarityHistogram, similarity_histogram
 from solo_registry.evaluation.protocol import PROTOCOLS, Features, describe, evaluate_features
 from solo_registry.evaluation.shots import long_tail_results, summary
-from solo_registry.evaluation.sources import aside, open_run, transfer_data
 from solo_registry.evaluation.table import result_table
+from solo_registry.identity import config_hash
 from solo_registry.schema import EvaluationConfig
-from solo_registry.training.model import build_method, load_weights
+from solo_registry.training.loaded_run import LoadedRun
 from solo_registry.training.run_folder import SCHEMA_VERSION, RunFolder, write_json
 
 PAIRED_IMAGES = 2000  # test images whose two views are compared
@@ -47,29 +47,27 @@ class Measured:
 
 
 def evaluate_run(
-    run: RunFolder,
+    path: Path,
     evaluation: DictConfig,
     console: Console,
     *,
     data: PretrainDataModule | None = None,
-    checkpoint: Path | None = None,
     other: str | None = None,
     **where: Any,
 ) -> dict[str, Any]:
     """Measure a run's last checkpoint, or the one given, and write numbers and pictures.
 
     A finished run's numbers go to result.json, those of another checkpoint to
-    evaluations/epoch-<n>.json, those on another data set to evaluations/<data>.json. Nothing is
-    done again if result.json already has these settings.
+    evaluations/epoch-<n>.json, those on another data set to evaluations/<data>-<digest>.json.
+    Nothing is done again if result.json already has these settings.
 
     Args:
-        run: the run.
+        path: a run folder, or a checkpoint inside one.
         evaluation: the config's `evaluation` section.
         console: where the table is printed.
         data: the run's data, if it is loaded already.
-        checkpoint: a checkpoint of this run; None is the last one.
         other: another data set to measure on.
-        **where: as in `transfer_data`.
+        **where: as in `LoadedRun.data`.
 
     Returns:
         What was written.
@@ -80,19 +78,19 @@ def evaluate_run(
     if not evaluation.enabled:
         return {}
     settings: Any = OmegaConf.to_container(evaluation)
+    loaded = LoadedRun(path)
+    run, cfg = loaded.folder, loaded.cfg
     done = run.read_result()
-    if done is not None and checkpoint is None and other is None and same(done, settings):
+    if done is not None and loaded.is_last and other is None and same(done, settings):
         show(done, run, console)
         return done
-    cfg = run.read_config()
-    data = data or build_data(cfg)
-    model = build_method(cfg, data)
-    data = data if other is None else transfer_data(cfg, data, other, **where)
+    data = data or loaded.data(other, **where)
+    model = loaded.untrained()
     measured = {}
     if evaluation.baselines:
         measured["raw_pixels"] = measure(None, data, evaluation, "raw pixels", console)
         measured["untrained"] = measure(model, data, evaluation, "untrained backbone", console)
-    state = load_weights(model, checkpoint or run.checkpoint)
+    state = loaded.load_weights(model)
     measured["trained"] = measure(model, data, evaluation, "trained backbone", console)
     epochs = int(state["epoch"]) + 1
     results = {name: numbers(item, data, evaluation) for name, item in measured.items()}
@@ -102,6 +100,7 @@ def evaluate_run(
         "method": cfg.method,
         "method_kwargs": OmegaConf.to_container(cfg.method_kwargs),
         "dataset": data.info.name,
+        "data_digest": data.digest,
         "pretrained_on": cfg.data.dataset,
         "normalisation": {"mean": list(data.info.mean), "std": list(data.info.std)},
         "backbone": cfg.backbone.name,
@@ -124,10 +123,10 @@ def evaluate_run(
             results,
         ),
     }
-    finished = checkpoint is None and epochs >= cfg.max_epochs
+    finished = loaded.is_last and epochs >= cfg.max_epochs
     out = run.result
     if other or not finished:
-        out = aside(run, "", other, None if finished else epochs)
+        out = loaded.file("", None if finished else epochs, other, data.digest)
     if evaluation.pictures:
         plots = run.plots if out == run.result else out.with_suffix("")
         draw(plots, run, model, measured, result, data, console)
@@ -154,12 +153,11 @@ def evaluate_again(
     Raises:
         UserError: `path` is neither.
     """
-    run, checkpoint = open_run(path)
     given = OmegaConf.structured(EvaluationConfig)
-    given.update(run.read_config().evaluation)
+    given.update(LoadedRun(path).cfg.evaluation)
     given.update(changes | {"enabled": True})
     check_evaluation(given)
-    return evaluate_run(run, given, console, checkpoint=checkpoint, other=other, **where)
+    return evaluate_run(path, given, console, other=other, **where)
 
 
 def measure(

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from solo_registry.backbones import LOW_RESOLUTION, build_backbone
 from solo_registry.errors import UserError, nearest
-from solo_registry.evaluation.sources import open_run
 from solo_registry.export.card import card, plain
+from solo_registry.training.loaded_run import LoadedRun
 from solo_registry.training.model import read_checkpoint
 from solo_registry.training.run_folder import whole_file, write_json
 
@@ -43,16 +43,16 @@ def export_run(path: Path, to: str, out: Path | None, console: Console) -> Path:
     """
     if to not in TARGETS:
         raise UserError(f"unknown target '{to}'.{nearest(to, TARGETS)} Known: {', '.join(TARGETS)}")
-    run, checkpoint = open_run(path)
+    loaded = LoadedRun(path)
+    run, cfg = loaded.folder, loaded.cfg
     result = run.read_result()
-    if checkpoint is not None or result is None:
+    if not loaded.is_last or result is None:
         raise UserError(
             f"{path} is not a finished run's folder: the card needs its result.json. "
             "Finish the run, or evaluate it: dyntemp evaluate RUN"
         )
     if "normalisation" not in result:
         raise UserError(f"{run.result} does not say how images were normalised; evaluate it again")
-    cfg = run.read_config()
     backbone = rebuild(cfg)
     weights = backbone_weights(read_checkpoint(run.checkpoint)["state_dict"], backbone)
     call: dict[str, Any] | None = getattr(backbone, "timm_call", None)

@@ -23,6 +23,7 @@ SUFFIX = ".tar.xz"
 KEPT = ("cost.json", "environment.json", "error.json", "metrics.csv", "resolved.yaml",
         "result.json")  # fmt: skip
 PRIVATE = ("argv", "host", "traceback")  # the machine's name, and its paths
+PATHS = ("train_path", "val_path", "class_list", "index_file")  # only their last part is told
 
 
 def pack(path: Path, out: Path | None = None) -> Path:
@@ -88,5 +89,7 @@ def _public(file: Path) -> bytes:
         with suppress(OSError, ValueError, YAMLError, OmegaConfBaseException):
             cfg: Any = OmegaConf.load(file)
             cfg.runs_dir = "runs"
+            for section in (cfg.data, cfg.data.long_tail):
+                section.update({key: Path(section[key]).name for key in PATHS if section.get(key)})
             return OmegaConf.to_yaml(cfg).encode()
     return file.read_bytes()

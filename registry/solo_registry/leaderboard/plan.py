@@ -10,6 +10,7 @@ from typing import Any, Literal
 from omegaconf import DictConfig
 
 from solo_registry.config import resolve
+from solo_registry.data.opened import Digests
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.suite import SuiteConfig
 from solo_registry.training.run_folder import RunFolder
@@ -70,7 +71,8 @@ class Planner:
     ) -> None:
         self.suite, self.words, self.compose = suite, list(words), compose
         self.runs_dir = runs_dir
-        self._folders: dict[tuple[str, ...], Path] = {}
+        self._digests = Digests()
+        self._folders: dict[tuple[str, ...], tuple[Path, str]] = {}
         for name, strategy in suite.strategies.items():
             own = {key_of(word) for word in strategy.words} | set(strategy.grid)
             own |= {"seed", "data.validation_fraction", "evaluation.enabled"}
@@ -120,15 +122,22 @@ class Planner:
                 *([split] if phase == "tuning" else []),
             ]
         )
-        folder = self._folder(tuple(words))
+        folder, digest = self._folder(tuple(words))
         for seed in seeds:
             path = (folder / str(seed)).as_posix()
-            yield Job(name, phase, point, seed, (*words, f"seed={seed}"), path)
+            every = (*words, f"data.digest={digest}", f"seed={seed}")
+            yield Job(name, phase, point, seed, every, path)
 
-    def _folder(self, words: tuple[str, ...]) -> Path:
+    def _folder(self, words: tuple[str, ...]) -> tuple[Path, str]:
+        """Return the folder of all seeds of these words, below `runs_dir`, and the data's digest.
+
+        The digest is one of a job's words: its run refuses images that have changed since.
+        """
         if words not in self._folders:
             cfg = resolve(self.compose(words))
-            self._folders[words] = RunFolder.of(cfg).path.parent.relative_to(Path(cfg.runs_dir))
+            self._digests.fill(cfg)
+            folder = RunFolder.of(cfg).path.parent.relative_to(Path(cfg.runs_dir))
+            self._folders[words] = folder, cfg.data.digest
         return self._folders[words]
 
 

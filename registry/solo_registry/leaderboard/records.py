@@ -11,8 +11,8 @@ from typing import Any, Literal
 import pandas as pd
 from omegaconf import OmegaConf
 
-from solo_registry.config import config_hash
 from solo_registry.errors import UserError
+from solo_registry.identity import is_named
 from solo_registry.leaderboard.plan import key_of
 from solo_registry.schema import EvaluationConfig
 from solo_registry.training.run_folder import RunFolder
@@ -134,12 +134,15 @@ def _foreign(run: RunFolder, result: dict[str, Any]) -> str:
         return f"{run.result} is of another run: it says {claims}, its folder {run.identity}"
     try:
         cfg: Any = OmegaConf.load(run.path / "resolved.yaml")
-        found = f"{config_hash(cfg)}/{cfg.seed}"
+        known = is_named(cfg, run.path.parent.name) and str(cfg.seed) == run.path.name
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         return f"{run.path}/resolved.yaml is missing, damaged or of another version: {reason}"
-    if found != run.identity:
-        return f"{run.path}/resolved.yaml is of another run: {found}, its folder {run.identity}"
+    if not known:
+        return (
+            f"{run.path}/resolved.yaml is of another run: its hash or seed is not that of its "
+            "folder, or an older version named the run in another way"
+        )
     return ""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from solo_registry.config import expanded
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.board import BOARD_VERSION, Board
 from solo_registry.leaderboard.engine import Engine, engine
@@ -51,7 +52,9 @@ def read_words(words: Sequence[str]) -> Request:
     request = Request()
     for word in words:
         key, value = pair(word, "seeds=5")
-        if key in ("suite", "seeds", "board", "runs_dir"):
+        if key in ("board", "runs_dir"):
+            setattr(request, key, expanded(key, value))
+        elif key in ("suite", "seeds"):
             setattr(request, key, value)
         elif key == "strategies":
             request.strategies = [name.strip() for name in value.strip("[]").split(",")]

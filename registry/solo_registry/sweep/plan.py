@@ -9,6 +9,7 @@ from typing import Any, Literal
 from omegaconf import DictConfig
 
 from solo_registry.config import resolve
+from solo_registry.data.opened import Digests
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.engine import Engine
 from solo_registry.leaderboard.plan import key_of, selecting, unique
@@ -65,6 +66,7 @@ class Planner:
 
     def __init__(self, name: str, space: SpaceConfig, words: Sequence[str], hydra: Engine) -> None:
         self.name, self.space, self.words, self.hydra = name, space, list(words), hydra
+        self._digests = Digests()
         own = {parameter.key: f"space '{name}' varies" for parameter in space.parameters.values()}
         own |= {key_of(word): f"space '{name}' sets" for word in space.words}
         own |= {"seed": "sweep.seed sets", "evaluation.enabled": "a sweep sets",
@@ -116,4 +118,6 @@ class Planner:
         """Return a trial that has not run, and the composed config of its run."""
         words = self.trial_words(point)
         cfg = self.hydra.compose(words)
-        return Trial(number, point, words, RunFolder.of(resolve(cfg))), cfg
+        resolved = resolve(cfg)
+        self._digests.fill(resolved)
+        return Trial(number, point, words, RunFolder.of(resolved)), cfg

@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
+from solo_registry.config import expanded
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.engine import Engine, engine
 from solo_registry.leaderboard.names import number
@@ -59,8 +60,10 @@ def read_words(words: Sequence[str]) -> Request:
     request = Request()
     for word in words:
         key, value = pair(word, "trials=30")
-        if key in ("space", "out", "runs_dir"):
-            setattr(request, key, value)
+        if key in ("out", "runs_dir"):
+            setattr(request, key, expanded(key, value))
+        elif key == "space":
+            request.space = value
         elif key == "retry":
             if value not in ("true", "false"):
                 raise UserError(f"retry must be true or false, got '{value}'")

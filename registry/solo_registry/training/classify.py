@@ -18,16 +18,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from solo_registry.data.augment import Views
-from solo_registry.data.module import PretrainDataModule, build_data, eval_loader
+from solo_registry.data.module import PretrainDataModule, eval_loader
 from solo_registry.data.sampling import EpochSampler, PretrainSet, ResumableLoader
 from solo_registry.data.sets import UNLABELLED, ImageSet
 from solo_registry.data.subset import stratified
 from solo_registry.errors import UserError
 from solo_registry.evaluation.accuracy import top_accuracy
-from solo_registry.evaluation.sources import aside, open_run, transfer_data
 from solo_registry.training.callbacks import LastCheckpoint, SeedEpoch, WholeCheckpointIO
 from solo_registry.training.classifier import Classifier, Recipe
-from solo_registry.training.model import build_method, load_weights, read_checkpoint
+from solo_registry.training.loaded_run import LoadedRun
+from solo_registry.training.model import read_checkpoint
 from solo_registry.training.pretrain import fit
 from solo_registry.training.run_folder import json_text, write_json
 
@@ -49,7 +49,7 @@ def classify(
         recipe: how to train.
         console: where progress is told.
         data: another data set than the run's.
-        **where: as in `transfer_data`.
+        **where: as in `LoadedRun.data`.
 
     Returns:
         What was written to evaluations/.
@@ -58,23 +58,23 @@ def classify(
         UserError: no run there, a wrong value, data without labels, or a damaged checkpoint.
     """
     recipe.check()
-    run, checkpoint = open_run(path)
-    cfg = run.read_config()
-    own = build_data(cfg)
-    used = own if data is None else transfer_data(cfg, own, data, **where)
+    run = LoadedRun(path)
+    cfg = run.cfg
+    used = run.data(data, **where)
     train_set, test_set = labelled(used, recipe, cfg.seed)
     settings = {**asdict(recipe), "seed": cfg.seed, "train_images": len(train_set)}
-    model = build_method(cfg, own)
-    state = load_weights(model, checkpoint or run.checkpoint)
-    epochs = int(state["epoch"]) + 1
-    out = aside(run, recipe.name, data, None if epochs >= cfg.max_epochs else epochs)
+    settings["data"] = used.digest
+    model = run.untrained()
+    epochs = int(run.load_weights(model)["epoch"]) + 1
+    unfinished = None if epochs >= cfg.max_epochs else epochs
+    out = run.file(recipe.name, unfinished, data, used.digest)
     if (done := already_there(out, settings)) is not None:
         console.print(f"already measured: {out}", soft_wrap=True)
         return done
     if not recipe.pretrained:
-        model = build_method(cfg, own)
-    begun = {**settings, "data": data, **where, "pretraining_epochs": epochs}
-    identity = f"{run.identity}/{hashlib.sha256(json_text(begun).encode()).hexdigest()[:10]}"
+        model = run.untrained()
+    begun = {**settings, "pretraining_epochs": epochs}
+    identity = f"{run.folder.identity}/{hashlib.sha256(json_text(begun).encode()).hexdigest()[:10]}"
     saved = out.with_name(f"{out.stem}-{Path(identity).name}.ckpt")
     size = min(recipe.batch_size, len(train_set))
     lr = recipe.lr * size / 256
@@ -100,7 +100,7 @@ def classify(
         "protocol": protocol(recipe, size, lr, view, len(train_set)),
         "name": cfg.name,
         "method": cfg.method,
-        "config_hash": run.path.parent.name,
+        "config_hash": run.folder.path.parent.name,
         "dataset": used.info.name,
         "pretrained_on": cfg.data.dataset if recipe.pretrained else None,
         "pretraining_epochs": epochs if recipe.pretrained else 0,

@@ -28,6 +28,18 @@ def build_method(cfg: DictConfig, data: PretrainDataModule) -> BaseMethod:
     bank = len(data.train_set) // count_processes(cfg) // data.batch_size * data.batch_size
     if cfg.knn_eval.enabled and cfg.knn_eval.k > bank:
         raise UserError(f"knn_eval.k={cfg.knn_eval.k} is more than the {bank} images of an epoch")
+    return rebuild_method(cfg)
+
+
+def rebuild_method(cfg: DictConfig) -> BaseMethod:
+    """Build the method of a config that says how many classes, channels and images its data have.
+
+    Raises:
+        UserError: it does not say so, as that of a run which never began.
+    """
+    for key in ("num_classes", "image_channels", "train_images"):
+        if cfg.data[key] is None:
+            raise UserError(f"the run's config has no data.{key}: the run has not begun")
     seed_everything(cfg.seed, workers=True, verbose=False)
     model: BaseMethod = METHODS.get(cfg.method)(cfg)
     if not cfg.performance.disable_channel_last:
@@ -61,8 +73,8 @@ def read_checkpoint(path: Path, identity: str | None = None) -> dict[str, Any]:
     found = checkpoint.get("run")
     if identity and found != identity:
         raise UserError(
-            f"{path} belongs to another config or seed ({found}, this run is {identity}): "
-            "resume it with the settings in its run folder's resolved.yaml"
+            f"{path} belongs to another config or seed ({found}, this run is {identity}), or to "
+            "other data: resume it with the settings in its run folder's resolved.yaml"
         )
     return checkpoint
 

@@ -15,12 +15,14 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from solo_registry.config import config_hash, count_devices, lr_product, resolve
+from solo_registry.config import count_devices, lr_product, resolve
 from solo_registry.console import quiet_libraries, terminal
 from solo_registry.data.module import PretrainDataModule, build_data
+from solo_registry.data.opened import OpenedData, open_data
 from solo_registry.data.subset import INDEX_FILE, write_indices
 from solo_registry.errors import UserError
 from solo_registry.evaluation.run import evaluate_run
+from solo_registry.identity import config_hash
 from solo_registry.plugins import load_plugins
 from solo_registry.training.callbacks import (
     CostFile,
@@ -33,6 +35,12 @@ from solo_registry.training.callbacks import (
 )
 from solo_registry.training.lifetime import STOPPED, is_stop, parent_of_all
 from solo_registry.training.model import build_method, read_checkpoint
+from solo_registry.training.run_data import (
+    data_record,
+    refuse_changed_data,
+    refuse_foreign_checkpoint,
+    require_digest,
+)
 from solo_registry.training.run_folder import RunFolder, whole_file
 from solo_registry.training.telemetry import Telemetry
 
@@ -54,17 +62,21 @@ def pretrain(given: DictConfig, console: Console | None = None) -> RunFolder:
     quiet_libraries()
     load_plugins()
     cfg = resolve(given)
+    opened = open_data(cfg.data)
+    require_digest(cfg.data.digest, opened, None, "data.digest asks for")
+    cfg.data.digest = opened.digest
     run = RunFolder.of(cfg)
     if run.read_result() is not None:
         console.print(f"already finished: {run.path}", soft_wrap=True)
-        evaluate_run(run, cfg.evaluation, console)
+        evaluate_run(run.path, cfg.evaluation, console)
         return run
-    data = build_data(cfg)
+    refuse_changed_data(run, cfg, opened)
+    data = build_data(cfg, opened)
     model = build_method(cfg, data)
     trainer = build_trainer(cfg, run, console, data)
-    resume = checkpoint_to_resume(cfg, run)
+    resume = checkpoint_to_resume(cfg, run, opened)
     if trainer.is_global_zero:
-        run.open(given, cfg)
+        run.open(given, cfg, data_record(cfg, opened, data.info))
         if data.train_set.indices is not None:
             with whole_file(run.path / INDEX_FILE) as part:
                 write_indices(data.train_set.indices, part)
@@ -73,7 +85,7 @@ def pretrain(given: DictConfig, console: Console | None = None) -> RunFolder:
             console.print(f"resuming from {resume}", soft_wrap=True)
     fit(trainer, model, data, resume)
     if trainer.is_global_zero:
-        evaluate_run(run, cfg.evaluation, console, data=data)
+        evaluate_run(run.path, cfg.evaluation, console, data=data)
     return run
 
 
@@ -95,16 +107,18 @@ def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None
         dist.destroy_process_group()
 
 
-def checkpoint_to_resume(cfg: DictConfig, run: RunFolder) -> Path | None:
+def checkpoint_to_resume(cfg: DictConfig, run: RunFolder, opened: OpenedData) -> Path | None:
     """Return the checkpoint to go on from: the one asked for, or the run's own.
 
     Raises:
-        UserError: the one asked for does not exist or cannot be read.
+        UserError: the one asked for does not exist or cannot be read, or is of another config or
+            other images.
     """
     own = run.checkpoint if cfg.auto_resume.enabled and run.checkpoint.exists() else None
     path = Path(cfg.resume_from_checkpoint) if cfg.resume_from_checkpoint else own
     if path is None:
         return None
+    refuse_foreign_checkpoint(path, cfg, opened)
     read_checkpoint(path, run.identity)
     if not run.checkpoint.exists():  # so that the run has its weights even if no epoch is left
         with whole_file(run.checkpoint) as part:

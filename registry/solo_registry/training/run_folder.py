@@ -3,8 +3,9 @@
 runs/<name>/<hash of the resolved config>/<seed>/
     config.yaml         as given            metrics.csv           a row per epoch
     resolved.yaml       as used             checkpoints/last.ckpt the last finished epoch
-    environment.json    versions, git SHA   result.json           written last: the run is finished
-    cost.json           time and memory     plots/                pictures
+    data.json           what the images are result.json           written last: the run is finished
+    environment.json    versions, git SHA   plots/                pictures
+    cost.json           time and memory     evaluations/          other data, probes, fine-tuning
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from solo_registry.config import config_hash, merge_schema
+from solo_registry.config import merge_schema
 from solo_registry.errors import UserError
+from solo_registry.identity import config_hash
 
 SCHEMA_VERSION = 2
 PACKAGES = (
@@ -91,20 +93,28 @@ class RunFolder:
         self.checkpoint = path / "checkpoints" / "last.ckpt"
         self.metrics = path / "metrics.csv"
         self.result = path / "result.json"
+        self.data = path / "data.json"  # see `run_data`
         self.error = path / "error.json"  # why it failed; the leaderboard writes it
         self.plots = path / "plots"
 
     @classmethod
     def of(cls, cfg: DictConfig) -> RunFolder:
-        """Return the folder that belongs to a resolved config; creates nothing."""
+        """Return the folder that belongs to a resolved config; creates nothing.
+
+        Raises:
+            ValueError: `data.digest` is not filled in, so nobody knows what the images are.
+        """
+        if cfg.data.digest is None:
+            raise ValueError("data.digest is not filled in: see `open_data`")
         return cls(Path(cfg.runs_dir) / cfg.name / config_hash(cfg) / str(cfg.seed))
 
-    def open(self, given: DictConfig, cfg: DictConfig) -> None:
-        """Create the folder and write both configs and the environment.
+    def open(self, given: DictConfig, cfg: DictConfig, data: dict[str, Any]) -> None:
+        """Create the folder and write both configs, the record of the data and the environment.
 
         Args:
             given: the config as the user composed it.
             cfg: the resolved config.
+            data: the content of data.json.
 
         Raises:
             UserError: the folder cannot be written.
@@ -112,6 +122,7 @@ class RunFolder:
         for name, config in (("config.yaml", given), ("resolved.yaml", cfg)):
             with whole_file(self.path / name) as part:
                 part.write_text(OmegaConf.to_yaml(config), encoding="utf-8")
+        write_json(self.data, data)
         write_json(self.path / "environment.json", environment())
 
     def read_result(self) -> dict[str, Any] | None:

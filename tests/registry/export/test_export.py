@@ -13,10 +13,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from solo_registry.cli import app
-from solo_registry.config import config_hash, resolve
+from solo_registry.config import resolve
 from solo_registry.errors import UserError
 from solo_registry.export.folder import export_run
 from solo_registry.hydra_app import run_with_config
+from solo_registry.identity import config_hash
 from solo_registry.training.model import read_checkpoint
 from solo_registry.training.pretrain import pretrain
 from solo_registry.training.run_folder import RunFolder
@@ -103,6 +104,7 @@ def test_the_card_holds_row_temperature_and_a_recipe_of_the_same_hash(
     composed: list[str] = []
     monkeypatch.chdir(folder)
     words = ["--config-path", str(folder.absolute()), "--config-name", "recipe"]
+    words.append(f"data.digest={result['data_digest']}")
     run_with_config(lambda cfg: composed.append(config_hash(resolve(cfg))), words)
     assert composed == [result["config_hash"]]
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from solo_registry.config import config_hash, resolve
+from solo_registry.config import resolve
 from solo_registry.evaluation.protocol import PROTOCOLS
+from solo_registry.identity import config_hash
 from solo_registry.leaderboard.board import BOARD_VERSION
 from solo_registry.training.run_folder import SCHEMA_VERSION, RunFolder, write_json
 
@@ -28,8 +29,9 @@ def make_run(tiny: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch) -
     def make(method: str, seed: int, knn: float, *words: str) -> RunFolder:
         given = tiny(method, f"seed={seed}", *words)
         cfg = resolve(given)
+        cfg.data.digest = "d" + 15 * "0"
         run = RunFolder.of(cfg)
-        run.open(given, cfg)
+        run.open(given, cfg, {})
         numbers = {key: 0.5 + knn / 1000 for key in PROTOCOLS} | {"knn_acc1": knn}
         result: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION, "config_hash": config_hash(cfg), "seed": seed,

@@ -105,8 +105,8 @@ def test_words_of_the_user_come_after_the_suites() -> None:
     assert (request.strategies, request.suite_changes) == (["b", "c"], ["metric=d"])
     suite = read_suite("s", NODE, [], [])
     with engine([], "runs") as hydra:
-        jobs = Planner(suite, ["data=cifar10"], "runs", hydra.compose).tuning()
-    assert {job.words[0] for job in jobs} == {"data=cifar10"}
+        jobs = Planner(suite, ["data=digits"], "runs", hydra.compose).tuning()
+    assert {job.words[0] for job in jobs} == {"data=digits"}
     assert len({job.path for job in jobs}) == 2 * 2 * 2
     assert all("data.validation_fraction=0.2" in job.words for job in jobs)
 

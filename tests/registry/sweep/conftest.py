@@ -16,8 +16,10 @@ import pytest
 from omegaconf import DictConfig
 from rich.console import Console
 
-from solo_registry.config import config_hash, resolve
+from solo_registry.config import resolve
+from solo_registry.data.opened import open_data
 from solo_registry.evaluation.protocol import PROTOCOLS
+from solo_registry.identity import config_hash
 from solo_registry.leaderboard.engine import Engine
 from solo_registry.leaderboard.worker import write_error
 from solo_registry.sweep.report import Sweep
@@ -52,8 +54,9 @@ class Formula:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # not monotone
             self.cfg = resolve(cfg)
+        self.cfg.data.digest = open_data(self.cfg.data).digest
         self.run, self.exitcode = run, None
-        run.open(cfg, self.cfg)
+        run.open(cfg, self.cfg, {})
         old = pd.read_csv(run.metrics).to_dict("records") if run.metrics.exists() else []
         self.rows: list[dict[str, Any]] = old[: max(0, len(old) - 1)]  # as if a checkpoint behind
 

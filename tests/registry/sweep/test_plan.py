@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from solo_registry.config import config_hash, resolve
+from solo_registry.config import resolve
+from solo_registry.data.opened import open_data
 from solo_registry.errors import UserError
+from solo_registry.identity import config_hash
 from solo_registry.leaderboard import plan as leaderboard
 from solo_registry.leaderboard.engine import engine
 from solo_registry.leaderboard.suite import read_suite
@@ -23,6 +25,7 @@ def test_a_trial_measures_what_selects_on_held_out_images() -> None:
     with engine([], "runs") as hydra:
         trial, given = planner(hydra).trial(1, POINT)
         cfg = resolve(given)
+        cfg.data.digest = open_data(cfg.data).digest
         linear = planner(hydra, changes=("metric=linear_acc1",)).trial_words(POINT)
     assert cfg.data.validation_fraction == 0.2 and cfg.seed == 1001
     assert not (cfg.evaluation.baselines or cfg.evaluation.linear or cfg.telemetry.every_n_epochs)

@@ -205,4 +205,5 @@ def test_transfer_keeps_channels_normalisation_and_the_runs_own_result(run: RunF
     assert moved["results"] == own["results"]
     assert moved["normalisation"] == own["normalisation"] and moved["pretrained_on"] == "digits"
     assert run.read_result() == own
-    assert (run.path / "evaluations" / "digits_again.json").is_file()
+    name = f"digits_again-{own['data_digest'][:8]}.json"
+    assert (run.path / "evaluations" / name).is_file()

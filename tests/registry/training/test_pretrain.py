@@ -104,7 +104,7 @@ def test_a_finished_run_holds_everything_and_is_not_run_again(tiny: Tiny) -> Non
         "config.yaml", "resolved.yaml", "environment.json", "cost.json", "metrics.csv",
         "result.json", "checkpoints/last.ckpt", "plots/training.png", "plots/temperature.png",
         "plots/features.png", "plots/comparison.png", "mechanism.parquet", "trajectory.parquet",
-        "plots/mechanism.png", "plots/trajectory.png",
+        "plots/mechanism.png", "plots/trajectory.png", "data.json",
     }  # fmt: skip
     result = json.loads(run.result.read_text())
     assert result["schema_version"] == 2 and result["epochs"] == 1
@@ -147,10 +147,12 @@ def test_a_result_of_before_a_setting_is_not_measured_again(tiny: Tiny) -> None:
 
 def test_seeds_and_temperatures_have_folders_of_their_own(tiny: Tiny) -> None:
     paths = {
-        RunFolder.of(resolve(tiny("simclr_dyntemp", override))).path
+        RunFolder.of(resolve(tiny("simclr_dyntemp", override, "data.digest=d0"))).path
         for override in ("seed=1", "seed=2", "method_kwargs.tau_max=0.3", "max_epochs=7")
     }
     assert len(paths) == 4
+    with pytest.raises(ValueError, match="digest is not filled in"):
+        RunFolder.of(resolve(tiny("simclr_dyntemp")))
 
 
 def test_the_checkpoint_of_another_config_is_refused(tiny: Tiny) -> None:

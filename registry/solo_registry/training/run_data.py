@@ -1,0 +1,144 @@
+"""data.json of a run: what its images were, so that others are noticed and these are not needed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from solo_registry.data.opened import OpenedData
+from solo_registry.data.sets import SetInfo
+from solo_registry.errors import UserError
+from solo_registry.identity import settings_hash
+from solo_registry.training.run_folder import RunFolder
+
+SCHEMA_VERSION = 1
+SHOWN = 3  # differences that a message names
+
+
+def data_record(cfg: DictConfig, opened: OpenedData, info: SetInfo) -> dict[str, Any]:
+    """Return the content of data.json.
+
+    Args:
+        cfg: the resolved config.
+        opened: its data.
+        info: facts about them, mean and std as the run uses them.
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "digest": opened.digest,
+        "settings": settings_hash(cfg),  # what the run is called on any data
+        "paths": {"train": cfg.data.train_path, "val": cfg.data.val_path},
+        "images": opened.counts(),
+        "info": asdict(info),
+    }
+
+
+def read_record(run: RunFolder) -> dict[str, Any] | None:
+    """Return data.json of a run; None where there is none that can be read."""
+    try:
+        record: dict[str, Any] = json.loads(run.data.read_text(encoding="utf-8"))
+        _ = record["digest"], record["settings"], record["paths"], record["images"], record["info"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record
+
+
+def read_info(run: RunFolder) -> SetInfo | None:
+    """Return the facts about a run's data; None for a run of before there was a data.json."""
+    record = read_record(run)
+    if record is None:
+        return None
+    lists = {key: tuple(value) for key, value in record["info"].items() if isinstance(value, list)}
+    return SetInfo(**{**record["info"], **lists})
+
+
+def require_digest(
+    wanted: str | None, opened: OpenedData, run: RunFolder | None, what: str
+) -> None:
+    """Refuse images that are not those that a run or a word asks for.
+
+    Args:
+        wanted: the digest asked for; None takes any.
+        opened: the images.
+        run: the run that was trained on the wanted ones, to tell what changed.
+        what: who asks, for the text.
+
+    Raises:
+        UserError: they are others; the text says what changed, where that is known.
+    """
+    if wanted in (None, opened.digest):
+        return
+    record = None if run is None else read_record(run)
+    change = changes(record["images"], opened.counts()) if record else ""
+    raise UserError(
+        f"{what} other images than those that are there: digest {wanted}, found {opened.digest}. "
+        f"{change}"
+    )
+
+
+def refuse_foreign_checkpoint(path: Path, cfg: DictConfig, opened: OpenedData) -> None:
+    """Refuse a checkpoint whose run folder says that it has these settings but other images.
+
+    Raises:
+        UserError: it says so.
+    """
+    owner = RunFolder(path.absolute().parents[1])
+    record = read_record(owner)
+    if record is not None and record["settings"] == settings_hash(cfg):
+        require_digest(record["digest"], opened, owner, f"{path} was trained on")
+
+
+def refuse_changed_data(run: RunFolder, cfg: DictConfig, opened: OpenedData) -> None:
+    """Refuse to leave an unfinished run of the same words whose images have changed since.
+
+    Raises:
+        UserError: there is one; the text says what changed and what to do.
+    """
+    if run.checkpoint.exists() or not cfg.auto_resume.enabled:
+        return
+    settings = settings_hash(cfg)
+    for path in sorted(run.path.parents[1].glob(f"*/{run.path.name}/data.json")):
+        other = RunFolder(path.parent)
+        record = read_record(other)
+        begun = other.checkpoint.exists() and not other.result.exists()
+        if not (record and begun) or record["settings"] != settings:
+            continue
+        paths = {"train": cfg.data.train_path, "val": cfg.data.val_path}
+        if record["paths"] == paths and record["digest"] != opened.digest:
+            raise UserError(
+                f"the images have changed since {other.path} was begun: "
+                f"{changes(record['images'], opened.counts())} Put them back to go on with that "
+                "run, or start a new one on these with auto_resume.enabled=false"
+            )
+
+
+def changes(before: dict[str, dict[str, int]], now: dict[str, dict[str, int]]) -> str:
+    """Say how the numbers of images differ.
+
+    Args:
+        before: number of images by split and class.
+        now: the same.
+
+    >>> changes({"train": {"cat": 2, "dog": 2}}, {"train": {"cat": 3, "dog": 2}})
+    'Of train there were 4 images, now there are 5 (cat: 2, now 3).'
+    >>> changes({"train": {"cat": 2}}, {"train": {"cat": 2}})
+    'The numbers of images are the same: names, sizes, pixels or labels of some differ.'
+    """
+    texts = []
+    for split in sorted({*before, *now}):
+        old, new = before.get(split, {}), now.get(split, {})
+        if old == new:
+            continue
+        names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+        shown = [f"{name}: {old.get(name, 0)}, now {new.get(name, 0)}" for name in names if name]
+        more = f", and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
+        detail = f" ({', '.join(shown[:SHOWN])}{more})" if shown else ""
+        total, there = sum(old.values()), sum(new.values())
+        texts.append(f"Of {split} there were {total} images, now there are {there}{detail}.")
+    return " ".join(texts) or (
+        "The numbers of images are the same: names, sizes, pixels or labels of some differ."
+    )
