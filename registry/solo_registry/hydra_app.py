@@ -17,7 +17,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from solo_registry.config import explain
+from solo_registry.config import expanded, explain
 from solo_registry.errors import UserError, nearest
 from solo_registry.plugins import load_plugins
 from solo_registry.schema import PretrainConfig
@@ -119,6 +119,8 @@ def hydra_words(words: Sequence[str]) -> list[str]:
     def spell(word: str) -> str:
         if word.startswith("backbone="):
             word = word.replace("backbone=", "backbone.name=", 1)
+        elif word.startswith("runs_dir=~"):  # --multirun makes a folder there before we are asked
+            word = f"runs_dir={expanded('runs_dir', word.removeprefix('runs_dir='))}"
         added = word.startswith(OPEN_SECTIONS) or (foreign and word[0].isalpha())
         return f"++{word}" if added else word
 

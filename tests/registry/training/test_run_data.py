@@ -18,6 +18,7 @@ from solo_registry.errors import UserError
 from solo_registry.evaluation.grid import knn_grid
 from solo_registry.evaluation.run import evaluate_again
 from solo_registry.export.folder import export_run
+from solo_registry.hydra_app import run_with_config
 from solo_registry.training import callbacks
 from solo_registry.training.classifier import Recipe
 from solo_registry.training.classify import classify
@@ -191,6 +192,8 @@ def test_paths_may_begin_with_the_home_folder(
     monkeypatch.chdir(tmp_path / "photos")
     run = start("runs_dir=~/here", "data.train_path=~/photos/train", "max_epochs=1")
     assert run.path.is_relative_to(tmp_path / "here") and run.result.exists()
+    words = ["method=simclr", "data=digits", "runs_dir=~/here", "seed=1,2", "--multirun"]
+    run_with_config(lambda cfg: None, words)
     assert not Path("~").exists()
     copy = shutil.copy(run.checkpoint, tmp_path / "other.ckpt")
     run.result.unlink(), run.checkpoint.unlink()
