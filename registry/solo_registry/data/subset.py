@@ -49,13 +49,16 @@ def chosen_images(targets: Tensor, data: Any) -> list[int] | None:
     return None if kept is None else kept.tolist()
 
 
-def stratified(targets: Tensor, fraction: float, seed: int = FRACTION_SEED) -> list[int]:
+def stratified(
+    targets: Tensor, fraction: float, seed: int = FRACTION_SEED, leave: int = 0
+) -> list[int]:
     """Choose a share of each class, at least one image; unlabelled images count as a class.
 
     Args:
         targets: (N,) int64 labels.
         fraction: share to keep, in (0, 1].
         seed: which share.
+        leave: how many images of each class are not chosen, whatever the share is.
 
     Returns:
         Sorted indices, the same in every call.
@@ -67,7 +70,7 @@ def stratified(targets: Tensor, fraction: float, seed: int = FRACTION_SEED) -> l
     chosen = []
     for label in torch.unique(targets):
         members = (targets == label).nonzero().flatten()
-        count = max(1, round(len(members) * fraction))
+        count = min(max(1, round(len(members) * fraction)), max(0, len(members) - leave))
         chosen.append(members[torch.randperm(len(members), generator=generator)[:count]])
     indices: list[int] = torch.cat(chosen).sort().values.tolist()
     return indices
