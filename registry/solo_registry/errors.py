@@ -15,8 +15,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     >>> nearest("simclr_dyntmp", ["simclr", "simclr_dyntemp"])
     " Did you mean 'simclr_dyntemp'?"
+    >>> nearest("DOG", ["cat", "dog"])
+    " Did you mean 'dog'?"
     >>> nearest("zebra", ["simclr"])
     ''
     """
-    matches = difflib.get_close_matches(name, list(known), n=1)
+    names = list(known)
+    matches = [other for other in names if other.casefold() == name.casefold()]
+    matches = matches or difflib.get_close_matches(name, names, n=1)
     return f" Did you mean '{matches[0]}'?" if matches else ""
