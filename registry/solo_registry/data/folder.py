@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from solo_registry.data.classes import class_folders, existing_folder, labelled_files
-from solo_registry.data.files import SUFFIXES, decode, defect, images_below
+from solo_registry.data.files import images_below, open_file
+from solo_registry.data.pixels import SUFFIXES, decode, defect
 from solo_registry.data.sets import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -64,12 +65,13 @@ class FolderSet(ImageSet):
 
     def content(self, index: int) -> bytes:
         """Return the bytes of image `index`."""
-        return self.path(index).read_bytes()
+        with open_file(self.path(index)) as file:
+            return file.read()
 
     def defect(self, index: int) -> str | None:
         """Say what is wrong with an image, reading as little as possible of it, or None."""
         try:
-            with open(self.path(index), "rb") as file:
+            with open_file(self.path(index)) as file:
                 return defect(file)
         except OSError as error:
             return str(error)
@@ -126,8 +128,8 @@ def custom(data: Any, split: Split) -> ImageSet | None:
 
     Each folder in it is a class (or each that `data.class_list` names), and all images below belong
     to it; with `data.no_labels` every image below counts, and none has a label. The classes of
-    "val" are those of "train". Images become RGB, or grey with `data.channels=1`. A file .h5 or
-    .hdf5 is read as `h5` says.
+    "val" are those of "train". Images become RGB, or grey with `data.channels=1`, as
+    `pixels.decode` says. A file .h5 or .hdf5 is read as `h5` says.
 
     Files are checked before training: each must have a readable header and a whole end, and one
     that looks cut short is decoded to be sure. `data.check_files=false` leaves that out.
@@ -145,7 +147,7 @@ def custom(data: Any, split: Split) -> ImageSet | None:
     root = existing_folder(path, f"data.{split}_path")
     info = SetInfo("custom", 0, 3, None, IMAGENET_MEAN, IMAGENET_STD, ())
     if setting(data, "no_labels", False):
-        paths = images_below(root, root)
+        (paths,) = images_below(root, [root])
         return open_files(info, root, paths, [UNLABELLED] * len(paths), data, split)
     train = existing_folder(Path(setting(data, "train_path", root)).expanduser(), "data.train_path")
     classes = class_folders(train, setting(data, "class_list", None))

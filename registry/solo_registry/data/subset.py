@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from solo_registry.data.files import read_text
 from solo_registry.data.hashing import mix
 from solo_registry.data.settings import setting
 from solo_registry.errors import UserError
@@ -138,10 +139,7 @@ def read_indices(path: Path, length: int | None = None) -> list[int]:
         UserError: the file cannot be read, is empty, or has a line that is no index of an image or
             was there before.
     """
-    try:
-        lines = path.expanduser().read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read data.long_tail.index_file={path}: {error}") from error
+    lines = read_text(path, "data.long_tail.index_file").split()
     seen: dict[int, None] = {}
     for number, line in enumerate(lines, 1):
         if not line.isdecimal():
