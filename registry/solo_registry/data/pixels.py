@@ -131,10 +131,9 @@ def _dali_reads(image: Image.Image, content: bytes) -> bool:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """Return what turns an image upright; damaged EXIF data count as none.
-
-    Pillow turns a TIFF by itself when it decodes it, and then takes the tag away.
-    """
+    """Return what turns an image upright once it is loaded; damaged EXIF data count as none."""
+    if image.format == "TIFF":  # Pillow turns it while loading; some versions leave the tag there
+        return None
     try:
         return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # Pillow raises whatever it meets in broken bytes
