@@ -7,7 +7,22 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """Something the user asked for cannot be done; the text says what, why and what would work."""
+    """Something the user asked for cannot be done; the text says what, why and what would work.
+
+    Args:
+        text: one paragraph. torch raises an error of a loader's process again with all of its trace
+            as text; the paragraph is cut out of it, and the trace becomes the cause.
+
+    >>> trace = "Caught UserError in DataLoader worker process 0.\\n...UserError: no image\\n"
+    >>> str(UserError(trace))
+    'no image'
+    """
+
+    def __init__(self, text: str = "") -> None:
+        if text.startswith(f"Caught {type(self).__name__} in "):
+            self.__cause__ = RuntimeError(text)
+            text = text.rpartition(f"{type(self).__name__}: ")[2].strip()
+        super().__init__(text)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from solo_registry.data.folder import FolderSet, custom
+from solo_registry.data.module import eval_loader
 from solo_registry.data.sets import load_set
 from solo_registry.errors import UserError
 
@@ -157,6 +158,16 @@ def test_an_image_found_broken_in_training_is_named(folder: Path) -> None:
     with pytest.raises(UserError, match=r"cannot read image .*cat/a.png"):
         images[0]
     assert images[1][1] == 0
+
+
+def test_a_loaders_process_tells_it_in_one_paragraph(folder: Path) -> None:
+    break_inside(folder / "cat" / "a.png")
+    images = load(folder, check_files=False)
+    with pytest.raises(UserError) as told:
+        list(eval_loader(images, crop_size=8, batch_size=4, num_workers=1))
+    assert str(told.value).startswith(f"cannot read image {folder}/cat/a.png: ")
+    assert str(told.value).endswith("data.on_error=skip leaves such images out")
+    assert "Traceback" in str(told.value.__cause__)
 
 
 def test_an_image_found_broken_in_training_is_replaced(folder: Path) -> None:
