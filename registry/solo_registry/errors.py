@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """Something the user asked for cannot be done; the text says what, why and what would work.
+    r"""Something the user asked for cannot be done; the text says what, why and what would work.
 
     Args:
         text: one paragraph. torch raises an error of a loader's process again with all of its trace
             as text; the paragraph is cut out of it, and the trace becomes the cause.
 
-    >>> trace = "Caught UserError in DataLoader worker process 0.\\n...UserError: no image\\n"
+    >>> trace = "Caught UserError in DataLoader worker process 0.\n...UserError: no image\n"
     >>> str(UserError(trace))
     'no image'
     """

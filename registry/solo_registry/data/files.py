@@ -6,7 +6,7 @@ import os
 import stat
 import unicodedata
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -16,13 +16,15 @@ from PIL import Image
 from solo_registry.data.pixels import FORMATS, SUFFIXES
 from solo_registry.errors import UserError
 
-# of images that Pillow does not know, or opens in another way than as pixels
-OTHER_IMAGES = {
+# of images that are not read, beside those that Pillow opens in another way than as pixels
+LIKE_IMAGES = {
     ".arw", ".cr2", ".cr3", ".dcm", ".dng", ".exr", ".hdr", ".heic", ".heif", ".jxl", ".jxr",
     ".nef", ".nii", ".npy", ".npz", ".orf", ".raf", ".raw", ".rw2", ".svg", ".tga", ".xcf",
 }  # fmt: skip
 # files that Pillow opens and that lie beside images for another reason
 NO_IMAGES = {".bufr", ".fit", ".grib", ".h5", ".hdf", ".iim", ".im", ".mpeg", ".mpg", ".pdf", ".ps"}
+LIKE_IMAGES |= {*Image.registered_extensions()} - SUFFIXES - NO_IMAGES
+TRIES = 10  # files of an unknown suffix that are looked into
 MADE_BY_SYSTEMS = ("__MACOSX", "@eaDir")  # folders of thumbnails and the like
 Place = tuple[int, int]
 
@@ -54,6 +56,8 @@ class _Search:
 
     def __init__(self) -> None:
         self.left_out: dict[str, list[str]] = defaultdict(list)
+        self.like_images = LIKE_IMAGES.copy()
+        self.tried: Counter[str] = Counter()
 
     def below(self, folder: str | Path, above: frozenset[Place]) -> Iterator[str]:
         """Yield the image files below `folder`; `above` are the real folders on the way to it."""
@@ -75,9 +79,17 @@ class _Search:
                 yield entry.path  # a link that leads nowhere, too: reading it says so by name
             elif not os.path.exists(entry.path):
                 self.left_out["links that lead nowhere"].append(entry.path)
-            elif suffix in _other_images() or (not suffix and _holds_image(entry.path)):
-                what = f"files of the format {suffix}" if suffix else "images without a suffix"
+            elif self._may_be_image(entry.path, suffix):
+                what = f"files that end in {suffix}" if suffix else "files without a suffix"
                 self.left_out[what].append(entry.path)
+
+    def _may_be_image(self, path: str, suffix: str) -> bool:
+        """Whether a file may be an image; the first few of an unknown suffix are looked into."""
+        if suffix not in self.like_images and self.tried[suffix] < TRIES:
+            self.tried[suffix] += 1
+            if _holds_image(path):
+                self.like_images.add(suffix)
+        return suffix in self.like_images
 
     def warn_of_the_rest(self, root: Path) -> None:
         """Warn of what was left out, if anything was."""
@@ -111,10 +123,6 @@ def chain(folder: str | Path) -> frozenset[Place]:
     """Return the places of a folder and of all real folders above it."""
     real = Path(os.path.realpath(folder))
     return frozenset(place(each) for each in (real, *real.parents))
-
-
-def _other_images() -> set[str]:
-    return (OTHER_IMAGES | {*Image.registered_extensions()}) - SUFFIXES - NO_IMAGES
 
 
 def _holds_image(path: str) -> bool:

@@ -33,7 +33,8 @@ def test_images_of_every_suffix_and_spelling_count(tmp_path: Path, save_noise: S
 
 def test_images_that_are_not_read_are_counted(tmp_path: Path, save_noise: Save) -> None:
     save_noise(tmp_path / "a.png")
-    save_noise(tmp_path / "b.png").rename(tmp_path / "b")
+    for name in ("b", "w.jpg_large", "x.jpg_large"):
+        save_noise(tmp_path / "b.png").rename(tmp_path / name)
     for name in ("c.HEIC", "d/e.heic", "f.psd", "g.txt"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -43,9 +44,10 @@ def test_images_that_are_not_read_are_counted(tmp_path: Path, save_noise: Save) 
     (warning,) = caught
     text = str(warning.message)
     assert f"left out below {tmp_path}: " in text
-    assert "files of the format .heic: 2, such as c.HEIC" in text
-    assert "files of the format .psd: 1, such as f.psd" in text
-    assert "images without a suffix: 1, such as b" in text
+    assert "files that end in .heic: 2, such as c.HEIC" in text
+    assert "files that end in .psd: 1, such as f.psd" in text
+    assert "files that end in .jpg_large: 2, such as w.jpg_large" in text
+    assert "files without a suffix: 1, such as b" in text
     assert "g.txt" not in text and ".webp" in text
 
 
