@@ -7,14 +7,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from solo_registry.data.files import (
-    chain,
-    composed,
-    images_below,
-    is_shown,
-    place,
-    read_text,
-)
+from solo_registry.data.files import chain, composed, images_below, is_shown, place, read_text
 from solo_registry.data.pixels import SUFFIXES
 from solo_registry.errors import UserError, nearest
 
@@ -108,9 +101,8 @@ def listed(names: list[str], root: Path, class_list: str | None) -> list[str]:
     if class_list is None:
         return names
     known = set(names)
-    lines = [
-        composed(line.strip()) for line in read_text(class_list, "data.class_list").split("\n")
-    ]
+    text = read_text(class_list, "data.class_list")
+    lines = [composed(line.strip()) for line in text.splitlines()]
     lines = [line for line in lines if line in known or (line and not line.startswith("#"))]
     if len(lines) == 1 and lines[0] not in known:
         lines = lines[0].split()

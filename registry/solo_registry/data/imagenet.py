@@ -72,7 +72,7 @@ def _annotated(root: Path, classes: list[str]) -> tuple[list[str], list[int]]:
     paths, labels = [], []
     annotations = root / "val_annotations.txt"
     text = read_text(annotations, "the validation labels of data.train_path")
-    for number, line in enumerate(text.rstrip().split("\n"), 1):
+    for number, line in enumerate(text.rstrip().splitlines(), 1):
         words = line.split()
         if len(words) < 2:
             raise UserError(f"{annotations}, line {number}: '{line}' names no file and class")
