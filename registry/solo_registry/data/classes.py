@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from solo_registry.data.files import images_below, is_shown
+from solo_registry.data.files import chain, composed, images_below, is_shown, place, read_text
+from solo_registry.data.pixels import SUFFIXES
 from solo_registry.errors import UserError, nearest
 
 
@@ -27,13 +29,45 @@ def existing_folder(path: Path, key: str) -> Path:
     raise UserError(f"{key}={path} {what}.{nearest(path.name, siblings)}")
 
 
+def folders_in(root: Path, every: bool) -> dict[str, str]:
+    """Return the folders in `root`: their names, composed (see `files.composed`) -> as on disk.
+
+    Args:
+        root: the folder of the classes.
+        every: each of them is a class, so that a link which is no folder has to be cured.
+
+    Raises:
+        UserError: a link leads nowhere or to `root` or above, or two names look the same.
+    """
+    found: dict[str, str] = {}
+    for item in sorted(os.scandir(root), key=lambda item: item.name):
+        if not is_shown(item.name):
+            continue
+        there = os.path.exists(item.path)
+        if item.is_symlink() and (not there or (item.is_dir() and place(item.path) in chain(root))):
+            if every:
+                where = "to a folder that it lies in" if there else "nowhere"
+                raise UserError(
+                    f"{item.path} is a link that leads {where}, and so no class: mend or remove it"
+                )
+        elif item.is_dir():
+            name = composed(item.name)
+            if name in found:
+                raise UserError(
+                    f"{root} has two folders named '{name}', whose accents are encoded in two ways "
+                    "(Unicode NFC and NFD): move the images into one of them"
+                )
+            found[name] = item.name
+    return found
+
+
 def class_folders(root: Path, class_list: str | None = None) -> list[str]:
     """Return the sorted names of the folders in `root`, or of those that a class list names.
 
     Raises:
         UserError: there are none, a listed one is missing, or one folder holds everything.
     """
-    names = sorted(item.name for item in os.scandir(root) if is_shown(item.name) and item.is_dir())
+    names = sorted(folders_in(root, class_list is None))
     if not names:
         raise UserError(
             f"{root} is empty"
@@ -53,26 +87,35 @@ def class_folders(root: Path, class_list: str | None = None) -> list[str]:
 def listed(names: list[str], root: Path, class_list: str | None) -> list[str]:
     """Return those class names that a file lists, all of them without a file.
 
-    The file has a name as first word of each line, or all of them in one line.
+    A line of the file is a name, or begins with one and a space; or all names stand in one line. A
+    line that begins with "#" is none, but for a class of that name.
+
+    Args:
+        names: composed (see `files.composed`), as `folders_in` returns them.
+        root: where they are, for messages.
+        class_list: the file.
 
     Raises:
         UserError: the file cannot be read or names nothing, or a name that is not among `names`.
     """
     if class_list is None:
         return names
-    try:
-        lines = Path(class_list).expanduser().read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read data.class_list={class_list}: {error}") from error
-    rows = [words for line in lines if (words := line.split())]
-    chosen = sorted({*rows[0]} if len(rows) == 1 else {words[0] for words in rows})
-    if not chosen:
+    known = set(names)
+    text = read_text(class_list, "data.class_list")
+    lines = [composed(line.strip()) for line in text.splitlines()]
+    lines = [line for line in lines if line in known or (line and not line.startswith("#"))]
+    if len(lines) == 1 and lines[0] not in known:
+        lines = lines[0].split()
+    if not lines:
         raise UserError(f"data.class_list={class_list} names no class")
-    for name in chosen:
-        if name not in names:
-            hint = nearest(name, names)
+    chosen = set()
+    for line in lines:
+        name = line if line in known else line.split()[0]
+        if name not in known:
+            hint = nearest(line, names) or nearest(name, names)
             raise UserError(f"{root} has no class '{name}', which {class_list} names.{hint}")
-    return chosen
+        chosen.add(name)
+    return sorted(chosen)
 
 
 def labelled_files(
@@ -83,19 +126,30 @@ def labelled_files(
     Raises:
         UserError: `root` has a folder that is none of the classes, and no class list says why.
     """
-    folders = {item.name for item in os.scandir(root) if is_shown(item.name) and item.is_dir()}
-    unknown = sorted(folders - set(classes)) if class_list is None else []
+    folders = folders_in(root, class_list is None)
+    unknown = sorted(folders.keys() - set(classes)) if class_list is None else []
     if unknown:
         raise UserError(
             f"{root} has a class '{unknown[0]}' that data.train_path does not."
             f"{nearest(unknown[0], classes)}"
         )
-    if not folders & set(classes):
+    there = [label for label, name in enumerate(classes) if name in folders]
+    if not there:
         raise UserError(f"{root} has none of the {len(classes)} class folders of data.train_path")
-    paths: list[str] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        found = images_below(root, root / name) if name in folders else []
-        paths += found
-        labels += [label] * len(found)
+    apart = sorted(
+        name
+        for name in os.listdir(root)
+        if is_shown(name)
+        and os.path.splitext(name)[1].lower() in SUFFIXES
+        and not (root / name).is_dir()
+    )
+    if apart:
+        warnings.warn(
+            f"left out images in {root} that lie in no class folder: {len(apart)}, such as "
+            f"{apart[0]}",
+            stacklevel=2,
+        )
+    found = images_below(root, [root / folders[classes[label]] for label in there])
+    paths = [path for each in found for path in each]
+    labels = [label for label, each in zip(there, found, strict=True) for _ in each]
     return paths, labels

@@ -7,27 +7,29 @@ a resumed run could lack, and the views are those of the other loaders.
 
 from __future__ import annotations
 
-import io
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from solo_registry.data import dali_graph
 from solo_registry.data.augment import EVAL_MARGIN, View, Views
 from solo_registry.data.draws import Array, Draws, center_boxes, plain
 from solo_registry.data.folder import FolderSet
+from solo_registry.data.pixels import for_dali
 from solo_registry.data.sampling import Batch, EpochLoader, EpochSampler, Work
 from solo_registry.data.sets import ImageSet, TensorSet
 from solo_registry.errors import UserError
 from solo_registry.schema import AugmentationConfig
 
 Draw = Callable[[int, list[int], Array], list[Draws]]
+Encoded = tuple[bytes, tuple[int, int]]  # a file for DALI, the image's height and width
 
 AHEAD = 2  # batches in the making while the model computes
 
@@ -56,6 +58,8 @@ class DaliViews:
         self.batch_size, self.threads, self.device = batch_size, max(1, threads), device
         self.encoded = isinstance(images, FolderSet)
         self.pipe: Any = None
+        self.readers = ThreadPoolExecutor(self.threads)
+        self.by_pillow: set[int] = set()  # files that DALI cannot decode and Pillow can
 
     def make(self, work: Iterable[Work], draw: Draw) -> Iterator[tuple[list[int], list[Tensor]]]:
         """Yield the indexes and views of each batch.
@@ -81,8 +85,8 @@ class DaliViews:
             try:
                 outputs = pipe.outputs()
             except RuntimeError as error:
-                self._name_unreadable(pending, error)
-                todo, pending = iter([*pending, *todo]), deque()  # each has a stand-in now
+                self._work_around(pending, error)
+                todo, pending = iter([*pending, *todo]), deque()
                 pipe = self._build()
                 continue
             _, indexes = pending.popleft()
@@ -93,28 +97,18 @@ class DaliViews:
         """Return which images were shown for `indexes`: others where one could not be read."""
         if not isinstance(self.images, FolderSet) or not self.images.unreadable:
             return indexes
-        return [next(self.images.candidates(index)) for index in indexes]
+        return [next(self.images.candidates(index), index) for index in indexes]
 
     def _build(self) -> Any:
         fn, types = self.dali.fn, self.dali.types
-        on_gpu = self.device.type == "cuda"
-        pipe = self.dali.Pipeline(
-            batch_size=self.batch_size,
-            num_threads=self.threads,
-            device_id=self.device.index or 0 if on_gpu else None,
-            prefetch_queue_depth=1,  # `make` works ahead itself
-        )
+        pipe = self._pipeline(self.batch_size)
         with pipe:
             x = fn.external_source(name="images", **({} if self.encoded else {"layout": "HWC"}))
             if self.encoded:
-                colour = self.images.info.channels == 3
-                x = fn.decoders.image(
-                    x,
-                    device="mixed" if on_gpu else "cpu",
-                    output_type=types.RGB if colour else types.GRAY,
-                    adjust_orientation=False,
-                )
-            elif on_gpu:
+                x = self._decoded(x)
+                if self.images.info.channels == 1:
+                    x = fn.color_space_conversion(x, image_type=types.RGB, output_type=types.GRAY)
+            elif self.device.type == "cuda":
                 x = x.gpu()
             nodes = []
             for number, view in enumerate(self.views):
@@ -124,6 +118,23 @@ class DaliViews:
             pipe.set_outputs(*nodes)
         pipe.build()
         return pipe
+
+    def _pipeline(self, batch_size: int) -> Any:
+        return self.dali.Pipeline(
+            batch_size=batch_size,
+            num_threads=self.threads,
+            device_id=self.device.index or 0 if self.device.type == "cuda" else None,
+            prefetch_queue_depth=1,  # `make` works ahead itself
+        )
+
+    def _decoded(self, x: Any) -> Any:
+        """Return the node that decodes the bytes of node `x`, always to RGB."""
+        return self.dali.fn.decoders.image(
+            x,
+            device="mixed" if self.device.type == "cuda" else "cpu",
+            output_type=self.dali.types.RGB,
+            adjust_orientation=False,  # `for_dali` has done it
+        )
 
     def _feed(self, pipe: Any, indexes: list[int], draw: Callable[[Array], list[Draws]]) -> None:
         pixels, sizes = self._read(indexes)
@@ -139,35 +150,75 @@ class DaliViews:
             pixels = self.images.images[indexes].permute(0, 2, 3, 1).contiguous().numpy()
             return pixels, np.tile(pixels.shape[1:3], (len(indexes), 1))
         if isinstance(self.images, FolderSet):
-            files, sizes = zip(*(self._file(self.images, index) for index in indexes), strict=True)
-            return list(files), np.array(sizes)
+            # in threads, as what DALI cannot decode is decoded here
+            read = list(self.readers.map(partial(self._file, self.images), self.shown(indexes)))
+            for place, index in enumerate(indexes):
+                if isinstance(read[place], Exception):
+                    read[place] = self._stand_in(self.images, index)
+            files, sizes = zip(*read, strict=True)
+            return [np.frombuffer(file, np.uint8) for file in files], np.array(sizes)
         shown = [self.images[index][0].permute(1, 2, 0).contiguous().numpy() for index in indexes]
         return shown, np.array([image.shape[:2] for image in shown])
 
-    def _file(self, images: FolderSet, index: int) -> tuple[Array, tuple[int, int]]:
-        """Return a file's bytes, height and width, or those of the image that stands in for it."""
+    def _file(self, images: FolderSet, index: int) -> Encoded | Exception:
+        """Return a file's bytes, height and width, or why they cannot be had."""
+        try:
+            return for_dali(images.content(index), index in self.by_pillow)
+        except Exception as error:  # Pillow raises whatever it meets in broken bytes
+            return error
+
+    def _stand_in(self, images: FolderSet, index: int) -> Encoded:
+        """Return `_file` of the next image that can be read; refuse those that cannot."""
         for candidate in images.candidates(index):
-            try:
-                content = images.content(candidate)
-                with Image.open(io.BytesIO(content)) as image:
-                    return np.frombuffer(content, np.uint8), (image.height, image.width)
-            except Exception as error:  # Pillow raises whatever it meets in broken bytes
-                images.refuse(candidate, error)
+            read = self._file(images, candidate)
+            if not isinstance(read, Exception):
+                return read
+            images.refuse(candidate, read)
         raise UserError(f"no image in {images.root} can be read")
 
-    def _name_unreadable(self, pending: Iterable[Work], error: RuntimeError) -> None:
-        """Find the files that made DALI give up; refuse them, or leave them out from now on."""
-        if not isinstance(self.images, FolderSet):
+    def _work_around(self, pending: Iterable[Work], error: RuntimeError) -> None:
+        """Find the files that made DALI give up: leave them out, or let Pillow decode them."""
+        images = self.images
+        if not isinstance(images, FolderSet):
             raise error
-        before = len(self.images.unreadable)
-        for _, indexes in pending:
-            for index in indexes:
-                self.images.check(index)
-        if len(self.images.unreadable) == before:
+        indexes = sorted({index for _, indexes in pending for index in indexes})
+        before = len(images.unreadable)
+        for index in indexes:
+            images.check(index)
+        if len(images.unreadable) > before:
+            return
+        found = [
+            index
+            for index in self.shown(indexes)
+            if index not in self.by_pillow and not self._decodes(images, index)
+        ]
+        if not found:
             raise UserError(
-                f"DALI cannot read an image of {self.images.root} that Pillow can: "
-                f"{str(error).splitlines()[-1]}. data.format=image_folder reads it"
+                f"DALI cannot make views of the images of {images.root}: "
+                f"{str(error).splitlines()[-1]}. data.format=image_folder does without it"
             ) from error
+        if not self.by_pillow:
+            warnings.warn(
+                f"DALI cannot read {images.path(found[0])}; Pillow can and decodes it, and so any "
+                "other like it",
+                stacklevel=2,
+            )
+        self.by_pillow |= {*found}
+
+    def _decodes(self, images: FolderSet, index: int) -> bool:
+        """Whether DALI decodes an image by itself."""
+        content, _ = for_dali(images.content(index))
+        alone = self._pipeline(1)
+        with alone:
+            alone.set_outputs(self._decoded(self.dali.fn.external_source(name="images")))
+        alone.build()
+        alone.feed_input("images", [np.frombuffer(content, np.uint8)])
+        try:
+            alone.schedule_run()
+            alone.outputs()
+        except RuntimeError:
+            return False
+        return True
 
     def _tensor(self, output: Any) -> Tensor:
         """Copy an output out of DALI's memory, which the next batch takes."""

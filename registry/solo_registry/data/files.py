@@ -1,82 +1,175 @@
-"""Image files: which there are, whether they are whole, and what is in them."""
+"""Files and folders of the user: which images there are below a folder, and text files."""
 
 from __future__ import annotations
 
 import os
+import stat
+import unicodedata
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-import torch
-from PIL import Image, UnidentifiedImageError
-from torch import Tensor
+from PIL import Image
 
+from solo_registry.data.pixels import FORMATS, SUFFIXES
 from solo_registry.errors import UserError
 
-SUFFIXES = {
-    ".bmp", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
+# of images that are not read, beside those that Pillow opens in another way than as pixels
+LIKE_IMAGES = {
+    ".arw", ".cr2", ".cr3", ".dcm", ".dng", ".exr", ".hdr", ".heic", ".heif", ".jxl", ".jxr",
+    ".nef", ".nii", ".npy", ".npz", ".orf", ".raf", ".raw", ".rw2", ".svg", ".tga", ".xcf",
 }  # fmt: skip
-# the bytes that end a whole file; other formats are decoded to see whether they are whole
-ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
-TAIL = 64
+# files that Pillow opens and that lie beside images for another reason
+NO_IMAGES = {".bufr", ".fit", ".grib", ".h5", ".hdf", ".iim", ".im", ".mpeg", ".mpg", ".pdf", ".ps"}
+LIKE_IMAGES |= {*Image.registered_extensions()} - SUFFIXES - NO_IMAGES
+TRIES = 10  # files of an unknown suffix that are looked into
+MADE_BY_SYSTEMS = ("__MACOSX", "@eaDir")  # folders of thumbnails and the like
+Place = tuple[int, int]
 
 
-def images_below(root: Path, folder: Path) -> list[str]:
-    """Sorted paths, relative to `root`, of the image files anywhere below `folder`."""
+def images_below(root: Path, folders: Iterable[Path]) -> list[list[str]]:
+    """Return the sorted paths, relative to `root`, of the image files anywhere below each folder.
 
-    def refuse(error: OSError) -> None:
-        raise UserError(f"cannot read folder {error.filename}: {error.strerror}") from error
+    Links are followed: a folder or file that is linked from several places counts at each of them.
+    A link to a folder that the link lies in is not followed. A warning counts what was left out and
+    may be an image, by the reason and the suffix.
 
-    found = []
-    for where, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        folders[:] = filter(is_shown, folders)
-        found += [
-            os.path.relpath(os.path.join(where, name), root)
-            for name in files
-            if is_shown(name) and os.path.splitext(name)[1].lower() in SUFFIXES
-        ]
-    return sorted(found)
+    Raises:
+        UserError: a folder cannot be read.
+    """
+    search = _Search()
+    found = [
+        sorted(
+            os.path.relpath(path, root)
+            for path in search.below(folder, chain(folder) | chain(folder.parent))
+        )
+        for folder in folders
+    ]
+    search.warn_of_the_rest(root)
+    return found
+
+
+class _Search:
+    """One walk through folders, and what it came upon besides images."""
+
+    def __init__(self) -> None:
+        self.left_out: dict[str, list[str]] = defaultdict(list)
+        self.like_images = LIKE_IMAGES.copy()
+        self.tried: Counter[str] = Counter()
+
+    def below(self, folder: str | Path, above: frozenset[Place]) -> Iterator[str]:
+        """Yield the image files below `folder`; `above` are the real folders on the way to it."""
+        try:
+            with os.scandir(folder) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            raise UserError(f"cannot read folder {folder}: {error.strerror}") from error
+        for entry in filter(lambda entry: is_shown(entry.name), found):
+            suffix = os.path.splitext(entry.name)[1].lower()
+            if _is_folder(entry):
+                there = place(entry.path)
+                if there in above:
+                    self.left_out["links to a folder that they lie in"].append(entry.path)
+                    continue
+                linked = chain(entry.path) if entry.is_symlink() else frozenset({there})
+                yield from self.below(entry.path, above | linked)
+            elif suffix in SUFFIXES:
+                yield entry.path  # a link that leads nowhere, too: reading it says so by name
+            elif not os.path.exists(entry.path):
+                self.left_out["links that lead nowhere"].append(entry.path)
+            elif self._may_be_image(entry.path, suffix):
+                what = f"files that end in {suffix}" if suffix else "files without a suffix"
+                self.left_out[what].append(entry.path)
+
+    def _may_be_image(self, path: str, suffix: str) -> bool:
+        """Whether a file may be an image; the first few of an unknown suffix are looked into."""
+        if suffix not in self.like_images and self.tried[suffix] < TRIES:
+            self.tried[suffix] += 1
+            if _holds_image(path):
+                self.like_images.add(suffix)
+        return suffix in self.like_images
+
+    def warn_of_the_rest(self, root: Path) -> None:
+        """Warn of what was left out, if anything was."""
+        if not self.left_out:
+            return
+        rest = "; ".join(
+            f"{what}: {len(paths)}, such as {os.path.relpath(min(paths), root)}"
+            for what, paths in sorted(self.left_out.items())
+        )
+        warnings.warn(
+            f"left out below {root}: {rest}. Files are read that end in "
+            f"{', '.join(sorted(SUFFIXES))}",
+            stacklevel=4,
+        )
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # such as a link to itself
+        return False
+
+
+def place(folder: str | Path) -> Place:
+    """Return what is the same for all paths that lead to one folder."""
+    there = os.stat(folder)
+    return there.st_dev, there.st_ino
+
+
+def chain(folder: str | Path) -> frozenset[Place]:
+    """Return the places of a folder and of all real folders above it."""
+    real = Path(os.path.realpath(folder))
+    return frozenset(place(each) for each in (real, *real.parents))
+
+
+def _holds_image(path: str) -> bool:
+    try:
+        with open_file(Path(path)) as file, Image.open(file, formats=FORMATS):
+            return True
+    except Exception:  # Pillow raises whatever it meets in other files
+        return False
 
 
 def is_shown(name: str) -> bool:
-    """Whether a file or folder counts: hidden ones, such as macOS leaves behind, do not."""
-    return not name.startswith(".")
+    """Whether a file or folder counts: hidden ones and a system's own, `__MACOSX`, do not."""
+    return not name.startswith(".") and name not in MADE_BY_SYSTEMS
 
 
-def defect(file: BinaryIO) -> str | None:
-    """Say what is wrong with an image file, without decoding it where its end is in place.
+def open_file(path: Path) -> BinaryIO:
+    """Open a file to read its bytes; a pipe or a device is refused, as reading it may never end.
 
-    A PNG's checksums are compared as well, which reads all of it but decodes nothing.
+    Raises:
+        OSError: there is none, or it cannot be read.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("it is no file but a folder, a pipe or a device")
+    return path.open("rb")
+
+
+def read_text(path: str | Path, key: str) -> str:
+    """Return a text file's content without the byte-order mark that Windows puts before it.
+
+    Raises:
+        UserError: it cannot be read or is not UTF-8; `key` of the config gave it.
     """
     try:
-        with Image.open(file) as image:
-            end = ENDS.get(image.format or "")
-            if image.format == "PNG":
-                image.verify()
-            file.seek(-min(TAIL, file.seek(0, os.SEEK_END)), os.SEEK_END)
-            if end is None or end not in file.read():
-                file.seek(0)
-                Image.open(file).load()
-    except UnidentifiedImageError:
-        return "not an image of a known format"
-    except Exception as error:  # Pillow raises whatever it meets in broken bytes
-        return str(error) or type(error).__name__
-    return None
+        with open_file(Path(path).expanduser()) as file:
+            return file.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{key}={path} is no text in UTF-8: {error}") from error
+    except OSError as error:
+        raise UserError(f"cannot read {key}={path}: {error}") from error
 
 
-def decode(file: Path | BinaryIO, channels: int) -> Tensor:
-    """Read an image as uint8 (channels, H, W), whatever mode it is stored in.
+def composed(name: str) -> str:
+    r"""Return a name with accents as one character each (Unicode NFC).
 
-    Args:
-        file: its path, or the open file.
-        channels: 3 for RGB, 1 for grey; transparency is dropped.
+    macOS writes them as two; a person sees no difference, and neither do we.
+
+    >>> composed("cafe\u0301") == "caf\u00e9"
+    True
     """
-    with Image.open(file) as image:
-        if image.mode.startswith("I"):  # 16 bits: Pillow would clip what is above 255
-            deep = np.asarray(image).astype(np.int64) // 256
-            shown = Image.fromarray(deep.clip(0, 255).astype(np.uint8))
-        else:
-            # by way of RGBA, as Pillow warns of a palette with transparency otherwise
-            shown = image.convert("RGBA") if image.mode == "P" else image
-        pixels = torch.from_numpy(np.array(shown.convert("RGB" if channels == 3 else "L")))
-    return pixels.permute(2, 0, 1) if channels == 3 else pixels[None]
+    return unicodedata.normalize("NFC", name)

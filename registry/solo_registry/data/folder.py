@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from solo_registry.data.classes import class_folders, existing_folder, labelled_files
-from solo_registry.data.files import SUFFIXES, decode, defect, images_below
+from solo_registry.data.files import composed, images_below, open_file
+from solo_registry.data.pixels import SUFFIXES, decode, defect
 from solo_registry.data.sets import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -67,12 +68,13 @@ class FolderSet(ImageSet):
 
     def content(self, index: int) -> bytes:
         """Return the bytes of image `index`."""
-        return self.path(index).read_bytes()
+        with open_file(self.path(index)) as file:
+            return file.read()
 
     def defect(self, index: int) -> str | None:
         """Say what is wrong with an image, reading as little as possible of it, or None."""
         try:
-            with open(self.path(index), "rb") as file:
+            with open_file(self.path(index)) as file:
                 return defect(file)
         except OSError as error:
             return str(error)
@@ -130,7 +132,7 @@ class FolderSet(ImageSet):
 
     def _ends(self, index: int, size: int) -> bytes:
         content = hashlib.sha256()
-        with open(self.path(index), "rb") as file:
+        with open_file(self.path(index)) as file:
             for start in (0, max(0, size - DIGEST_BYTES)):
                 file.seek(start)
                 content.update(file.read(DIGEST_BYTES))
@@ -151,7 +153,7 @@ class FolderSet(ImageSet):
         content = hashlib.sha256()
         for path, target, outline in zip(self._paths, self.targets.tolist(), outlines, strict=True):
             label = self.info.class_names[target] if target != UNLABELLED else ""
-            name = os.fsdecode(path).replace(os.sep, "/")
+            name = composed(os.fsdecode(path)).replace(os.sep, "/")
             content.update(f"{name}\0{label}\0".encode("utf-8", "surrogateescape") + outline)
         return content.hexdigest()
 
@@ -198,8 +200,8 @@ def custom(data: Any, split: Split) -> ImageSet | None:
 
     Each folder in it is a class (or each that `data.class_list` names), and all images below belong
     to it; with `data.no_labels` every image below counts, and none has a label. The classes of
-    "val" are those of "train". Images become RGB, or grey with `data.channels=1`. A file .h5 or
-    .hdf5 is read as `h5` says.
+    "val" are those of "train". Images become RGB, or grey with `data.channels=1`, as
+    `pixels.decode` says. A file .h5 or .hdf5 is read as `h5` says.
 
     `checked` looks at the files before training: each must have a readable header and a whole end,
     and one that looks cut short is decoded to be sure. `data.check_files=false` leaves that out.
@@ -217,7 +219,7 @@ def custom(data: Any, split: Split) -> ImageSet | None:
     root = existing_folder(path, f"data.{split}_path")
     info = SetInfo("custom", 0, 3, None, IMAGENET_MEAN, IMAGENET_STD, ())
     if setting(data, "no_labels", False):
-        paths = images_below(root, root)
+        (paths,) = images_below(root, [root])
         return open_files(info, root, paths, [UNLABELLED] * len(paths), data)
     train = existing_folder(Path(setting(data, "train_path", root)).expanduser(), "data.train_path")
     classes = class_folders(train, setting(data, "class_list", None))

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from solo_registry.data.classes import listed
-from solo_registry.data.files import defect
+from solo_registry.data.files import composed
 from solo_registry.data.folder import FolderSet, open_files, with_classes
+from solo_registry.data.pixels import defect
 from solo_registry.data.sets import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -45,6 +46,7 @@ def h5_set(path: Path, data: Any, split: Split) -> ImageSet:
         import h5py
     except ModuleNotFoundError as error:
         raise UserError(f"{path} needs h5py: pip install 'solo-dyntemp[h5]'") from error
+    opened = path
     try:
         with h5py.File(path, "r") as file:
             if isinstance(file.get("images"), h5py.Dataset):
@@ -55,18 +57,16 @@ def h5_set(path: Path, data: Any, split: Split) -> ImageSet:
                     f"{path} has neither 'images' (with 'labels') nor a group per class with "
                     f"encoded images in it; it holds: {', '.join(sorted(file)) or 'nothing'}"
                 )
-        train = Path(setting(data, "train_path", path)).expanduser()
+        opened = train = Path(setting(data, "train_path", path)).expanduser()
         with h5py.File(train, "r") as file:
             known = sorted(_groups(file))
-    except OSError as error:
-        raise UserError(f"cannot read {path} as HDF5: {error}") from error
+    except (OSError, RuntimeError, KeyError) as error:  # h5py's, where the file is damaged
+        raise UserError(f"cannot read {opened} as HDF5: {error}") from error
     classes = listed(known, train, setting(data, "class_list", None))
     if unknown := sorted(set(groups) - set(known)):
         hint = nearest(unknown[0], known)
         raise UserError(f"{path} has a class '{unknown[0]}' that {train} does not.{hint}")
-    pairs = [
-        (f"{name}/{item}", c) for c, name in enumerate(classes) for item in groups.get(name, [])
-    ]
+    pairs = [(key, c) for c, name in enumerate(classes) for key in groups.get(name, [])]
     unlabelled = setting(data, "no_labels", False)
     info = SetInfo("custom", 0, 3, None, IMAGENET_MEAN, IMAGENET_STD, ())
     return open_files(
@@ -99,22 +99,33 @@ class H5Files(FolderSet):
 
     def outline(self, index: int, ends: bool) -> bytes:
         """Return the number of bytes of image `index` and, if asked for, what is in it."""
-        item = self._item(index)
-        if not ends and not item.dtype.hasobject:
-            return f"{item.nbytes}".encode()
-        return hashlib.sha256(self.content(index)).digest()
+        try:
+            item = self._item(index)
+            if not ends and not item.dtype.hasobject:
+                return f"{item.nbytes}".encode()
+            return hashlib.sha256(self.content(index)).digest()
+        except Exception:  # h5py raises whatever it meets in broken bytes; `defect` says what
+            return b""
 
     def defect(self, index: int) -> str | None:
         """Say what is wrong with an image, or None."""
-        return defect(io.BytesIO(self.content(index)))
+        try:
+            content = self.content(index)
+        except Exception as error:  # h5py raises whatever it meets in broken bytes
+            return str(error) or type(error).__name__
+        return defect(io.BytesIO(content))
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "_open"}
 
 
 def _groups(file: Any) -> dict[str, list[str]]:
-    """Names of the images in each group of a file."""
-    return {name: sorted(group) for name, group in file.items() if hasattr(group, "keys")}
+    """Keys of the images in each group of a file, by the group's name as `composed`."""
+    groups: dict[str, list[str]] = {}
+    for name, group in file.items():
+        if hasattr(group, "keys"):
+            groups.setdefault(composed(name), []).extend(f"{name}/{key}" for key in sorted(group))
+    return groups
 
 
 def _arrays(path: Path, file: Any, data: Any) -> TensorSet:

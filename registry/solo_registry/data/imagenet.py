@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from solo_registry.data.classes import class_folders, labelled_files
-from solo_registry.data.files import images_below
+from solo_registry.data.files import composed, images_below, read_text
 from solo_registry.data.folder import FolderSet, custom, open_files, with_classes
 from solo_registry.data.sets import IMAGENET_MEAN, IMAGENET_STD, ImageSet, SetInfo, Split
 from solo_registry.data.settings import setting
@@ -68,19 +68,20 @@ def tiny_imagenet(data: Any, split: Split) -> FolderSet:
 def _annotated(root: Path, classes: list[str]) -> tuple[list[str], list[int]]:
     """Return the files and labels that val_annotations.txt lists: name, class, and a box."""
     place = {name: label for label, name in enumerate(classes)}
-    there = set(images_below(root, root))
+    there = set(images_below(root, [root])[0])
     paths, labels = [], []
     annotations = root / "val_annotations.txt"
-    for number, line in enumerate(annotations.read_text(encoding="utf-8").splitlines(), 1):
+    text = read_text(annotations, "the validation labels of data.train_path")
+    for number, line in enumerate(text.rstrip().splitlines(), 1):
         words = line.split()
         if len(words) < 2:
             raise UserError(f"{annotations}, line {number}: '{line}' names no file and class")
         path = f"images/{words[0]}"
         if path not in there:
             raise UserError(f"{annotations}, line {number}: there is no {root / path}")
-        if words[1] in place:
+        if (name := composed(words[1])) in place:
             paths.append(path)
-            labels.append(place[words[1]])
+            labels.append(place[name])
     return paths, labels
 
 

@@ -270,12 +270,26 @@ def part(images: ImageSet, positions: list[int]) -> ImageSet:
 def hold_out(images: ImageSet, fraction: float) -> tuple[ImageSet, ImageSet]:
     """Split off a share of each class, the same images in every run: (kept, held out).
 
+    One image of each class is kept at least, and so a class's only one.
+
+    Raises:
+        UserError: nothing is left to keep, or nothing to hold out.
+
     >>> info = SetInfo("dots", 2, 1, 4, (0.5,), (0.5,), ("dot", "spot"))
     >>> dots = TensorSet(info, torch.zeros(20, 1, 4, 4), torch.arange(20) % 2)
     >>> [split.targets.bincount().tolist() for split in hold_out(dots, 0.2)]
     [[8, 8], [2, 2]]
     """
-    held = stratified(images.targets, fraction)
+    held = stratified(images.targets, fraction, leave=1)
+    if not held:
+        raise UserError(
+            f"data.validation_fraction={fraction} can hold no image out: each class of "
+            f"'{images.info.name}' has one image only, and training needs it"
+        )
+    if round(len(images) * fraction) >= len(images):
+        raise UserError(
+            f"data.validation_fraction={fraction} of {len(images)} images leaves none to train on"
+        )
     kept = sorted(set(range(len(images))) - set(held))
     return part(images, kept), part(images, held)
 

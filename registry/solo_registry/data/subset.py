@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from solo_registry.data.files import read_text
 from solo_registry.data.hashing import mix
 from solo_registry.data.settings import setting
 from solo_registry.errors import UserError
@@ -49,13 +50,16 @@ def chosen_images(targets: Tensor, data: Any) -> list[int] | None:
     return None if kept is None else kept.tolist()
 
 
-def stratified(targets: Tensor, fraction: float, seed: int = FRACTION_SEED) -> list[int]:
+def stratified(
+    targets: Tensor, fraction: float, seed: int = FRACTION_SEED, leave: int = 0
+) -> list[int]:
     """Choose a share of each class, at least one image; unlabelled images count as a class.
 
     Args:
         targets: (N,) int64 labels.
         fraction: share to keep, in (0, 1].
         seed: which share.
+        leave: how many images of each class are not chosen, whatever the share is.
 
     Returns:
         Sorted indices, the same in every call.
@@ -67,7 +71,7 @@ def stratified(targets: Tensor, fraction: float, seed: int = FRACTION_SEED) -> l
     chosen = []
     for label in torch.unique(targets):
         members = (targets == label).nonzero().flatten()
-        count = max(1, round(len(members) * fraction))
+        count = min(max(1, round(len(members) * fraction)), max(0, len(members) - leave))
         chosen.append(members[torch.randperm(len(members), generator=generator)[:count]])
     indices: list[int] = torch.cat(chosen).sort().values.tolist()
     return indices
@@ -135,10 +139,7 @@ def read_indices(path: Path, length: int | None = None) -> list[int]:
         UserError: the file cannot be read, is empty, or has a line that is no index of an image or
             was there before.
     """
-    try:
-        lines = path.expanduser().read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read data.long_tail.index_file={path}: {error}") from error
+    lines = read_text(path, "data.long_tail.index_file").split()
     seen: dict[int, None] = {}
     for number, line in enumerate(lines, 1):
         if not line.isdecimal():

@@ -15,6 +15,7 @@ import errno
 import json
 import os
 import platform
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,7 +42,8 @@ PACKAGES = (
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on leaving, it becomes `path` in one step.
 
-    If anything fails before, a full disk included, the old file stays as it was.
+    If anything fails before, a full disk included, the old file stays as it was. Whoever writes the
+    temporary file, the new one has the permissions of the old one, or those of any new file.
 
     Raises:
         UserError: the disk is full or the folder cannot be written.
@@ -49,9 +51,14 @@ def whole_file(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+        mode = (path if path.exists() else part).stat().st_mode
+        part.unlink()
         yield part
         with part.open("rb+") as file:
             os.fsync(file.fileno())
+        if part.stat().st_mode != mode:  # safetensors, for one, lets nobody else read its files
+            part.chmod(stat.S_IMODE(mode))
         part.replace(path)
     except OSError as error:
         raise UserError(cannot_write(path, error)) from error

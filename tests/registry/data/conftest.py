@@ -1,3 +1,4 @@
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
-from PIL import Image
+from PIL import ExifTags, Image
 
 import solo_registry.builtin  # noqa: F401  (registers the data sets)
 from solo_registry.data.sampling import one_thread
@@ -95,3 +96,56 @@ def folder(tmp_path: Path, save_noise: Callable[..., Path]) -> Path:
     (root / "cat" / "notes.txt").write_text("no image")
     (root / "dog" / "._a.png").write_bytes(b"left behind by macOS")
     return root
+
+
+@pytest.fixture(scope="session")
+def picture() -> Image.Image:
+    """A smooth picture in colour, 40 wide and 30 high, without any symmetry."""
+    colours = np.random.default_rng(0).integers(30, 226, (3, 4, 3), dtype=np.uint8)
+    return Image.fromarray(colours).resize((40, 30), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="session")
+def odd_files(picture: Image.Image) -> dict[str, bytes]:
+    """One small picture as the files that phones, scanners and programs write, by name."""
+    grey = np.asarray(picture.convert("L"))
+    deep = Image.fromarray(grey.astype(np.uint16) * 257)
+    palette = picture.quantize()
+    glass = picture.convert("RGBA")
+    glass.putalpha(Image.fromarray(255 - grey))
+    upside_down = picture.transpose(Image.Transpose.ROTATE_180)
+    animation = {"save_all": True, "append_images": [upside_down]}
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6"/></x:xmpmeta>'
+    files: dict[str, tuple[Image.Image, str, dict[str, Any]]] = {
+        "scan.tif": (deep, "TIFF", {}),
+        "scan.png": (deep, "PNG", {}),
+        "scan.pgm": (deep, "PPM", {}),
+        "scan.jp2": (deep, "JPEG2000", {}),
+        "print.jpg": (picture.convert("CMYK"), "JPEG", {}),
+        "print.tif": (picture.convert("CMYK"), "TIFF", {}),
+        "film.gif": (picture, "GIF", animation),
+        "film.webp": (picture, "WEBP", animation),
+        "pages.tiff": (picture, "TIFF", animation),
+        "phone.JPG": (picture, "MPO", animation),
+        "windows.jfif": (picture, "JPEG", {}),
+        "old.jpe": (picture, "JPEG", {}),
+        "xmp.jpg": (picture, "JPEG", {"xmp": xmp}),
+        "glass.png": (glass, "PNG", {}),
+        "glass.webp": (glass, "WEBP", {}),
+        "glass.tif": (glass, "TIFF", {}),
+    }
+    for mode in ("1", "L", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr", "LAB"):
+        form = "TIFF" if mode in ("PA", "CMYK", "YCbCr", "LAB") else "PNG"
+        source = {"1": Image.fromarray(grey // 128 * 255), "P": palette, "PA": palette}
+        files[f"mode_{mode}.{form.lower()}"] = source.get(mode, picture).convert(mode), form, {}
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        for suffix, form in (("jpg", "JPEG"), ("png", "PNG"), ("tif", "TIFF"), ("webp", "WEBP")):
+            files[f"turned_{orientation}.{suffix}"] = picture, form, {"exif": exif}
+    contents = {}
+    for name, (image, form, options) in files.items():
+        with io.BytesIO() as buffer:
+            image.save(buffer, form, **options)
+            contents[name] = buffer.getvalue()
+    return contents

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from solo_registry.data import pixels
 from solo_registry.data.augment import View
 from solo_registry.data.device import show
 from solo_registry.data.module import PretrainDataModule
@@ -215,6 +216,71 @@ def test_a_file_that_cannot_be_read_is_named_or_replaced(
         warnings.simplefilter("error")
         assert len(list(loader)) == 3
     assert data[1].train_set.unreadable  # type: ignore[attr-defined]
+
+
+def with_a_gif(root: Path) -> Path:
+    gif = root / "b" / "7.gif"
+    with Image.open(root / "b" / "7.png") as image:
+        image.convert("L").save(gif)
+    (root / "b" / "7.png").unlink()
+    return gif
+
+
+def test_a_file_that_only_pillow_reads_is_named_and_shown(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gif = with_a_gif(photos(tmp_path))
+    loaders = [
+        (data.train_dataloader(), data.val_dataloader())
+        for data in (module(config, tmp_path, form) for form in ("image_folder", "dali"))
+    ]
+    ours = [list(loader) for loader in loaders[0]]
+    # DALI is given the GIF as it is, which it cannot decode
+    monkeypatch.setitem(pixels.DALI_READS, "GIF", ("L", "P", "RGB"))
+    for number, loader in enumerate(loaders[1]):
+        with pytest.warns(UserWarning, match=f"DALI cannot read {gif}; Pillow can") as caught:
+            first = list(loader)
+        assert len(caught) == 1
+        for batch, other in zip(first, ours[number], strict=True):
+            assert torch.equal(batch[0], other[0]) if number == 0 else batch[0].ndim == 4
+            assert torch.equal(batch[-1], other[-1])
+            shown, alike = (each[1] if number == 0 else [each[0]] for each in (batch, other))
+            for one, same in zip(shown, alike, strict=True):
+                assert (one - same).abs().mean() * 255 * 0.225 < (1.5 if number == 0 else 12)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert len(list(loader)) == len(first)
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_validation_names_or_replaces_what_cannot_be_read(
+    config: Config, tmp_path: Path, on_error: str
+) -> None:
+    photos(tmp_path)
+    data = module(config, tmp_path, "dali", check_files=False, on_error=on_error)
+    break_inside(tmp_path / "b" / "7.png")
+    if on_error == "raise":
+        with pytest.raises(UserError, match=r"cannot read image .*7\.png.*data.on_error=skip"):
+            list(data.val_dataloader())
+        return
+    with pytest.warns(UserWarning, match=r"cannot read .*7\.png"):
+        y = torch.cat([y for _, y in data.val_dataloader()])
+    (gone,) = data.train_set.unreadable  # type: ignore[attr-defined]
+    expected = data.train_set.targets.clone()
+    expected[gone] = expected[(gone + 1) % 12]
+    assert torch.equal(y, expected)
+
+
+def test_no_image_that_can_be_read(config: Config, tmp_path: Path) -> None:
+    photos(tmp_path)
+    data = module(config, tmp_path, "dali", check_files=False, on_error="skip")
+    for path in tmp_path.rglob("*.*"):
+        path.write_bytes(b"no image")
+    with (
+        pytest.warns(UserWarning, match="the next image stands in"),
+        pytest.raises(UserError, match=r"no image in .* can be read"),
+    ):
+        list(data.train_dataloader())
 
 
 def test_an_epoch_given_up_leaves_the_next_one_whole(noise: MakeNoise, config: Config) -> None:

@@ -1,6 +1,7 @@
 import io
 import pickle
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -123,6 +124,55 @@ def test_a_broken_image_in_a_file_is_named_or_left_out(encoded: Path) -> None:
         load(encoded)
     with pytest.warns(UserWarning, match="left out 1 of 6"):
         assert len(load(encoded, on_error="skip")) == 5
+
+
+@pytest.mark.parametrize("share", [0.001, 0.5, 0.99])
+def test_a_file_cut_short_is_named(encoded: Path, share: float) -> None:
+    whole = encoded.read_bytes()
+    for name, path in (("x", encoded.with_name("x.h5")), ("encoded", encoded)):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(UserError, match=rf"cannot read .*{name}\.h5 as HDF5"):
+            load(path)
+    with pytest.raises(UserError, match=r"cannot read .*encoded\.h5 as HDF5"):
+        load(encoded, on_error="skip")
+
+
+def test_a_damaged_file_is_named_wherever_the_damage_is(encoded: Path) -> None:
+    whole = encoded.read_bytes()
+    noise = np.random.default_rng(0).integers(0, 256, 500, dtype=np.uint8).tobytes()
+    named = 0
+    for number, start in enumerate(range(0, len(whole) - 500, 500)):
+        path = encoded.with_name(f"{number}.h5")  # HDF5 keeps what it knows of an open file
+        path.write_bytes(whole[:start] + noise + whole[start + 500 :])
+        try:
+            load(path)
+        except UserError as error:
+            named += path.name in str(error)
+    assert named > number / 2
+
+
+def test_an_image_that_is_lost_later_is_named(encoded: Path) -> None:
+    images = load(encoded, check_files=False)
+    with h5py.File(encoded, "a") as file:
+        del file["cat/0.png"]
+    with pytest.raises(UserError, match=r"cannot read image .*encoded\.h5/cat/0\.png"):
+        images[0]
+
+
+def test_groups_whose_names_look_the_same_are_the_same_class(
+    encoded: Path, save_noise: Save
+) -> None:
+    content = np.frombuffer(save_noise(encoded.with_name("x.png")).read_bytes(), np.uint8)
+    paths = []
+    for form in ("NFC", "NFD"):
+        name = unicodedata.normalize(form, "caf\u00e9")
+        paths.append(write(encoded.with_name(f"{form}.h5"), **{
+            f"{name}/0.png": content, "tea/0.png": content,
+        }))  # fmt: skip
+    for train, val in (paths, paths[::-1]):
+        images = load(train, val_path=str(val))
+        assert images.info.class_names == ("caf\u00e9", "tea") and images[0][0].shape == (3, 10, 12)
+        assert load(train, "val", val_path=str(val)).targets.tolist() == [0, 1]
 
 
 def test_val_with_a_class_of_its_own(encoded: Path, tmp_path: Path) -> None:

@@ -43,6 +43,13 @@ def test_tiny_imagenet_as_it_unpacks(tiny_imagenet: Path) -> None:
         assert val.path(1).name == "val_1.JPEG"
 
 
+def test_tiny_imagenet_after_an_editor_of_windows(tiny_imagenet: Path) -> None:
+    annotations = tiny_imagenet / "val" / "val_annotations.txt"
+    text = annotations.read_bytes().replace(b"\n", b"\r\n")
+    annotations.write_bytes(b"\xef\xbb\xbf" + text + b"\r\n")
+    assert load("tiny_imagenet", tiny_imagenet, "val").targets.tolist() == [2, 0, 2]
+
+
 def test_tiny_imagenet_with_val_in_class_folders(tiny_imagenet: Path, save_noise: Save) -> None:
     (tiny_imagenet / "val" / "val_annotations.txt").unlink()
     for path in (tiny_imagenet / "val" / "images").iterdir():

@@ -6,8 +6,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from solo_registry.data.sets import TensorSet, load_set, to_channels
-from solo_registry.data.subset import stratified
+from solo_registry.data.sets import SetInfo, TensorSet, hold_out, load_set, to_channels
+from solo_registry.data.subset import index_hash, stratified
 from solo_registry.errors import UserError
 
 MakeNoise = Callable[..., TensorSet]
@@ -55,6 +55,49 @@ def test_stratified_keeps_one_of_a_rare_class_and_counts_unlabelled_as_one() -> 
     targets = torch.tensor([-1] * 50 + [0] * 50 + [1])
     kept = targets[stratified(targets, 0.1)]
     assert kept.tolist() == [-1] * 5 + [0] * 5 + [1]
+
+
+@pytest.mark.parametrize(
+    ("fraction", "seed", "expected"),
+    [
+        (0.1, 0, "066290dfe18382f7"), (0.2, 0, "9a1c7d0d329da014"),
+        (0.5, 0, "7b792932af817faa"), (0.2, 7, "7975f95738481041"),
+    ],
+)  # fmt: skip
+def test_a_share_is_the_one_that_published_numbers_had(
+    fraction: float, seed: int, expected: str
+) -> None:
+    targets = torch.arange(10).repeat(100)
+    assert index_hash(stratified(targets, fraction, seed)) == expected
+    assert index_hash(stratified(targets, fraction, seed, leave=1)) == expected
+
+
+def test_the_images_held_out_are_those_of_published_numbers() -> None:
+    kept, held = hold_out(load(), 0.2)
+    assert index_hash(kept.indices or []) == "4026bc307cc04cb9"
+    assert index_hash(held.indices or []) == "d3fc6443acc543ac"
+
+
+def classes_of(sizes: list[int]) -> TensorSet:
+    targets = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    info = SetInfo("mine", len(sizes), 1, 2, (0.5,), (0.5,), tuple("abcde"[: len(sizes)]))
+    return TensorSet(info, torch.zeros(len(targets), 1, 2, 2, dtype=torch.uint8), targets)
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.2, 0.5, 0.85])
+def test_training_keeps_an_image_of_each_class(fraction: float) -> None:
+    images = classes_of([1, 2, 3, 10, 1])
+    kept, held = hold_out(images, fraction)
+    assert (kept.targets.bincount(minlength=5) >= 1).all()
+    assert held.targets.bincount(minlength=5).tolist()[0::4] == [0, 0] and len(held)
+    assert sorted((kept.indices or []) + (held.indices or [])) == list(range(len(images)))
+
+
+def test_a_share_that_leaves_nothing_is_refused() -> None:
+    with pytest.raises(UserError, match=r"validation_fraction=0\.2 can hold no image out: each"):
+        hold_out(classes_of([1, 1, 1]), 0.2)
+    with pytest.raises(UserError, match=r"validation_fraction=0\.999999 of 1437 images leaves"):
+        hold_out(load(), 0.999999)
 
 
 def test_subset_keeps_order_and_labels(noise: MakeNoise) -> None:

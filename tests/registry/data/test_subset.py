@@ -80,6 +80,12 @@ def test_a_bad_index_file_is_refused(tmp_path: Path, content: str, error: str) -
         read_indices(tmp_path / "nowhere")
 
 
+def test_an_index_file_of_windows(tmp_path: Path) -> None:
+    path = tmp_path / "indices.txt"
+    path.write_bytes(b"\xef\xbb\xbf3\r\n1\r\n")
+    assert read_indices(path, 40) == [3, 1]
+
+
 def test_every_set_can_have_a_tail_and_val_stays_whole() -> None:
     tail = SimpleNamespace(profile="step", factor=0.1)
     data = SimpleNamespace(dataset="digits", long_tail=tail)

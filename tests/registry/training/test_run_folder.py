@@ -3,12 +3,15 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from solo_registry.errors import UserError
 from solo_registry.training.callbacks import WholeCheckpointIO
@@ -50,6 +53,41 @@ except UserError as error:
     assert "refused: no room on the disk" in done.stdout and str(path) in done.stdout, done.stderr
     assert torch.load(path, weights_only=True) == {"epoch": 1}
     assert os.listdir(tmp_path) == ["last.ckpt"]
+
+
+def by_open(path: Path) -> None:
+    path.write_text("x")
+
+
+def by_safetensors(path: Path) -> None:
+    save_file({"w": torch.zeros(2)}, path)
+
+
+def by_a_program_of_its_own_mind(path: Path) -> None:
+    path.write_text("x")
+    path.chmod(0o700)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+@pytest.mark.parametrize("write", [by_open, by_safetensors, by_a_program_of_its_own_mind])
+def test_a_file_has_the_permissions_of_any_new_file(
+    tmp_path: Path, write: Callable[[Path], None]
+) -> None:
+    for mask in (0o022, 0o002, 0o077):
+        path = tmp_path / oct(mask)
+        before = os.umask(mask)
+        try:
+            with whole_file(path) as part:
+                assert not part.exists()
+                write(part)
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
+    path.chmod(0o640)
+    with whole_file(path) as part:
+        write(part)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert sorted(os.listdir(tmp_path)) == ["0o2", "0o22", "0o77"]
 
 
 def test_messages_name_the_cause_and_the_way_out(tmp_path: Path) -> None:
