@@ -17,7 +17,15 @@ from solo_registry.data.dali_graph import import_dali
 from solo_registry.data.device import BatchSet, DeviceLoader, collated, in_memory
 from solo_registry.data.pipeline import read_pipeline
 from solo_registry.data.sampling import EpochLoader, EpochSampler, PretrainSet, ResumableLoader
-from solo_registry.data.sets import ImageSet, SetInfo, TensorSet, hold_out, load_set, with_info
+from solo_registry.data.sets import (
+    UNLABELLED,
+    ImageSet,
+    SetInfo,
+    TensorSet,
+    hold_out,
+    load_set,
+    with_info,
+)
 from solo_registry.data.settings import setting
 from solo_registry.errors import UserError
 
@@ -41,12 +49,13 @@ class PretrainDataModule(LightningDataModule):
         views: the augmentation, with `num_large` and `num_small`.
 
     Raises:
-        UserError: no images, a batch larger than the data, a wrong augmentation, or a format that
-            the set or this machine does not have.
+        UserError: no images, a batch larger than the data, a label that is no class, a wrong
+            augmentation, or a format that the set or this machine does not have.
     """
 
     def __init__(self, cfg: Any, train_set: ImageSet, val_set: ImageSet | None) -> None:
         super().__init__()
+        check_labels(train_set, val_set, cfg.data)
         self.info = _with_config_statistics(train_set.info, cfg.augmentations)
         self.train_set = with_info(train_set, self.info)
         self.val_set = None if val_set is None else with_info(val_set, self.info)
@@ -105,14 +114,21 @@ class PretrainDataModule(LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Any] | DaliEvalLoader | list[Any]:
-        """Batches (X, y) of this rank's share of the validation images, in order."""
+        """Batches (X, y) of this rank's share of the validation images, in order.
+
+        Every process must take part in what they measure together: one without a share gets an
+        image without a label, which no metric counts.
+        """
         if self.val_set is None:
             return []
         rank, world_size = self._place()
-        indices = range(rank, len(self.val_set), world_size)
+        images, indices = self.val_set, range(rank, len(self.val_set), world_size)
+        if not indices:
+            images, indices = images.subset([0]), range(1)
+            images.targets = torch.full_like(images.targets, UNLABELLED)
         if self.format == "dali":
             return DaliEvalLoader(
-                self.val_set,
+                images,
                 crop_size=self.crop_size,
                 batch_size=self.batch_size,
                 threads=self.num_workers,
@@ -120,7 +136,7 @@ class PretrainDataModule(LightningDataModule):
                 indices=indices,
             )
         return eval_loader(
-            self.val_set,
+            images,
             crop_size=self.crop_size,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
@@ -216,6 +232,33 @@ def build_data(cfg: Any) -> PretrainDataModule:
         train_set, val_set = hold_out(train_set, share)
         return PretrainDataModule(cfg, train_set, val_set)
     return PretrainDataModule(cfg, train_set, load_set(cfg.data, "val"))
+
+
+def check_labels(train_set: ImageSet, val_set: ImageSet | None, data: Any) -> None:
+    """Refuse a label that is no class of the training images.
+
+    Args:
+        train_set: whose `info` says how many classes there are.
+        val_set: the validation images, if there are any.
+        data: the config's `data` section, for the names of the files.
+
+    Raises:
+        UserError: naming the file, or the set, and the label.
+    """
+    classes = train_set.info.num_classes
+    for side, images in (("train", train_set), ("val", val_set)):
+        if images is None or not len(images):
+            continue
+        low, high = int(images.targets.min()), int(images.targets.max())
+        if low >= UNLABELLED and high < classes:
+            continue
+        path = setting(data, f"{side}_path", None)
+        where = f"data.{side}_path={path}" if path else f"the {side} images of '{images.info.name}'"
+        known = f"0 to {classes - 1}, " if classes else ""
+        raise UserError(
+            f"{where}: label {low if low < UNLABELLED else high}, but the training images have "
+            f"{classes} classes; a label is {known}or -1 for none"
+        )
 
 
 def _with_config_statistics(info: SetInfo, augmentations: Sequence[Any]) -> SetInfo:
