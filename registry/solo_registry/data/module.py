@@ -27,6 +27,7 @@ from solo_registry.data.sets import (
     with_info,
 )
 from solo_registry.data.settings import setting
+from solo_registry.devices import device_of
 from solo_registry.errors import UserError
 
 __all__ = ["EpochSampler", "PretrainDataModule", "PretrainSet", "build_data", "eval_loader"]
@@ -40,13 +41,14 @@ class PretrainDataModule(LightningDataModule):
 
     Args:
         cfg: reads `seed`, `augmentations`, `optimizer.batch_size` (per device), `data.format`,
-            `data.num_workers` and `dali.device`.
+            `data.num_workers`, `dali.device`, `accelerator` and `devices`.
         train_set: images to pretrain on.
         val_set: images for the online classifier; None turns validation off.
 
     Attributes:
         info: facts about the data, with the config's mean and std where it gives them.
         views: the augmentation, with `num_large` and `num_small`.
+        eval_device: where features are made outside the training loop.
 
     Raises:
         UserError: no images, a batch larger than the data, a label that is no class, a wrong
@@ -70,6 +72,7 @@ class PretrainDataModule(LightningDataModule):
             in_memory(train_set)
         self.num_workers = min(int(cfg.data.num_workers), os.cpu_count() or 1)
         self.crop_size = read_pipeline(cfg.augmentations[0]).crop_size
+        self.eval_device = device_of(cfg)
         self._check_batch(1)
 
     def train_dataloader(self) -> ResumableLoader | EpochLoader:
@@ -109,7 +112,7 @@ class PretrainDataModule(LightningDataModule):
             num_workers=self.num_workers,
             collate_fn=collated if self.format == "on_device" else None,
             drop_last=True,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self._device().type == "cuda",
             persistent_workers=self.num_workers > 0,
         )
 
@@ -141,6 +144,7 @@ class PretrainDataModule(LightningDataModule):
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             indices=indices,
+            device=self._device(),
         )
 
     def _place(self) -> tuple[int, int]:
@@ -190,6 +194,7 @@ def eval_loader(
     batch_size: int,
     num_workers: int,
     indices: Sequence[int] | None = None,
+    device: torch.device | None = None,
 ) -> DataLoader[Any]:
     """Load (X, y) in order, nothing random and nothing dropped.
 
@@ -199,6 +204,7 @@ def eval_loader(
         batch_size: images per batch; the last one may be smaller.
         num_workers: processes that read files; images in memory need none.
         indices: which images; None is all.
+        device: where X goes next; for a GPU it lies in pinned memory.
 
     Returns:
         Batches of X, float32 (N, C, crop_size, crop_size), and y, int64 (N,).
@@ -210,7 +216,7 @@ def eval_loader(
         batch_size=None,
         sampler=BatchSampler(chosen, batch_size, drop_last=False),
         num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=device is not None and device.type == "cuda",
         persistent_workers=workers > 0,
     )
 

@@ -5,6 +5,7 @@ python online_worker.py FOLDER METHOD VALIDATION_IMAGES LABELLED KEY=VALUE...
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 from solo_registry.data.sets import SetInfo, Split, TensorSet
+from solo_registry.errors import UserError
 from solo_registry.plugins import load_plugins
 from solo_registry.registry import DATASETS, METHODS
 
@@ -59,6 +61,9 @@ def recorded() -> type:
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             self.calls: list[Any] = []
             loss = super().training_step(batch, batch_idx)
+            place = f"{self.trainer.global_rank}/{self.trainer.global_step + 1}"
+            if place == os.environ.get("NAN_AT"):  # RANK/STEP
+                loss = loss * torch.nan
             self.seen["train"].append((self.calls, batch[2]))
             return loss
 
@@ -106,7 +111,10 @@ def main() -> None:
             "runs_dir": str(FOLDER / "runs"),
         }
     )
-    pretrain(OmegaConf.merge(cfg, OmegaConf.from_dotlist(sys.argv[5:])))  # type: ignore[arg-type]
+    try:
+        pretrain(OmegaConf.merge(cfg, OmegaConf.from_dotlist(sys.argv[5:])))  # type: ignore[arg-type]
+    except UserError as error:  # as cli.main does
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
