@@ -12,7 +12,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from lightly.models.utils import deactivate_requires_grad, update_momentum
 from lightning.pytorch import LightningModule
 from omegaconf import DictConfig, OmegaConf
@@ -20,29 +19,11 @@ from torch import Tensor, nn
 
 from solo_registry.backbones import build_backbone
 from solo_registry.evaluation.contrast import Contrast
+from solo_registry.evaluation.online import RowMean, classification
 from solo_registry.evaluation.online_knn import OnlineKNN
 from solo_registry.optimizers import ParamGroup, build_optimizer, build_schedule
 
 Batch = tuple[Tensor, list[Tensor], Tensor]  # indexes (N,), views of (N, C, H, W), targets (N,)
-
-
-def classification(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Cross-entropy and accuracies in percent over the labelled rows (target -1 is unlabelled).
-
-    Args:
-        logits: (N, C).
-        targets: (N,).
-
-    Returns:
-        Scalars `loss`, `acc1` and `acc5` (acc@C where there are fewer than 5 classes); all 0 when
-        no row is labelled.
-    """
-    labelled = targets != -1
-    count = labelled.sum().clamp(min=1)
-    loss = F.cross_entropy(logits, targets, ignore_index=-1, reduction="sum") / count
-    top = logits.detach().topk(min(5, logits.shape[1])).indices == targets[:, None]
-    acc1, acc5 = (100 * top[:, :k].sum() / count for k in (1, 5))
-    return {"loss": loss, "acc1": acc1, "acc5": acc5}
 
 
 class BaseMethod(LightningModule):
@@ -72,16 +53,39 @@ class BaseMethod(LightningModule):
         self.num_crops = self.num_large_crops + self.num_small_crops
         self.multicrop = self.num_small_crops > 0
         self.no_channel_last: bool = cfg.performance.disable_channel_last
-        self.knn: OnlineKNN | None = None
-        if cfg.knn_eval.enabled:
-            self.knn = OnlineKNN(
-                self.num_classes, k=cfg.knn_eval.k, distance=cfg.knn_eval.distance_func
-            )
+        self.watch(cfg)
 
     @classmethod
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
         """Fill in and check `cfg.method_kwargs`; idempotent."""
         return cfg
+
+    def watch(self, cfg: DictConfig) -> None:
+        """Set up what is measured while the method trains."""
+        self.means: dict[str, RowMean] = {}  # no submodules: a checkpoint must not hold them
+        self.knn: OnlineKNN | None = None
+        if cfg.knn_eval.enabled:
+            knn = cfg.knn_eval
+            self.knn = OnlineKNN(self.num_classes, k=knn.k, distance=knn.distance_func)
+
+    def measure(self, batch: dict[str, Tensor], rows: Tensor) -> None:
+        """Add means of a batch to those of the epoch, and log them.
+
+        The value of an epoch is that over all its labelled rows on all processes. Without one it is
+        NaN, which means that there is nothing to report.
+
+        Args:
+            batch: mean by name, a scalar.
+            rows: scalar, how many labelled rows they are the means of.
+        """
+        if not self.cfg.data.num_classes:  # without labels there is nothing to report
+            return
+        for name, value in batch.items():
+            mean = self.means.setdefault(name, RowMean())
+            if mean.device != value.device:
+                mean.to(value.device)
+            mean(value, rows)
+            self.log(name, mean, on_epoch=True, metric_attribute=f"means.{name}")
 
     @property
     def learnable_params(self) -> list[ParamGroup]:
@@ -139,29 +143,36 @@ class BaseMethod(LightningModule):
         outs: dict[str, Any] = self.embed(views)
         online = classification(torch.cat(outs["logits"]), targets.repeat(self.num_large_crops))
         outs.update(online)
-        if self.cfg.data.num_classes:  # without labels there is nothing to report
-            self.log_dict(
-                {
-                    "train_class_loss": online["loss"],
-                    "train_acc1": online["acc1"],
-                    "train_acc5": online["acc5"],
-                },
-                on_epoch=True,
-                sync_dist=True,
-            )
+        self.measure(
+            {
+                "train_class_loss": online["loss"],
+                "train_acc1": online["acc1"],
+                "train_acc5": online["acc5"],
+            },
+            online["labelled"],
+        )
         if self.knn is not None:
             self.knn.update(outs["feats"][0].detach(), targets)
         return outs
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Measure the online classifier, and online kNN where `knn_eval.enabled`."""
+        """Measure the online classifier; keep the features for online kNN, where it is enabled."""
         X, targets = batch
         out = self(X)
         online = classification(out["logits"], targets)
-        metrics: dict[str, Any] = {f"val_{name}": value for name, value in online.items()}
-        if self.knn is not None and len(self.knn) >= self.knn.k:
-            metrics["val_knn_acc1"] = self.knn.compute(out["feats"], targets)
-        self.log_dict(metrics, batch_size=len(targets), on_epoch=True, sync_dist=True)
+        rows = online.pop("labelled")
+        self.measure({f"val_{name}": value for name, value in online.items()}, rows)
+        if self.knn is not None:
+            self.knn.ask(out["feats"], targets)
+
+    def on_validation_epoch_end(self) -> None:
+        """Classify the validation features by the epoch's training features of all processes."""
+        if self.knn is None:
+            return
+        found = self.knn.answer(self.device)
+        if found is not None:
+            hits, rows = (torch.tensor(float(count), device=self.device) for count in found)
+            self.measure({"val_knn_acc1": 100 * hits / rows.clamp(min=1)}, rows)
 
     def on_train_epoch_start(self) -> None:
         """Start the kNN bank anew."""
@@ -249,7 +260,7 @@ class BaseMomentumMethod(BaseMethod):
                 "train_momentum_class_loss": online["loss"],
                 "train_momentum_acc1": online["acc1"],
             }
-            self.log_dict(metrics, on_epoch=True, sync_dist=True)
+            self.measure(metrics, online["labelled"])
             outs["loss"] = outs["loss"] + online["loss"]
         return outs
 

@@ -8,8 +8,9 @@ import torch
 from omegaconf import DictConfig
 
 from solo_registry.config import resolve
-from solo_registry.contract import BaseMethod, classification
+from solo_registry.contract import BaseMethod
 from solo_registry.data.module import build_data
+from solo_registry.evaluation.online import classification
 from solo_registry.training.model import build_method
 
 Tiny = Callable[..., DictConfig]

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from solo_dyntemp.hosts.found import SOLO_METHODS
 from solo_dyntemp.hosts.solo_checks import check_method, solo_config
-from solo_registry.contract import BaseMethod, Batch, classification
+from solo_registry.contract import BaseMethod, Batch
 from solo_registry.errors import UserError
-from solo_registry.evaluation.online_knn import OnlineKNN
+from solo_registry.evaluation.online import classification
 from solo_registry.method_kwargs import fill_method_kwargs
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ else:
     Theirs = object
 
 PREFIX = "solo/"
+MEASURED = ("train_class_loss", "train_acc", "train_momentum_")  # of the online classifiers
 # buffers that a method creates only when training starts, yet saves in its checkpoint
 LATE_BUFFERS = {
     "swav": ("queue",),
@@ -47,6 +48,8 @@ class FromSolo(Theirs):
     # ours: one optimizer, one schedule and one validation for every method
     configure_optimizers = BaseMethod.configure_optimizers
     validation_step = BaseMethod.validation_step
+    on_validation_epoch_end = BaseMethod.on_validation_epoch_end
+    watch, measure = BaseMethod.watch, BaseMethod.measure
     # what telemetry asks for
     embed, contrast = BaseMethod.embed, BaseMethod.contrast
     pair_temperature = BaseMethod.pair_temperature
@@ -54,10 +57,7 @@ class FromSolo(Theirs):
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(solo_config(cfg, self.NAME))
         self.cfg = cfg
-        self.knn: OnlineKNN | None = None
-        if cfg.knn_eval.enabled:
-            knn = cfg.knn_eval
-            self.knn = OnlineKNN(self.num_classes, k=knn.k, distance=knn.distance_func)
+        self.watch(cfg)
 
     @classmethod
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
@@ -105,10 +105,29 @@ class FromSolo(Theirs):
         out: dict[str, Any] = self(X)
         if self.knn is not None and X is self._first:
             self.knn.update(out["feats"].detach(), targets)
-        return {**out, **classification(out["logits"], targets)}
+        return {**out, **self._online("train", out["logits"], targets)}
 
-    def on_validation_epoch_end(self) -> None:
-        """Theirs averages what their validation step collected; ours is logged by each step."""
+    def _shared_step_momentum(self, X: Tensor, targets: Tensor) -> dict[str, Any]:
+        """Forward one view through the momentum network; theirs gives NaN without labels."""
+        theirs: Any = self
+        out: dict[str, Any] = theirs.momentum_forward(X)
+        if theirs.momentum_classifier is None:
+            return out
+        logits = theirs.momentum_classifier(out["feats"])
+        return {**out, "logits": logits, **self._online("train_momentum", logits, targets)}
+
+    def _online(self, prefix: str, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        online = classification(logits, targets)
+        names = {"loss": "class_loss", "acc1": "acc1", "acc5": "acc5"}
+        means = {f"{prefix}_{name}": online[key] for key, name in names.items()}
+        self.measure(means, online.pop("labelled"))
+        return online
+
+    def log_dict(self, dictionary: Any, *args: Any, **kwargs: Any) -> None:
+        """Log what theirs logs but for the means of batches that `measure` replaces."""
+        other = {key: value for key, value in dictionary.items() if not key.startswith(MEASURED)}
+        if other:
+            super().log_dict(other, *args, **kwargs)
 
     def temperature_curve(self, s: Tensor) -> Tensor | None:
         """None: their temperatures do not belong to pairs of images in every method."""

@@ -141,7 +141,7 @@ def _arrays(path: Path, file: Any, data: Any) -> TensorSet:
     pixels = (pixels.unsqueeze(-1) if images.ndim == 3 else pixels).permute(0, 3, 1, 2).contiguous()
     labels = torch.full((len(pixels),), UNLABELLED)
     if "labels" in file and not setting(data, "no_labels", False):
-        labels = torch.from_numpy(np.asarray(file["labels"]).astype(np.int64))
+        labels = _labels(path, file["labels"])
     elif not setting(data, "no_labels", False):
         raise UserError(
             f"{path} has no 'labels' beside 'images'; data.no_labels=true takes images without; "
@@ -158,6 +158,19 @@ def _arrays(path: Path, file: Any, data: Any) -> TensorSet:
     size = height if height == width else None
     info = SetInfo("custom", len(classes), pixels.shape[1], size, mean, std, classes)
     return TensorSet(info, pixels, labels)
+
+
+def _labels(path: Path, given: Any) -> Tensor:
+    """Read class numbers; text and fractions are no class numbers, and are not made into some."""
+    values = np.asarray(given[()])
+    if values.dtype.kind not in "iu":
+        first = values.flat[0] if values.size else ""
+        first = first.decode(errors="replace") if isinstance(first, bytes) else first
+        raise UserError(
+            f"'labels' of {path} must be integers, the class numbers from 0, or -1; they are "
+            f"{given.dtype}, the first is {str(first)!r}"
+        )
+    return torch.from_numpy(values.astype(np.int64))
 
 
 def statistics(pixels: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -19,6 +19,7 @@ from solo_registry.data.opened import OpenedData, open_data
 from solo_registry.data.pipeline import read_pipeline
 from solo_registry.data.sampling import EpochLoader, EpochSampler, PretrainSet, ResumableLoader
 from solo_registry.data.sets import (
+    UNLABELLED,
     ImageSet,
     SetInfo,
     TensorSet,
@@ -27,6 +28,7 @@ from solo_registry.data.sets import (
     with_info,
 )
 from solo_registry.data.settings import setting
+from solo_registry.devices import device_of
 from solo_registry.errors import UserError
 
 __all__ = ["EpochSampler", "PretrainDataModule", "PretrainSet", "build_data", "eval_loader"]
@@ -40,7 +42,7 @@ class PretrainDataModule(LightningDataModule):
 
     Args:
         cfg: reads `seed`, `augmentations`, `optimizer.batch_size` (per device), `data.format`,
-            `data.num_workers` and `dali.device`.
+            `data.num_workers`, `dali.device`, `accelerator` and `devices`.
         train_set: images to pretrain on.
         val_set: images for the online classifier; None turns validation off.
 
@@ -48,16 +50,18 @@ class PretrainDataModule(LightningDataModule):
         info: facts about the data, with the config's mean and std where it gives them.
         views: the augmentation, with `num_large` and `num_small`.
         digest: what names the images, where `build_data` opened them.
+        eval_device: where features are made outside the training loop.
 
     Raises:
-        UserError: no images, a batch larger than the data, a wrong augmentation, or a format that
-            the set or this machine does not have.
+        UserError: no images, a batch larger than the data, a label that is no class, a wrong
+            augmentation, or a format that the set or this machine does not have.
     """
 
     digest: str | None = None
 
     def __init__(self, cfg: Any, train_set: ImageSet, val_set: ImageSet | None) -> None:
         super().__init__()
+        check_labels(train_set, val_set, cfg.data)
         self.info = _with_config_statistics(train_set.info, cfg.augmentations)
         self.train_set = with_info(train_set, self.info)
         self.val_set = None if val_set is None else with_info(val_set, self.info)
@@ -72,6 +76,7 @@ class PretrainDataModule(LightningDataModule):
             in_memory(train_set)
         self.num_workers = min(int(cfg.data.num_workers), os.cpu_count() or 1)
         self.crop_size = read_pipeline(cfg.augmentations[0]).crop_size
+        self.eval_device = device_of(cfg)
         self._check_batch(1)
 
     def train_dataloader(self) -> ResumableLoader | EpochLoader:
@@ -111,19 +116,26 @@ class PretrainDataModule(LightningDataModule):
             num_workers=self.num_workers,
             collate_fn=collated if self.format == "on_device" else None,
             drop_last=True,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self._device().type == "cuda",
             persistent_workers=self.num_workers > 0,
         )
 
     def val_dataloader(self) -> DataLoader[Any] | DaliEvalLoader | list[Any]:
-        """Batches (X, y) of this rank's share of the validation images, in order."""
+        """Batches (X, y) of this rank's share of the validation images, in order.
+
+        Every process must take part in what they measure together: one without a share gets an
+        image without a label, which no metric counts.
+        """
         if self.val_set is None:
             return []
         rank, world_size = self._place()
-        indices = range(rank, len(self.val_set), world_size)
+        images, indices = self.val_set, range(rank, len(self.val_set), world_size)
+        if not indices:
+            images, indices = images.subset([0]), range(1)
+            images.targets = torch.full_like(images.targets, UNLABELLED)
         if self.format == "dali":
             return DaliEvalLoader(
-                self.val_set,
+                images,
                 crop_size=self.crop_size,
                 batch_size=self.batch_size,
                 threads=self.num_workers,
@@ -131,11 +143,12 @@ class PretrainDataModule(LightningDataModule):
                 indices=indices,
             )
         return eval_loader(
-            self.val_set,
+            images,
             crop_size=self.crop_size,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             indices=indices,
+            device=self._device(),
         )
 
     def _place(self) -> tuple[int, int]:
@@ -185,6 +198,7 @@ def eval_loader(
     batch_size: int,
     num_workers: int,
     indices: Sequence[int] | None = None,
+    device: torch.device | None = None,
 ) -> DataLoader[Any]:
     """Load (X, y) in order, nothing random and nothing dropped.
 
@@ -194,6 +208,7 @@ def eval_loader(
         batch_size: images per batch; the last one may be smaller.
         num_workers: processes that read files; images in memory need none.
         indices: which images; None is all.
+        device: where X goes next; for a GPU it lies in pinned memory.
 
     Returns:
         Batches of X, float32 (N, C, crop_size, crop_size), and y, int64 (N,).
@@ -205,7 +220,7 @@ def eval_loader(
         batch_size=None,
         sampler=BatchSampler(chosen, batch_size, drop_last=False),
         num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=device is not None and device.type == "cuda",
         persistent_workers=workers > 0,
     )
 
@@ -230,6 +245,33 @@ def build_data(cfg: Any, opened: OpenedData | None = None) -> PretrainDataModule
     data = PretrainDataModule(cfg, train_set, val_set)
     data.digest = opened.digest
     return data
+
+
+def check_labels(train_set: ImageSet, val_set: ImageSet | None, data: Any) -> None:
+    """Refuse a label that is no class of the training images.
+
+    Args:
+        train_set: whose `info` says how many classes there are.
+        val_set: the validation images, if there are any.
+        data: the config's `data` section, for the names of the files.
+
+    Raises:
+        UserError: naming the file, or the set, and the label.
+    """
+    classes = train_set.info.num_classes
+    for side, images in (("train", train_set), ("val", val_set)):
+        if images is None or not len(images):
+            continue
+        low, high = int(images.targets.min()), int(images.targets.max())
+        if low >= UNLABELLED and high < classes:
+            continue
+        path = setting(data, f"{side}_path", None)
+        where = f"data.{side}_path={path}" if path else f"the {side} images of '{images.info.name}'"
+        known = f"0 to {classes - 1}, " if classes else ""
+        raise UserError(
+            f"{where}: label {low if low < UNLABELLED else high}, but the training images have "
+            f"{classes} classes; a label is {known}or -1 for none"
+        )
 
 
 def _with_config_statistics(info: SetInfo, augmentations: Sequence[Any]) -> SetInfo:

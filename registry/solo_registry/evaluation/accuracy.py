@@ -29,14 +29,28 @@ def top_accuracy(scores: Tensor, targets: Tensor, top: int = 1) -> float:
     >>> top_accuracy(scores, torch.tensor([1, 2])), top_accuracy(scores, torch.tensor([1, 2]), 2)
     (50.0, 100.0)
     """
-    num_classes = scores.shape[1]
-    if not 1 <= top <= num_classes:
-        raise ValueError(f"top must lie in [1, {num_classes}] (the number of classes), got {top}")
     targets = targets.to(scores.device)
     labelled = targets != UNLABELLED
     total = int(labelled.sum())
+    hits = top_hits(scores[labelled], targets[labelled], top)
     if total == 0:
         raise ValueError(f"targets holds no labelled row among {targets.shape[0]}")
-    ranked = scores[labelled].argsort(dim=1, descending=True, stable=True)[:, :top]
-    hits = int((ranked == targets[labelled].unsqueeze(1)).sum())
     return 100.0 * hits / total
+
+
+def top_hits(scores: Tensor, targets: Tensor, top: int = 1) -> int:
+    """Count the rows whose true class is among the `top` highest scores, as `top_accuracy` does.
+
+    Args:
+        scores: (M, C) scores, higher is better.
+        targets: (M,) classes in [0, C).
+        top: how many classes may be named.
+
+    Raises:
+        ValueError: if `top` is below 1 or above C.
+    """
+    num_classes = scores.shape[1]
+    if not 1 <= top <= num_classes:
+        raise ValueError(f"top must lie in [1, {num_classes}] (the number of classes), got {top}")
+    ranked = scores.argsort(dim=1, descending=True, stable=True)[:, :top]
+    return int((ranked == targets.unsqueeze(1)).sum())

@@ -8,13 +8,14 @@ from torch import Tensor
 UNLABELLED = -1
 
 
-def check_feats(name: str, feats: Tensor, *, min_rows: int = 1) -> None:
+def check_feats(name: str, feats: Tensor, *, min_rows: int = 1, finite: bool = True) -> None:
     """Refuse features that are not a finite floating-point matrix.
 
     Args:
         name: name of the argument, for the error text.
         feats: (N, D) features.
         min_rows: least number of rows.
+        finite: whether to look at the values.
 
     Raises:
         ValueError: if `feats` has another shape or dtype, too few rows, or holds NaN or infinity.
@@ -28,7 +29,7 @@ def check_feats(name: str, feats: Tensor, *, min_rows: int = 1) -> None:
         raise ValueError(f"{name} must have {expected}, got {tuple(feats.shape)}")
     if not feats.is_floating_point():
         raise ValueError(f"{name} must be floating point, got {feats.dtype}")
-    bad = int((~torch.isfinite(feats)).sum())
+    bad = int((~torch.isfinite(feats)).sum()) if finite else 0
     if bad:
         raise ValueError(f"{name} holds {bad} values of {feats.numel()} that are NaN or infinite")
 

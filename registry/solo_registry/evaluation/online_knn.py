@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
+from torchmetrics.utilities.distributed import gather_all_tensors
 
-from solo_registry.evaluation.accuracy import top_accuracy
+from solo_registry.errors import UserError
+from solo_registry.evaluation.accuracy import top_accuracy, top_hits
 from solo_registry.evaluation.checks import UNLABELLED, check_feats, check_targets
 from solo_registry.evaluation.neighbours import CHUNK_SIZE, Distance, Vote
+
+ROUND = 1024  # validation rows of each process that are classified at a time
 
 
 class OnlineKNN:
@@ -19,6 +24,10 @@ class OnlineKNN:
     bank as a whole never. It is float32 by default, so that the value of the last epoch is that of
     `knn_accuracy` on the same features; `dtype=torch.float16` halves the memory (ImageNet with
     D = 2048: 5 GB instead of 10) and moves cosine similarities by less than 1e-3.
+
+    With several processes each has the bank of its own share of the images. `ask` and `answer` find
+    the neighbours in all banks together, so that the value is that of one bank of all rows, and
+    neither a bank nor its search is larger for it.
 
     It is no `nn.Module`: a bank belongs to one epoch and must not enter a checkpoint.
 
@@ -69,22 +78,26 @@ class OnlineKNN:
         """Empty the bank."""
         self._full: list[tuple[Tensor, Tensor]] = []
         self._recent: list[tuple[Tensor, Tensor]] = []
+        self._asked: list[tuple[Tensor, Tensor]] = []
         self._rows = 0
         self._recent_rows = 0
+        self._bad = 0  # values that are not finite
 
     @torch.no_grad()
     def update(self, feats: Tensor, targets: Tensor) -> None:
         """Add a batch to the bank; unlabelled rows are dropped.
+
+        Features that are not finite are refused by the search: a step that makes them has a loss
+        that is not finite either, which says more.
 
         Args:
             feats: (n, D) features on any device.
             targets: (n,) classes, -1 for unlabelled.
 
         Raises:
-            ValueError: if shapes, dtypes or targets are wrong, D changes, or a feature is not
-                finite.
+            ValueError: if shapes, dtypes or targets are wrong, or D changes.
         """
-        check_feats("feats", feats)
+        check_feats("feats", feats, finite=False)
         check_targets("targets", targets, feats.shape[0], self._vote.num_classes)
         self._check_dim(feats)
         keep = targets != UNLABELLED
@@ -93,7 +106,9 @@ class OnlineKNN:
             return
         if self._vote.distance == "cosine" and self._dtype != torch.float32:
             kept = F.normalize(kept.float(), dim=1)  # within the range of float16
-        self._recent.append((kept.to("cpu", self._dtype), targets[keep].cpu()))
+        kept = kept.to("cpu", self._dtype)
+        self._bad += int((~kept.isfinite()).sum())
+        self._recent.append((kept, targets[keep].cpu()))
         self._rows += len(kept)
         self._recent_rows += len(kept)
         if self._recent_rows >= CHUNK_SIZE:
@@ -110,11 +125,14 @@ class OnlineKNN:
             (M, C) scores; each row sums to 1.
 
         Raises:
-            ValueError: if the bank holds fewer than k rows or the shape does not fit.
+            ValueError: if the bank holds fewer than k rows, the shape does not fit, or a feature is
+                not finite.
         """
         check_feats("test_feats", test_feats)
         self._check_dim(test_feats)
         self._merge_recent()
+        if self._bad:
+            raise ValueError(f"the bank holds {self._bad} values that are NaN or infinite")
         return self._vote.scores(*self._vote.nearest(self._full, test_feats, self.k))
 
     def compute(self, test_feats: Tensor, test_targets: Tensor) -> float:
@@ -134,6 +152,79 @@ class OnlineKNN:
         check_targets("test_targets", test_targets, test_feats.shape[0], classes)
         return top_accuracy(self.scores(test_feats), test_targets)
 
+    @torch.no_grad()
+    def ask(self, test_feats: Tensor, test_targets: Tensor) -> None:
+        """Keep a batch for `answer`; unlabelled rows are dropped.
+
+        Args:
+            test_feats: (M, D) features on any device.
+            test_targets: (M,) classes, -1 for unlabelled.
+
+        Raises:
+            ValueError: if shapes, dtypes or targets are wrong.
+        """
+        check_feats("test_feats", test_feats, finite=False)
+        classes = self._vote.num_classes
+        check_targets("test_targets", test_targets, test_feats.shape[0], classes)
+        keep = test_targets != UNLABELLED
+        kept = test_feats.detach()[keep].to("cpu", torch.float32)
+        self._bad += int((~kept.isfinite()).sum())
+        self._asked.append((kept, test_targets[keep].cpu()))
+
+    @torch.no_grad()
+    def answer(self, device: torch.device) -> tuple[int, int] | None:
+        """Classify what was asked by the neighbours in the banks of all processes, and forget it.
+
+        Every process has to call this, and to have asked at least one batch. In each round all
+        search their own bank for everybody's rows; the k nearest of what they found are those of
+        one bank of all rows.
+
+        Args:
+            device: where the processes exchange tensors.
+
+        Returns:
+            How many rows this process asked were classified right, and how many they were; None
+            where all banks together hold fewer than k rows.
+
+        Raises:
+            UserError: a feature of any process is not finite.
+        """
+        feats, targets = (torch.cat(part) for part in zip(*self._asked, strict=True))
+        self._merge_recent()
+        counts = torch.tensor([[len(feats), self._rows, self._bad]])
+        asked, rows, bad = torch.cat(_everyones(counts, device)).T
+        self._asked, self._bad = [], 0
+        if bad.any():
+            raise UserError(
+                f"online kNN: {int(bad.sum())} feature values are NaN or infinite, so training has "
+                "diverged: try a lower optimizer.lr, or precision=32"
+            )
+        if rows.sum() < self.k:
+            return None
+        right = 0
+        rank = dist.get_rank() if len(rows) > 1 else 0
+        for start in range(0, int(asked.max()), ROUND):
+            mine = slice(start, start + ROUND)
+            parts = _everyones(feats[mine], device)
+            first = sum(map(len, parts[:rank]))
+            found = [torch.cat(_everyones(part, device), 1) for part in self._nearest(parts)]
+            closeness, classes = (part[first : first + len(parts[rank])] for part in found)
+            best = closeness.topk(self.k)
+            scores = self._vote.scores(best.values, classes.gather(1, best.indices))
+            right += top_hits(scores, targets[mine])
+        return right, len(targets)
+
+    def _nearest(self, queries: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Find the k nearest rows of this bank; where it has fewer, the rest is infinitely far."""
+        together = torch.cat(queries)
+        closeness = torch.full((len(together), self.k), -torch.inf)
+        classes = torch.zeros((len(together), self.k), dtype=torch.long)
+        count = min(self.k, self._rows)
+        if count:
+            near, of = self._vote.nearest(self._full, together, count)
+            closeness[:, :count], classes[:, :count] = near.cpu(), of.cpu()
+        return closeness, classes
+
     def _check_dim(self, feats: Tensor) -> None:
         blocks = self._full or self._recent
         if blocks and blocks[0][0].shape[1] != feats.shape[1]:
@@ -146,3 +237,10 @@ class OnlineKNN:
             feats, targets = zip(*self._recent, strict=True)
             self._full.append((torch.cat(feats), torch.cat(targets)))
             self._recent, self._recent_rows = [], 0
+
+
+def _everyones(rows: Tensor, device: torch.device) -> list[Tensor]:
+    """Return the rows (n, ...) of every process, in the order of their ranks."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return [rows]
+    return [part.cpu() for part in gather_all_tensors(rows.to(device))]

@@ -160,7 +160,11 @@ def comparison_bars(rows: Mapping[str, Result], out: Path | str) -> Path | None:
 
 
 def _by_epoch(table: pd.DataFrame, name: str) -> tuple[list[float], list[float]]:
-    """Epochs done and the mean value of each."""
+    """Epochs done and the mean value of each, of those that measured it.
+
+    >>> _by_epoch(pd.DataFrame({"epoch": [0, 1, 2], "val_acc1": [None, 5.0, None]}), "val_acc1")
+    ([2.0], [5.0])
+    """
     means = table.dropna(subset=[name, "epoch"]).groupby("epoch")[name].mean()
     return [float(epoch) + 1 for epoch in means.index], [float(value) for value in means]
 

@@ -28,6 +28,7 @@ from solo_registry.evaluation.shots import long_tail_results, summary
 from solo_registry.evaluation.table import result_table
 from solo_registry.identity import config_hash
 from solo_registry.schema import EvaluationConfig
+from solo_registry.training.divergence import check_outputs
 from solo_registry.training.loaded_run import LoadedRun
 from solo_registry.training.run_folder import SCHEMA_VERSION, RunFolder, write_json
 
@@ -169,7 +170,7 @@ def measure(
 ) -> Measured:
     """Extract features of both splits and of two views; `model=None` flattens the pixels."""
     train, test = features_of(model, data, evaluation, label, console)
-    embed = embedding(model)
+    embed = embedding(model, data.eval_device, label)
     tested = data.val_set if data.val_set is not None else data.train_set
     pairs = PretrainSet(tested, data.views, data.seed)
     keys: Any = [(0, index) for index in range(min(len(tested), PAIRED_IMAGES))]
@@ -186,9 +187,13 @@ def measure(
     return Measured(train, test, (feats1, feats2), histogram)
 
 
-def embedding(model: BaseMethod | None) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """Return the function from images to features and projections, both (N, D) on the CPU."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def embedding(
+    model: BaseMethod | None, device: torch.device, label: str
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """Return the function from images to features and projections, both (N, D) on the CPU.
+
+    It raises a UserError that names `label` where a feature is not finite.
+    """
     if model is not None:
         model = model.to(device).eval()
 
@@ -198,7 +203,9 @@ def embedding(model: BaseMethod | None) -> Callable[[Tensor], tuple[Tensor, Tens
             small = F.adaptive_avg_pool2d(X, PIXELS) if X.shape[-1] > PIXELS else X
             return small.flatten(1), small.flatten(1)
         out = model(X.to(device))
-        return out["feats"].float().cpu(), out.get("z", out["feats"]).float().cpu()
+        feats, z = out["feats"].float().cpu(), out.get("z", out["feats"]).float().cpu()
+        check_outputs(label, feats, z)
+        return feats, z
 
     return embed
 
@@ -211,7 +218,7 @@ def features_of(
     console: Console,
 ) -> tuple[Features, Features]:
     """Extract features of train and test images; without test images train stands for both."""
-    embed = embedding(model)
+    embed = embedding(model, data.eval_device, label)
 
     def collect(loader: DataLoader[Any]) -> Features:
         quiet = not console.is_terminal
@@ -229,6 +236,7 @@ def features_of(
             batch_size=BATCH,
             num_workers=data.num_workers,
             indices=sorted(chosen[:count].tolist()),
+            device=data.eval_device,
         )
 
     tested = data.val_set if data.val_set is not None else data.train_set

@@ -124,11 +124,9 @@ def trajectories(rows: Sequence[Row], out: Path) -> Path | None:
     axes = new_figure(1, len(columns), width=10.0, height=4.2)
     for axis, column in zip(axes, columns, strict=True):
         for place, (name, tables) in enumerate(curves.items()):
-            found = [table.set_index("epoch")[column] for table in tables if column in table]
-            if not found:
+            mean, std = average(tables, column)
+            if mean.empty:
                 continue
-            joined = pd.concat(found, axis=1)
-            mean, std = joined.mean(axis=1), joined.std(axis=1).fillna(0.0)
             colour = COLOURS[place % len(COLOURS)]
             style = "-" if place < len(COLOURS) else "--"
             axis.plot(mean.index + 1, mean, style, color=colour, label=name, linewidth=1.6)
@@ -137,6 +135,18 @@ def trajectories(rows: Sequence[Row], out: Path) -> Path | None:
         axis.set_ylabel(CURVE_LABELS.get(column, "training loss"))
     _legend(axes[-1])
     return save(axes[0], out)
+
+
+def average(tables: Sequence[pd.DataFrame], column: str) -> tuple[pd.Series, pd.Series]:
+    """Return mean and standard deviation over runs by epoch, of the epochs that measured it.
+
+    >>> tables = [{"epoch": [0, 1, 2], "val_acc1": [None, value, None]} for value in (1, 3)]
+    >>> average([pd.DataFrame(table) for table in tables], "val_acc1")[0].to_dict()
+    {1: 2.0}
+    """
+    found = [table.set_index("epoch")[column].dropna() for table in tables if column in table]
+    joined = pd.concat(found, axis=1).sort_index() if found else pd.DataFrame()
+    return joined.mean(axis=1), joined.std(axis=1).fillna(0.0)
 
 
 def _legend(axis: Axes) -> None:

@@ -139,7 +139,7 @@ def _next(
         trial.run.error.unlink(missing_ok=True)
 
     def tell(trial: Trial) -> None:
-        bar.update(task, description=f"{trial.label}, epoch {len(trial.curve)}/{epochs}")
+        bar.update(task, description=f"{trial.label}, epoch {max(trial.curve, default=0)}/{epochs}")
 
     ran = follow(
         trial, asked, planner.space, epochs,

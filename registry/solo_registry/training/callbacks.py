@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import signal
 import sys
 import time
@@ -45,20 +46,34 @@ class SeedEpoch(Callback):
         seed_everything(zlib.crc32(draw.encode()), verbose=False)
 
 
+def measured(trainer: Trainer) -> dict[str, float]:
+    """Return what this epoch has measured; NaN means that there was nothing to (`RowMean`)."""
+    values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    return {name: value for name, value in values.items() if not math.isnan(value)}
+
+
 class MetricsFile(Callback):
-    """Writes metrics.csv: one row per epoch, the same rows however often the run was resumed."""
+    """Writes metrics.csv: one row per epoch, the same rows however often the run was resumed.
+
+    What an epoch did not measure is an empty cell: validation between those of
+    `check_val_every_n_epoch`, and what needs labels where no image has one.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: list[dict[str, float]] = []
 
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget what the epochs before measured; Lightning would repeat it."""
+        trainer.callback_metrics.clear()
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add this epoch's row."""
         row: dict[str, float] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
         row["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
-        for name, value in trainer.callback_metrics.items():
+        for name, value in measured(trainer).items():
             if not name.endswith("_step"):
-                row[name.removesuffix("_epoch")] = float(value)
+                row[name.removesuffix("_epoch")] = value
         self.rows.append(row)
         if trainer.is_global_zero:
             with whole_file(self.path) as part:
@@ -190,7 +205,7 @@ class EpochLines(Callback):
         """Print the epoch's main numbers."""
         if not trainer.is_global_zero:
             return
-        metrics = trainer.callback_metrics
+        metrics = measured(trainer)
         own = [key for key in metrics if key.endswith("_loss_epoch") and "class" not in key]
         shown = {
             "loss": own[-1] if own else "",  # the method's, whatever its name

@@ -22,10 +22,12 @@ from solo_registry.data.module import PretrainDataModule, eval_loader
 from solo_registry.data.sampling import EpochSampler, PretrainSet, ResumableLoader
 from solo_registry.data.sets import UNLABELLED, ImageSet
 from solo_registry.data.subset import stratified
+from solo_registry.devices import device_of
 from solo_registry.errors import UserError
 from solo_registry.evaluation.accuracy import top_accuracy
 from solo_registry.training.callbacks import LastCheckpoint, SeedEpoch, WholeCheckpointIO
 from solo_registry.training.classifier import Classifier, Recipe
+from solo_registry.training.divergence import Divergence, check_outputs
 from solo_registry.training.loaded_run import LoadedRun
 from solo_registry.training.model import read_checkpoint
 from solo_registry.training.pretrain import fit
@@ -91,10 +93,16 @@ def classify(
         persistent_workers=used.num_workers > 0,
     )
     train(classifier, loader, cfg, console, saved, identity)
+    device = device_of(cfg)
     tested = eval_loader(
-        test_set, crop_size=used.crop_size, batch_size=256, num_workers=used.num_workers
+        test_set,
+        crop_size=used.crop_size,
+        batch_size=256,
+        num_workers=used.num_workers,
+        device=device,
     )
-    scores, targets = predict(classifier, tested)
+    scores, targets = predict(classifier, tested, device)
+    check_outputs(recipe.name, scores)
     result = {
         "schema_version": SCHEMA_VERSION,
         "protocol": protocol(recipe, size, lr, view, len(train_set)),
@@ -137,12 +145,18 @@ def train(
     Raises:
         UserError: the checkpoint is damaged or another's, or cannot be written.
     """
-    callbacks: list[Callback] = [SeedEpoch(cfg.seed), LastCheckpoint(saved, identity)]
+    callbacks: list[Callback] = [
+        Divergence(saved, f"a lower --lr (it is {classifier.recipe.lr:g})"),
+        SeedEpoch(cfg.seed),
+        LastCheckpoint(saved, identity),
+    ]
     if console.is_terminal:
         callbacks.append(RichProgressBar(leave=False))
+    device = device_of(cfg)
+    on_gpu = device.type == "cuda"
     trainer = Trainer(
-        accelerator="cpu" if cfg.accelerator == "cpu" else "auto",
-        devices=1,
+        accelerator="gpu" if on_gpu else "cpu" if cfg.accelerator == "cpu" else "auto",
+        devices=[device.index] if on_gpu else 1,
         max_epochs=classifier.recipe.epochs,
         callbacks=callbacks,
         logger=False,
@@ -184,9 +198,10 @@ def crop_and_flip(cfg: Any) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def predict(classifier: Classifier, loader: DataLoader[Any]) -> tuple[Tensor, Tensor]:
+def predict(
+    classifier: Classifier, loader: DataLoader[Any], device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Return scores (M, C) and targets (M,) of all images."""
-    device = torch.device("cpu" if not torch.cuda.is_available() else "cuda")
     classifier = classifier.to(device).eval()
 
     def parts() -> Iterator[tuple[Tensor, Tensor]]:

@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from lightning.pytorch import seed_everything
 from omegaconf import DictConfig
+from torch import Tensor
 
 from solo_registry.config import count_processes
 from solo_registry.contract import BaseMethod
 from solo_registry.data.module import PretrainDataModule
+from solo_registry.data.sets import UNLABELLED
 from solo_registry.errors import UserError
 from solo_registry.registry import METHODS
 
@@ -25,9 +27,8 @@ def build_method(cfg: DictConfig, data: PretrainDataModule) -> BaseMethod:
     cfg.data.num_classes = data.info.num_classes
     cfg.data.image_channels = data.info.channels
     cfg.data.train_images = len(data.train_set)
-    bank = len(data.train_set) // count_processes(cfg) // data.batch_size * data.batch_size
-    if cfg.knn_eval.enabled and cfg.knn_eval.k > bank:
-        raise UserError(f"knn_eval.k={cfg.knn_eval.k} is more than the {bank} images of an epoch")
+    if cfg.knn_eval.enabled:
+        _check_bank(cfg.knn_eval.k, count_processes(cfg) * data.batch_size, data.train_set.targets)
     return rebuild_method(cfg)
 
 
@@ -45,6 +46,15 @@ def rebuild_method(cfg: DictConfig) -> BaseMethod:
     if not cfg.performance.disable_channel_last:
         model = model.to(memory_format=torch.channels_last)
     return model
+
+
+def _check_bank(k: int, step: int, targets: Tensor) -> None:
+    """Refuse an online kNN that could not find its neighbours in an epoch of whole steps."""
+    images = len(targets) // step * step
+    labelled = int((targets != UNLABELLED).sum())
+    if k > min(images, labelled):
+        which = f"{images} images" if images <= labelled else f"{labelled} labelled images"
+        raise UserError(f"knn_eval.k={k} is more than the {which} of an epoch")
 
 
 def read_checkpoint(path: Path, identity: str | None = None) -> dict[str, Any]:

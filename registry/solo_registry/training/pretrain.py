@@ -33,6 +33,7 @@ from solo_registry.training.callbacks import (
     SeedEpoch,
     WholeCheckpointIO,
 )
+from solo_registry.training.divergence import Divergence, told_of_divergence
 from solo_registry.training.lifetime import STOPPED, is_stop, parent_of_all
 from solo_registry.training.model import build_method, read_checkpoint
 from solo_registry.training.run_data import (
@@ -94,13 +95,20 @@ def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None
 
     `data` is a data module or a loader. Afterwards there is no process group: rank 0 evaluates
     alone, however long that takes.
+
+    Raises:
+        UserError: training diverged (`Divergence`).
     """
     try:
         with parent_of_all():
             trainer.fit(model, data, ckpt_path=resume, weights_only=True)
-    except (SystemExit, RuntimeError) as error:  # RuntimeError: loader processes got SIGTERM too
-        if is_stop(error):
+    except (SystemExit, RuntimeError, ValueError) as error:
+        if is_stop(error):  # RuntimeError: loader processes got SIGTERM too
             raise SystemExit(STOPPED) from error
+        if isinstance(error, SystemExit | UserError):
+            raise
+        if text := told_of_divergence(trainer, model, error):
+            raise UserError(text) from error
         raise
     if dist.is_available() and dist.is_initialized():
         trainer.strategy.barrier()
@@ -143,6 +151,7 @@ def build_trainer(
     bar = cfg.progress == "bar" or (cfg.progress == "auto" and console.is_terminal)
     cost = CostFile(run.path / "cost.json")
     callbacks: list[Callback] = [
+        Divergence(run.checkpoint, what_helps(cfg)),
         SeedEpoch(cfg.seed),
         MetricsFile(run.metrics),
         cost,
@@ -192,6 +201,19 @@ def build_trainer(
             f"no trainer for accelerator={cfg.accelerator} devices={cfg.devices} "
             f"strategy={cfg.strategy} precision={cfg.precision}: {' '.join(str(error).split())}"
         ) from error
+
+
+def what_helps(cfg: DictConfig) -> str:
+    """Say what to try where training diverges."""
+    optimizer = cfg.optimizer
+    ways = [
+        f"a lower optimizer.lr (it is {optimizer.lr:g}, effective {optimizer.effective_lr:g})",
+        f"more scheduler.warmup_epochs (now {cfg.scheduler.warmup_epochs:g})",
+        "gradient_clip_val=1",
+    ]
+    if str(cfg.precision).startswith("16"):
+        ways.append("precision=bf16-mixed or 32")
+    return ", ".join(ways)
 
 
 def build_logger(cfg: DictConfig, run: RunFolder) -> Logger | None:

@@ -1,3 +1,4 @@
+import csv
 import io
 import pickle
 import sys
@@ -64,6 +65,15 @@ def test_five_channels_cannot_become_three(tmp_path: Path) -> None:
         ({"images": noise(4, 8, 8)}, "has no 'labels' beside 'images'; data.no_labels=true"),
         ({"images": noise(4, 8, 8), "labels": [0, 1]}, "'labels' of .* must be 4 class numbers"),
         ({"images": noise(4, 8, 8), "labels": [0, 1, -2, 0]}, "from 0, or -1"),
+        (
+            {"images": noise(4, 8, 8), "labels": [b"cat", b"dog", b"cat", b"cow"]},
+            r"'labels' of .*x\.h5 must be integers, .* they are .*, the first is 'cat'",
+        ),
+        (
+            {"images": noise(4, 8, 8), "labels": [0.5, 1.0, 2.9, 0.0]},
+            r"'labels' of .*x\.h5 must be integers, .* they are float64, the first is '0.5'",
+        ),
+        ({"images": noise(4, 8, 8), "labels": [True, False, True, True]}, "they are bool"),
         ({"images": noise(4, 8, 8) / 255, "labels": [0] * 4}, "must be uint8 .*, got float64"),
         ({"images": noise(4, 8), "labels": [0] * 4}, r"or \(N, H, W, C\), got uint8 \(4, 8\)"),
         ({"images": noise(4, 3, 8, 8), "labels": [0] * 4}, "channels come last"),
@@ -193,3 +203,30 @@ def test_five_channels_pretrain(tiny: Tiny, tmp_path: Path, form: str) -> None:
     ))  # fmt: skip
     result = run.read_result()
     assert result is not None and result["train_images"] == 40
+
+
+def test_half_labelled_validation_with_online_knn_trains(tiny: Tiny, tmp_path: Path) -> None:
+    bright = (40 * np.arange(64) % 4)[:, None, None].astype(np.uint8) + noise(64, 8, 8) // 4
+    labels = np.arange(64) % 4
+    train = write(tmp_path / "train.h5", images=bright, labels=labels)
+    half = np.where(np.arange(64) % 8 < 4, labels, -1)
+    val = write(tmp_path / "val.h5", images=bright, labels=half)
+    given = tiny(
+        "simclr", f"data.train_path={train}", f"data.val_path={val}", "data.dataset=custom",
+        "max_epochs=1", "optimizer.batch_size=16", "knn_eval.enabled=true", "knn_eval.k=5",
+        "evaluation.enabled=false", "telemetry.every_n_epochs=0",
+    )  # fmt: skip
+    with pretrain(given).metrics.open() as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["val_acc5"]) == 100  # of 4 classes
+    assert float(row["val_knn_acc1"]) > 0
+
+
+def test_a_validation_label_that_train_does_not_have_is_named(tiny: Tiny, tmp_path: Path) -> None:
+    train = write(tmp_path / "train.h5", images=noise(16, 8, 8), labels=np.arange(16) % 3)
+    val = write(tmp_path / "val.h5", images=noise(8, 8, 8), labels=np.arange(8))
+    given = tiny("simclr", f"data.train_path={train}", f"data.val_path={val}",
+                 "data.dataset=custom", "optimizer.batch_size=8")  # fmt: skip
+    with pytest.raises(UserError, match=r"data\.val_path=.*val\.h5: label 7, .* have 3 classes"):
+        pretrain(given)
+    assert not list(Path(given.runs_dir).rglob("*"))

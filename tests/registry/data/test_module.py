@@ -234,3 +234,28 @@ def test_trains_without_a_validation_set(tmp_path: Path, noise: MakeNoise, confi
         model, PretrainDataModule(config(), noise(), None)
     )
     assert len(model.trained) == 5 and model.validated == 0
+
+
+@pytest.mark.parametrize(("side", "label"), [("train", 10), ("val", 12), ("val", -2)])
+def test_a_label_that_is_no_class_is_refused_for_every_kind_of_set(
+    noise: MakeNoise, config: Config, side: str, label: int
+) -> None:
+    sets = {"train": noise(), "val": noise(count=6)}
+    sets[side].targets[1] = label
+    classes = sets["train"].info.num_classes
+    expected = rf"the {side} images of '.*': label {label}, .* have {classes} classes"
+    with pytest.raises(UserError, match=expected):
+        PretrainDataModule(config(), sets["train"], sets["val"])
+
+
+@pytest.mark.parametrize("form", ["image_folder", "on_device"])
+def test_a_process_without_validation_images_gets_one_without_a_label(
+    noise: MakeNoise, config: Config, form: str
+) -> None:
+    data = PretrainDataModule(
+        config(data={"format": form, "num_workers": 0}), noise(), noise(count=2)
+    )
+    data._place = lambda: (2, 3)  # type: ignore[method-assign]
+    ((images, targets),) = data.val_dataloader()
+    assert len(images) == 1 and targets.tolist() == [-1]
+    assert (data.val_set.targets != -1).all()  # type: ignore[union-attr]

@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 from lightly.utils.benchmarking.knn import knn_predict as lightly_knn_predict
 
+from solo_registry.errors import UserError
 from solo_registry.evaluation.knn import knn_accuracy, knn_predict
 from solo_registry.evaluation.neighbours import Vote, _top
 from solo_registry.evaluation.online_knn import OnlineKNN
@@ -276,3 +277,38 @@ def test_device_is_where_the_answer_lies(data):
     assert scores.is_cuda
     expected = knn_predict(train, targets, test, num_classes=C)
     torch.testing.assert_close(scores.cpu(), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_answers_over_an_epoch_are_those_of_all_rows_in_one_go(data, monkeypatch):
+    monkeypatch.setattr("solo_registry.evaluation.online_knn.ROUND", 7)
+    train, targets, test, test_targets = data
+    known = test_targets.clone()
+    known[::2] = -1
+    knn = OnlineKNN(C, k=5)
+    knn.update(train, targets)
+    for start in range(0, M, 10):
+        knn.ask(test[start : start + 10], known[start : start + 10])
+    right, rows = knn.answer(torch.device("cpu"))
+    expected = knn_accuracy(train, targets, test, known, k=[5], num_classes=C)
+    assert rows == int((known != -1).sum()) and 100 * right / rows == expected[5]
+    knn.ask(test, torch.full((M,), -1))  # what was asked before is forgotten
+    assert knn.answer(torch.device("cpu")) == (0, 0)
+    knn.reset()
+    knn.update(train[:4], targets[:4])
+    knn.ask(test, known)
+    assert knn.answer(torch.device("cpu")) is None  # fewer rows than k
+
+
+@pytest.mark.parametrize("where", ["bank", "questions"])
+def test_answers_from_features_that_are_not_finite_are_refused(data, where):
+    train, targets, test, test_targets = data
+    bad = torch.full((1, D), float("nan"))
+    knn = OnlineKNN(C, k=5)
+    knn.update(torch.cat([train, bad]) if where == "bank" else train,
+               torch.cat([targets, targets[:1]]) if where == "bank" else targets)  # fmt: skip
+    if where == "bank":
+        with pytest.raises(ValueError, match="the bank holds 16 values"):
+            knn.scores(test)
+    knn.ask(test if where == "bank" else bad.expand(M, D), test_targets)
+    with pytest.raises(UserError, match=r"online kNN: .* values are NaN or infinite"):
+        knn.answer(torch.device("cpu"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -14,9 +15,12 @@ import pandas as pd
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 
 from solo_registry.config import resolve
 from solo_registry.errors import UserError
+from solo_registry.sweep import follow
+from solo_registry.training import callbacks
 from solo_registry.training.model import read_checkpoint
 from solo_registry.training.pretrain import pretrain
 from solo_registry.training.run_folder import RunFolder, write_json
@@ -38,8 +42,6 @@ def test_a_run_stopped_and_resumed_ends_as_an_unbroken_one(
     extra += ["telemetry.every_n_epochs=1"]
     unbroken = pretrain(tiny(method, *extra))
     broken = tiny(method, *extra, f"runs_dir={tmp_path}/broken")
-
-    from solo_registry.training import callbacks
 
     class Stop(Exception):
         pass
@@ -261,3 +263,39 @@ def test_an_accelerator_that_is_not_there_is_refused(tiny: Tiny) -> None:
         pytest.skip("this machine has a GPU")
     with pytest.raises(UserError, match="no trainer for accelerator=gpu"):
         pretrain(tiny("simclr", "accelerator=gpu"))
+
+
+def test_epochs_without_validation_have_empty_cells(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("max_epochs=5", "check_val_every_n_epoch=2", "evaluation.enabled=false")
+    words += ("data.fraction=0.1", "optimizer.batch_size=32")
+    words += ("progress=lines", "telemetry.every_n_epochs=0", "knn_eval.enabled=true")
+    told = Console(file=io.StringIO(), width=200)
+    run = pretrain(tiny("simclr", *words), told)
+    table = pd.read_csv(run.metrics)
+    for name in ("val_loss", "val_acc1", "val_acc5", "val_knn_acc1"):
+        assert table[name].notna().tolist() == [False, True, False, True, False], name
+        assert list(follow.curve(run, name)) == [2, 4]
+    assert table["train_acc1"].notna().all()
+    lines = [line for line in told.file.getvalue().splitlines() if line.startswith("epoch ")]  # type: ignore[attr-defined]
+    assert ["val_acc1" in line for line in lines] == [False, True, False, True, False]
+
+    # stopped after an epoch that validated, and one that did not
+    class Stop(Exception):
+        pass
+
+    start = callbacks.SeedEpoch.on_train_epoch_start
+    for number, epochs in enumerate((2, 3)):
+
+        def die(self: Any, trainer: Any, module: Any, last: int = epochs) -> None:
+            start(self, trainer, module)
+            if trainer.current_epoch == last:
+                raise Stop
+
+        broken = tiny("simclr", *words, f"runs_dir={tmp_path}/broken{number}")
+        with monkeypatch.context() as patch:
+            patch.setattr(callbacks.SeedEpoch, "on_train_epoch_start", die)
+            with pytest.raises(Stop):
+                pretrain(broken)
+        assert pretrain(broken).metrics.read_bytes() == run.metrics.read_bytes()
