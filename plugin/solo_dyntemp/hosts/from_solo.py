@@ -96,16 +96,23 @@ class FromSolo(Theirs):
     def training_step(self, batch: Batch, batch_idx: int) -> Any:
         """Their step; the first view's features go to the kNN bank."""
         self._first = batch[1][0]
+        self._online_losses: list[Tensor] = []
         if self.NAME == "supcon" and bool((batch[2] < 0).any()):
             raise UserError(f"method '{self.cfg.method}' needs a label for every image")
-        return super().training_step(batch, batch_idx)
+        loss = super().training_step(batch, batch_idx)
+        if self.NAME == "deepclusterv2" and self.current_epoch == 0:
+            # no image has a cluster yet: theirs is a mean of nothing, NaN with a gradient of 0
+            loss = loss.nan_to_num() + torch.stack(self._online_losses).mean()
+        return loss
 
     def _base_shared_step(self, X: Tensor, targets: Tensor) -> dict[str, Any]:
         """Forward one view; theirs gives NaN where no image has a label."""
         out: dict[str, Any] = self(X)
         if self.knn is not None and X is self._first:
             self.knn.update(out["feats"].detach(), targets)
-        return {**out, **self._online("train", out["logits"], targets)}
+        online = self._online("train", out["logits"], targets)
+        self._online_losses.append(online["loss"])
+        return {**out, **online}
 
     def _shared_step_momentum(self, X: Tensor, targets: Tensor) -> dict[str, Any]:
         """Forward one view through the momentum network; theirs gives NaN without labels."""

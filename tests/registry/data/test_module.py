@@ -61,7 +61,9 @@ def test_batch_larger_than_the_data(noise: MakeNoise, config: Config) -> None:
 
 
 def on_rank(data: PretrainDataModule, rank: int, world_size: int) -> PretrainDataModule:
-    data.trainer = SimpleNamespace(global_rank=rank, world_size=world_size)  # type: ignore[assignment]
+    there = SimpleNamespace(root_device=torch.device("cpu"))
+    place: Any = SimpleNamespace(global_rank=rank, world_size=world_size, strategy=there)
+    data.trainer = place
     return data
 
 
