@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import pickle
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -11,8 +13,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import solo_dyntemp.temperature
+from solo_dyntemp.names import TEMPERATURE_ENTRIES
 from solo_dyntemp.temperature import (
-    TEMPERATURES,
     Block,
     ConstantTemperature,
     CosineScheduleTemperature,
@@ -34,7 +37,9 @@ from solo_dyntemp.temperature import (
     build_temperature,
     largest_logit,
     monotone_bound,
+    temperature_keywords,
 )
+from solo_registry.registry import TEMPERATURES
 
 S = torch.linspace(-1, 1, 401, dtype=torch.float64)
 RANGED = [
@@ -299,7 +304,8 @@ def test_batch_temperatures_say_that_they_need_a_batch():
 
 
 def test_every_name_builds_and_is_documented():
-    for name, kind in TEMPERATURES.items():
+    for name, class_name, *_ in TEMPERATURE_ENTRIES:
+        kind = getattr(solo_dyntemp.temperature, class_name)
         temperature = build_temperature(name, **({"size": 3} if name == "isogclr" else {}))
         assert isinstance(temperature, Temperature)
         assert type(temperature) is kind
@@ -311,8 +317,8 @@ def test_every_name_builds_and_is_documented():
 @pytest.mark.parametrize(
     ("name", "keywords", "message"),
     [
-        ("cosin", {}, "unknown temperature 'cosin'; did you mean 'cosine'"),
-        ("cosine", {"taumin": 0.1}, "no keyword 'taumin'; did you mean 'tau_min'"),
+        ("cosin", {}, "unknown temperature 'cosin'. Did you mean 'cosine'"),
+        ("cosine", {"taumin": 0.1}, "no keyword 'taumin'. Did you mean 'tau_min'"),
         ("constant", {"tau_min": 0.1}, "It has: tau$"),
         ("isogclr", {}, "needs the keyword 'size'"),
         ("cosine", {"tau_min": 0}, "tau_min must be positive and finite, got 0"),
@@ -321,3 +327,28 @@ def test_every_name_builds_and_is_documented():
 def test_bad_configurations(name, keywords, message):
     with pytest.raises(ValueError, match=message):
         build_temperature(name, **keywords)
+
+
+class Steep(ConstantTemperature):
+    """What another package may register."""
+
+
+def test_names_are_the_registrys_and_other_packages_add_to_them(monkeypatch):
+    for kept in ("_entries", "_loaded"):  # forget afterwards
+        monkeypatch.setattr(TEMPERATURES, kept, dict(getattr(TEMPERATURES, kept)))
+    TEMPERATURES.register("steep", summary="for a test")(Steep)
+    assert type(build_temperature("steep", tau=0.3)) is Steep
+    assert temperature_keywords("steep") == ("tau",)
+    TEMPERATURES.register("no_temperature")(lambda tau=0.1: tau)
+    with pytest.raises(ValueError, match=r"'no_temperature' is registered as .*, which makes 0\.1"):
+        build_temperature("no_temperature")
+
+
+def test_the_temperatures_alone_load_no_plugin():
+    program = (
+        "import sys; from solo_dyntemp.temperature import build_temperature;"
+        "print(build_temperature('cosine'), 'solo_registry.builtin' in sys.modules,"
+        "'solo_dyntemp.plugin' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "CosineTemperature(tau_min=0.1, tau_max=0.2) False False\n", done.stderr
