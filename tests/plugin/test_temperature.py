@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import pickle
-import subprocess
-import sys
 import warnings
 
 import pytest
@@ -37,9 +35,7 @@ from solo_dyntemp.temperature import (
     build_temperature,
     largest_logit,
     monotone_bound,
-    temperature_keywords,
 )
-from solo_registry.registry import TEMPERATURES
 
 S = torch.linspace(-1, 1, 401, dtype=torch.float64)
 RANGED = [
@@ -327,28 +323,3 @@ def test_every_name_builds_and_is_documented():
 def test_bad_configurations(name, keywords, message):
     with pytest.raises(ValueError, match=message):
         build_temperature(name, **keywords)
-
-
-class Steep(ConstantTemperature):
-    """What another package may register."""
-
-
-def test_names_are_the_registrys_and_other_packages_add_to_them(monkeypatch):
-    for kept in ("_entries", "_loaded"):  # forget afterwards
-        monkeypatch.setattr(TEMPERATURES, kept, dict(getattr(TEMPERATURES, kept)))
-    TEMPERATURES.register("steep", summary="for a test")(Steep)
-    assert type(build_temperature("steep", tau=0.3)) is Steep
-    assert temperature_keywords("steep") == ("tau",)
-    TEMPERATURES.register("no_temperature")(lambda tau=0.1: tau)
-    with pytest.raises(ValueError, match=r"'no_temperature' is registered as .*, which makes 0\.1"):
-        build_temperature("no_temperature")
-
-
-def test_the_temperatures_alone_load_no_plugin():
-    program = (
-        "import sys; from solo_dyntemp.temperature import build_temperature;"
-        "print(build_temperature('cosine'), 'solo_registry.builtin' in sys.modules,"
-        "'solo_dyntemp.plugin' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout == "CosineTemperature(tau_min=0.1, tau_max=0.2) False False\n", done.stderr
