@@ -42,7 +42,8 @@ class ISogCLRTemperature(nn.Module, Temperature):
     The state is in the state dict and equal on all processes. The value of the loss is that of a
     surrogate: do not compare it. It is a mean over anchors; the authors add an image's two anchors
     and take the mean over images, which is twice as much. The temperature needs indexes into the
-    data set, and changes only in training mode with gradients.
+    data set, and changes only in training mode with gradients: at every call of the loss, so twice
+    a step where a method compares two views in both directions by two calls.
 
     Args:
         size: number of samples in the data set; indexes are in [0, size).
