@@ -7,11 +7,17 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+QUICK = (
+    "max_epochs=1", "telemetry.every_n_epochs=0", "evaluation.pictures=false",
+    "evaluation.baselines=false", "evaluation.linear=false",
+)  # fmt: skip
 
 
 def block(first_line: str) -> str:
@@ -22,32 +28,73 @@ def block(first_line: str) -> str:
     raise AssertionError(f"no block begins with {first_line!r}")
 
 
-@pytest.mark.slow
-def test_the_example_trains_as_an_outside_plugin(tmp_path: Path) -> None:
-    package = tmp_path / "site" / "my_package"
-    (package / "configs" / "method").mkdir(parents=True)
+def install(site: Path) -> None:
+    """Put the package of the guide where `pip install --target` would put it."""
+    package = site / "my_package"
     for folder in (package, package / "configs"):
+        folder.mkdir(parents=True)
         (folder / "__init__.py").touch()
-    (package / "nt_logistic.py").write_text(block("# my_package/nt_logistic.py"))
-    yaml = block("# my_package/configs/method/nt_logistic.yaml")
-    (package / "configs/method/nt_logistic.yaml").write_text(yaml.partition("\n")[2])
+    for path in re.findall(r"# my_package/(configs/\S+\.yaml)", TEXT):
+        (package / path).parent.mkdir(exist_ok=True)
+        yaml = block(f"# my_package/{path}")
+        (package / path).write_text(yaml.partition("\n")[2])
+    (package / "parts.py").write_text(block("# my_package/parts.py"))
+    code = block("# my_package/nt_logistic.py\n")
+    more = block("# my_package/nt_logistic.py, in register()").partition("\n")[2]
+    code = code.replace("import METHODS", "import DATASETS, METHODS, TEMPERATURES")
+    code = code.replace('    return "my_package.configs"', more + '    return "my_package.configs"')
+    (package / "nt_logistic.py").write_text(code)
     point = re.search(r'"(mine) = (my_package\.nt_logistic:register)"', block("# setup.py"))
     assert point
-    info = tmp_path / "site" / "my_package-1.0.dist-info"
+    info = site / "my_package-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[solo_registry.plugins]\n{point[1]} = {point[2]}\n")
 
-    def dyntemp(*words: str) -> str:
+
+@pytest.fixture
+def python(tmp_path: Path) -> Callable[..., str]:
+    """Return a function that runs Python where the guide's package is installed."""
+    install(tmp_path / "site")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"}
+
+    def run(*words: str) -> str:
         done = subprocess.run(
-            [sys.executable, "-m", "solo_registry", *words], capture_output=True, text=True,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(package.parent), "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+            [sys.executable, *words], capture_output=True, text=True, cwd=tmp_path, env=environment
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    assert "my_package" in dyntemp("methods", "nt_*")
-    dyntemp("pretrain", "method=nt_logistic", "max_epochs=1", "evaluation.pictures=false")
-    (result,) = tmp_path.glob("runs/nt_logistic-digits/*/5/result.json")
+    return run
+
+
+@pytest.mark.slow
+def test_the_example_trains_as_an_outside_plugin(tmp_path: Path, python: Any) -> None:
+    assert "my_package" in python("-m", "solo_registry", "methods", "nt_*")
+    python("-m", "solo_registry", "pretrain", "method=nt_logistic", "data=stripes", *QUICK)
+    (result,) = tmp_path.glob("runs/nt_logistic-stripes/*/5/result.json")
     assert json.loads(result.read_text())["method_kwargs"]["weight"] == 1.0
+
+
+@pytest.mark.slow
+def test_its_temperature_is_listed_built_and_trained_with(tmp_path: Path, python: Any) -> None:
+    assert "my_package" in python("-m", "solo_registry", "temperatures", "step")
+    program = "from solo_dyntemp.temperature import build_temperature as b; print(b('step'))"
+    assert python("-c", program).startswith("StepTemperature(tau_min=0.1, tau_max=0.2, thr")
+    words = "method=simclr_dyntemp", "data=digits", "method_kwargs.temperature=step"
+    words += ("method_kwargs.temperature_kwargs.threshold=0.25",)
+    python("-m", "solo_registry", "pretrain", *words, *QUICK)
+    (result,) = tmp_path.glob("runs/simclr_dyntemp-digits/*/5/result.json")
+    kwargs = json.loads(result.read_text())["method_kwargs"]
+    assert kwargs["temperature"] == "step" and kwargs["temperature_kwargs"]["threshold"] == 0.25
+
+
+@pytest.mark.slow
+def test_its_suite_and_its_space_run(tmp_path: Path, python: Any) -> None:
+    python("-m", "solo_registry", "leaderboard", "run", "suite=steps", "seeds=2", *QUICK)
+    (table,) = tmp_path.glob("boards/*/report/results.csv")
+    assert {"logistic", "step"} <= set(re.findall(r"\w+", table.read_text()))
+    words = "method=simclr_dyntemp", "data=stripes", "space=step", "trials=1"
+    python("-m", "solo_registry", "sweep", *words, *QUICK)
+    best = next(tmp_path.glob("sweeps/*/best.yaml")).read_text()
+    assert "temperature: step" in best and "threshold:" in best

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from solo_dyntemp.hosts.found import SOLO_METHODS, WHERE, solo_learn
-from solo_registry.registry import COMMANDS, LOSSES, METHODS, TEMPERATURES
+from solo_dyntemp.names import DYSTRESS, register_temperatures
+from solo_registry.registry import COMMANDS, LOSSES, METHODS
 
-DYSTRESS = "2308.01140"
 METHOD_ENTRIES = (
     ("simclr_dyntemp", "SimCLRDynTemp", "SimCLR with tau(s) of each pair", DYSTRESS),
     ("mocov2plus_dyntemp", "MoCoV2PlusDynTemp", "MoCo v2+ with tau(s)", DYSTRESS),
@@ -27,23 +27,6 @@ LOSS_ENTRIES = (
     ("dyntemp_dcl", "decoupled form (DCL, DCLW), tau(s) per pair", "2110.06848"),
     ("dyntemp_paired", "each a against all b (CLIP, SimCSE), tau(s) per pair", "2104.08821"),
     ("dyntemp_supcon", "labels make the positives, tau(s) per pair", "2004.11362"),
-)
-TEMPERATURE_ENTRIES = (
-    ("cosine", "CosineTemperature", "pair: tau_min at s=0, tau_max at s=-1 and 1", "2308.01140"),
-    ("shifted_cosine", "ShiftedCosineTemperature", "pair: minimum moved below 0", "2308.01140"),
-    ("linear", "LinearTemperature", "pair: grows with |s| in a straight line", "2308.01140"),
-    ("exponential", "ExponentialTemperature", "pair: grows with |s| and levels off", "2308.01140"),
-    ("monotone_cosine", "MonotoneCosineTemperature", "pair: grows with s", "2308.01140"),
-    ("inverted_cosine", "InvertedCosineTemperature", "control: tau_max at s=0", "2308.01140"),
-    ("constant", "ConstantTemperature", "control: one tau for every pair", "2002.05709"),
-    ("dual_constant", "DualConstantTemperature", "control: positives and negatives apart", ""),
-    ("shuffled", "ShuffledTemperature", "control: the cosine's taus at other negatives", ""),
-    ("cosine_schedule", "CosineScheduleTemperature", "time: rises and falls", "2303.13664"),
-    ("stabilised", "StabilisedTemperature", "time: the cosine flattens to tau_max", "2308.01140"),
-    ("macl", "MACLTemperature", "batch: follows the positives' mean similarity", "2207.07874"),
-    ("dual_temperature", "DualTemperature", "batch: two taus weigh each anchor", "2203.17248"),
-    ("isogclr", "ISogCLRTemperature", "sample: each image learns its own", "2305.11965"),
-    ("learnable", "LearnableTemperature", "trained: one tau as a parameter", "2103.00020"),
 )
 COMMAND_ENTRIES = (
     (
@@ -79,10 +62,7 @@ def register() -> str:
     for name, summary, paper in LOSS_ENTRIES:
         target = f"solo_dyntemp.losses:{name}"
         LOSSES.add_lazy(name, target, summary=summary, paper=f"arXiv {paper}")
-    for name, cls, summary, paper in TEMPERATURE_ENTRIES:
-        target = f"solo_dyntemp.temperature:{cls}"
-        source = f"arXiv {paper}" if paper else "ours"
-        TEMPERATURES.add_lazy(name, target, summary=summary, paper=source)
+    register_temperatures()
     register_solo()
     for name, target, summary in COMMAND_ENTRIES:
         COMMANDS.add_lazy(name, f"solo_dyntemp.{target}", summary=summary)

@@ -105,15 +105,26 @@ for name, summary, paper in (
         name, f"solo_registry.backbones:{name}", summary=summary, paper=f"arXiv {paper}"
     )
 
-for name, module, summary, paper in (
-    ("digits", "arrays", "1,797 grey 8x8 digits, shipped with scikit-learn", ""),
-    ("fashion_mnist", "arrays", "70,000 grey 28x28 clothes, 10 classes", "arXiv 1708.07747"),
-    ("cifar10", "arrays", "60,000 color 32x32 images, 10 classes", ""),
-    ("cifar100", "arrays", "60,000 color 32x32 images, 100 classes", ""),
-    ("stl10", "arrays", "113,000 color 96x96 images, 10 classes, most unlabelled", ""),
-    ("tiny_imagenet", "imagenet", "110,000 color 64x64 images, 200 classes", ""),
-    ("imagenet100", "imagenet", "ImageNet, the 100 classes of your data.class_list", ""),
-    ("imagenet", "imagenet", "1,331,167 color images, 1,000 classes", "arXiv 1409.0575"),
-    ("custom", "folder", "your own image folders, with or without labels", ""),
+# what of `data` a set would not notice
+FOLDERS = "train_split"
+TINY = f"{FOLDERS} format=h5"
+STL = "class_list format=h5"
+ARRAYS = f"train_split {STL}"
+for name, module, unread, summary, paper in (
+    ("digits", "arrays", ARRAYS, "1,797 grey 8x8 digits, shipped with scikit-learn", ""),
+    ("fashion_mnist", "arrays", ARRAYS, "70,000 grey 28x28 clothes, 10 classes", "1708.07747"),
+    ("cifar10", "arrays", ARRAYS, "60,000 color 32x32 images, 10 classes", ""),
+    ("cifar100", "arrays", ARRAYS, "60,000 color 32x32 images, 100 classes", ""),
+    ("stl10", "arrays", STL, "113,000 color 96x96 images, 10 classes, most unlabelled", ""),
+    ("tiny_imagenet", "imagenet", TINY, "110,000 color 64x64 images, 200 classes", ""),
+    ("imagenet100", "imagenet", FOLDERS, "ImageNet, the 100 classes of your data.class_list", ""),
+    ("imagenet", "imagenet", FOLDERS, "1,331,167 color images, 1,000 classes", "1409.0575"),
+    ("custom", "folder", FOLDERS, "your own image folders, with or without labels", ""),
 ):
-    DATASETS.add_lazy(name, f"solo_registry.data.{module}:{name}", summary=summary, paper=paper)
+    DATASETS.add_lazy(
+        name,
+        f"solo_registry.data.{module}:{name}",
+        summary=summary,
+        paper=f"arXiv {paper}" if paper else "",
+        unread=unread,
+    )

@@ -248,8 +248,9 @@ def count_processes(cfg: DictConfig) -> int:
 def resolve(cfg: DictConfig) -> DictConfig:
     """Check `cfg` and fill in what follows from it; the config given is not changed.
 
-    `optimizer.lr` stays as written; `optimizer.effective_lr` is what the optimizer gets, by
-    solo-learn's rule: x images per optimizer step / 256.
+    `optimizer.lr` stays as written; `optimizer.effective_lr` is what the optimizer gets:
+    lr x images per optimizer step / 256, over all processes and accumulated batches.
+    docs/solo_learn.md says where solo-learn scales otherwise.
 
     Raises:
         UserError: whatever cannot work, with the key, the value and what is allowed.

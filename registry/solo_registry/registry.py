@@ -29,6 +29,8 @@ class Entry:
         family: what listings group it by.
         origin: what in it is not written here, such as "solo-learn keys, lightly loss".
         source: package whose code it is, where the target only adapts it.
+        unread: of a data set, the words of the section `data` that it would not notice, apart by
+            blanks: a key, or a key and the value that is meant; they are refused.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Entry:
     family: str = ""
     origin: str = ""
     source: str = ""
+    unread: str = ""
 
     @property
     def provider(self) -> str:
@@ -91,7 +94,7 @@ class Registry:
         Args:
             name: as users write it.
             target: `module:attribute`.
-            **about: `summary`, `paper`, `family`, `origin` and `source`, see `Entry`.
+            **about: `summary`, `paper`, `family`, `origin`, `source`, `unread`, see `Entry`.
 
         Raises:
             ValueError: the name is taken by another target; both are named.
@@ -132,6 +135,10 @@ class Registry:
     def entries(self, pattern: str = "*") -> list[Entry]:
         """Return the entries whose names match, sorted by name; imports nothing."""
         return [self._entries[name] for name in self.names(pattern)]
+
+    def about(self, name: str) -> Entry:
+        """Return what was said of `name` when it was registered; it must be there."""
+        return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries

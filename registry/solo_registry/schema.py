@@ -104,7 +104,7 @@ class AugmentationConfig:
 
 @dataclass
 class OptimizerConfig:
-    """How the weights move. `lr` is per 256 images; `effective_lr` is what the optimizer gets."""
+    """How the weights move. `lr` is per 256 images of a step; `effective_lr` is what is used."""
 
     name: str = "lars"  # sgd, lars, adam or adamw
     batch_size: int = 256  # per device
@@ -123,7 +123,7 @@ class SchedulerConfig:
 
     name: str = "warmup_cosine"  # warmup_cosine, step or none
     warmup_epochs: float = 10
-    warmup_start_lr: float = 3e-5  # effective, not per 256 images, as in solo-learn
+    warmup_start_lr: float = 3e-5  # effective, not per 256 images
     min_lr: float = 0.0
     lr_decay_steps: list[int] | None = None  # epochs, for step
     interval: str = "step"

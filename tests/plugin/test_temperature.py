@@ -11,8 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import solo_dyntemp.temperature
+from solo_dyntemp.names import TEMPERATURE_ENTRIES
 from solo_dyntemp.temperature import (
-    TEMPERATURES,
     Block,
     ConstantTemperature,
     CosineScheduleTemperature,
@@ -212,6 +213,9 @@ def test_bad_ranges(kind, low, high, message):
         (lambda: ISogCLRTemperature(size=0), "size must be a positive integer, got 0"),
         (lambda: ISogCLRTemperature(size=3, gamma=0), r"gamma must be in \(0, 1\], got 0"),
         (lambda: ISogCLRTemperature(size=3, eta=0.0), r"eta must be positive, got 0\.0"),
+        (lambda: ISogCLRTemperature(size=3, clip=math.nan), "clip must be positive, got nan"),
+        (lambda: ISogCLRTemperature(size=3, form="code "), "form must be one of code, paper, got"),
+        (lambda: ISogCLRTemperature(3, tau_min=0.01), "tau_min must be at least 0.0125"),
         (lambda: as_temperature(None), "a Temperature, a function or a number, got None"),
         (lambda: as_temperature(lambda s: s), "positive and finite on .* from -1"),
         (lambda: as_temperature(lambda s: s.sum()), r"keep the shape \(2001,\), got \(\)"),
@@ -296,7 +300,8 @@ def test_batch_temperatures_say_that_they_need_a_batch():
 
 
 def test_every_name_builds_and_is_documented():
-    for name, kind in TEMPERATURES.items():
+    for name, class_name, *_ in TEMPERATURE_ENTRIES:
+        kind = getattr(solo_dyntemp.temperature, class_name)
         temperature = build_temperature(name, **({"size": 3} if name == "isogclr" else {}))
         assert isinstance(temperature, Temperature)
         assert type(temperature) is kind
@@ -308,8 +313,8 @@ def test_every_name_builds_and_is_documented():
 @pytest.mark.parametrize(
     ("name", "keywords", "message"),
     [
-        ("cosin", {}, "unknown temperature 'cosin'; did you mean 'cosine'"),
-        ("cosine", {"taumin": 0.1}, "no keyword 'taumin'; did you mean 'tau_min'"),
+        ("cosin", {}, "unknown temperature 'cosin'. Did you mean 'cosine'"),
+        ("cosine", {"taumin": 0.1}, "no keyword 'taumin'. Did you mean 'tau_min'"),
         ("constant", {"tau_min": 0.1}, "It has: tau$"),
         ("isogclr", {}, "needs the keyword 'size'"),
         ("cosine", {"tau_min": 0}, "tau_min must be positive and finite, got 0"),

@@ -91,7 +91,7 @@ def test_the_hash_follows_what_numbers_depend_on(tiny: Tiny, override: str, same
         ("method_kwargs.tau_min=.nan", r"tau_min must be positive and finite, got nan"),
         ("method_kwargs.tau_min=0.5", r"tau_min must not exceed tau_max, got 0.5 > 0.2"),
         ("method_kwargs.tau_max=hot", r"tau_max must be a number, got 'hot'"),
-        ("method_kwargs.temperature=cosin", r"did you mean 'cosine'"),
+        ("method_kwargs.temperature=cosin", r"Did you mean 'cosine'"),
         ("method_kwargs.proj_output_dim=0", r"proj_output_dim must be above 0 and finite, got 0"),
     ],
 )

@@ -41,8 +41,9 @@ def dyntemp_dcl(
 
     The loss of anchor i with positive p is log Σ_j exp l_ij - w_i l_ip over all views j of other
     images, l(s) = s / τ(s). Source: arXiv 2110.06848, eq. 6 (DCL) and 7 (DCLW), with one sum over
-    the negatives of both views. DCL has w = 1, DCLW w_i = 2 - N softmax_i(s_ip / σ), without
-    gradient. In a distributed run the candidates, and the softmax, are those of all processes.
+    the negatives of both views (DySTreSS's code adds the log-sums of the two views). DCL has
+    w = 1, DCLW w_i = 2 - N softmax_i(s_ip / σ), without gradient. In a distributed run the
+    candidates, and the softmax, are those of all processes.
 
     Args:
         z1: projections of the first views, not normalised, shape (N, D).

@@ -30,7 +30,6 @@ def mean_loss(
     """
     numerator, denominator = terms(temperature)
     weighed = numerator if positive_weight is None else positive_weight * numerator
-    outcome = Outcome(
-        denominator - weighed, terms, numerator, denominator, decoupled, max(negatives, 1)
-    )
+    decoupled = decoupled or temperature.decoupled
+    outcome = Outcome(denominator - weighed, terms, numerator, denominator, decoupled, negatives)
     return temperature.weigh(outcome).mean()

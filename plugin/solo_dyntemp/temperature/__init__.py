@@ -19,11 +19,7 @@ from solo_dyntemp.temperature.base import (
     largest_logit,
     monotone_bound,
 )
-from solo_dyntemp.temperature.build import (
-    TEMPERATURES,
-    build_temperature,
-    temperature_keywords,
-)
+from solo_dyntemp.temperature.build import build_temperature, temperature_keywords
 from solo_dyntemp.temperature.controls import DualConstantTemperature, ShuffledTemperature
 from solo_dyntemp.temperature.isogclr import ISogCLRTemperature
 from solo_dyntemp.temperature.pairwise import (
@@ -38,7 +34,6 @@ from solo_dyntemp.temperature.pairwise import (
 from solo_dyntemp.temperature.schedules import CosineScheduleTemperature, StabilisedTemperature
 
 __all__ = [
-    "TEMPERATURES",
     "Batch",
     "Block",
     "ConstantTemperature",

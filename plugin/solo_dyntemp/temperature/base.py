@@ -87,11 +87,14 @@ class Temperature:
 
     Attributes:
         elementwise: τ depends on the pair's own similarity alone, so the tiled kernel may be used.
+        decoupled: the temperature wants denominators without positives; for those that are not
+            elementwise.
         tau_min: lower bound of τ on [-1, 1].
         tau_max: upper bound of τ on [-1, 1].
     """
 
     elementwise: ClassVar[bool] = True
+    decoupled: ClassVar[bool] = False
     tau_min: float
     tau_max: float
 

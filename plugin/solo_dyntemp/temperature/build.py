@@ -1,32 +1,21 @@
-"""From a name and keywords, as they stand in a configuration, to a temperature."""
+"""From a name and keywords, as they stand in a configuration, to a temperature.
+
+Names are those of `solo_registry.registry.TEMPERATURES`: ours, and what other packages register.
+"""
 
 from __future__ import annotations
 
-import difflib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from solo_dyntemp.temperature import adaptive, controls, isogclr, pairwise, schedules
+from solo_dyntemp.names import register_temperatures
 from solo_dyntemp.temperature.base import Temperature
+from solo_registry.errors import nearest
+from solo_registry.plugins import load_plugins
+from solo_registry.registry import TEMPERATURES
 
-TEMPERATURES: dict[str, type[Temperature]] = {
-    "constant": pairwise.ConstantTemperature,
-    "cosine": pairwise.CosineTemperature,
-    "shifted_cosine": pairwise.ShiftedCosineTemperature,
-    "linear": pairwise.LinearTemperature,
-    "exponential": pairwise.ExponentialTemperature,
-    "monotone_cosine": pairwise.MonotoneCosineTemperature,
-    "inverted_cosine": pairwise.InvertedCosineTemperature,
-    "dual_constant": controls.DualConstantTemperature,
-    "shuffled": controls.ShuffledTemperature,
-    "cosine_schedule": schedules.CosineScheduleTemperature,
-    "stabilised": schedules.StabilisedTemperature,
-    "macl": adaptive.MACLTemperature,
-    "dual_temperature": adaptive.DualTemperature,
-    "learnable": adaptive.LearnableTemperature,
-    "isogclr": isogclr.ISogCLRTemperature,
-}
+register_temperatures()  # the losses are used without any plugin loaded, too
 
 
 def build_temperature(name: str, **kwargs: Any) -> Temperature:
@@ -34,27 +23,35 @@ def build_temperature(name: str, **kwargs: Any) -> Temperature:
 
     Raises:
         ValueError: the name or a keyword is unknown (the text holds the nearest right one), a
-            keyword is missing, or a value is outside its range.
+            keyword is missing, a value is outside its range, or what another package registered
+            under the name makes no temperature.
 
     >>> build_temperature("cosine", tau_min=0.1, tau_max=0.2)
     CosineTemperature(tau_min=0.1, tau_max=0.2)
     >>> build_temperature("cosine", tau_mim=0.1)
     Traceback (most recent call last):
         ...
-    ValueError: temperature 'cosine' has no keyword 'tau_mim'; did you mean 'tau_min'? It has: \
+    ValueError: temperature 'cosine' has no keyword 'tau_mim'. Did you mean 'tau_min'? It has: \
 tau_min, tau_max
     """
-    parameters = _parameters(name)
+    kind = _find(name)
+    parameters = inspect.signature(kind).parameters
     for keyword in kwargs:
         if keyword not in parameters:
             raise ValueError(
-                f"temperature {name!r} has no keyword {keyword!r}; "
-                f"{_nearest(keyword, parameters)} It has: {', '.join(parameters)}"
+                f"temperature {name!r} has no keyword {keyword!r}."
+                f"{nearest(keyword, parameters)} It has: {', '.join(parameters)}"
             )
     for keyword, parameter in parameters.items():
         if parameter.default is parameter.empty and keyword not in kwargs:
             raise ValueError(f"temperature {name!r} needs the keyword {keyword!r}")
-    return TEMPERATURES[name](**kwargs)
+    temperature = kind(**kwargs)
+    if not isinstance(temperature, Temperature):
+        raise ValueError(
+            f"temperature {name!r} is registered as {kind}, which makes {temperature!r} and no "
+            "solo_dyntemp.temperature.Temperature"
+        )
+    return temperature
 
 
 def temperature_keywords(name: str) -> tuple[str, ...]:
@@ -66,18 +63,12 @@ def temperature_keywords(name: str) -> tuple[str, ...]:
     >>> temperature_keywords("macl")
     ('tau', 'alpha', 'a0', 'tau_min')
     """
-    return tuple(_parameters(name))
+    return tuple(inspect.signature(_find(name)).parameters)
 
 
-def _parameters(name: str) -> Mapping[str, inspect.Parameter]:
+def _find(name: str) -> Callable[..., Any]:
+    """Return what is registered under `name`, by this package or by another one."""
     if name not in TEMPERATURES:
-        raise ValueError(
-            f"unknown temperature {name!r}; {_nearest(name, TEMPERATURES)} Known: "
-            f"{', '.join(sorted(TEMPERATURES))}"
-        )
-    return inspect.signature(TEMPERATURES[name]).parameters
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.0)
-    return f"did you mean {close[0]!r}?" if close else ""
+        load_plugins()
+    found: Callable[..., Any] = TEMPERATURES.get(name)
+    return found

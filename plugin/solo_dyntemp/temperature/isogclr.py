@@ -17,17 +17,33 @@ from solo_dyntemp.temperature.base import (
     check_range,
 )
 
+FORMS = {"code": 1, "paper": 2}  # the largest difference of similarities that is divided by tau
+LARGEST_EXPONENT = 80  # exp(88.7) is the largest 32-bit number
+
 
 class ISogCLRTemperature(nn.Module, Temperature):
     r"""Every sample k has its temperature τ_k, moved by its own gradient while training.
 
-    Minimises Σ_k τ_k log E_j exp((s_kj - s_kp) / τ_k) + ρ τ_k over the network and τ. With g the
-    batch's estimate of the mean over negatives, u_k is its moving average and the loss of an
-    anchor has the gradient τ_k ∇g / u_k. Then v = log u_k + ρ + (τ_k / u_k) ∂g/∂τ_k and
-    τ_k <- clip(τ_k - η m_k), m_k the moving average of v. Several anchors of a sample are
-    averaged. Source: Qiu et al. (arXiv 2305.11965), algorithm 1. The state is in the state dict
-    and equal on all processes. The value of the loss is that of a surrogate: do not compare it.
-    It needs indexes into the data set, and changes only in training mode with gradients.
+    Minimises Σ_k τ_k log E_j exp((s_kj - s_kp) / τ_k) + ρ τ_k over the network and τ. Source: Qiu
+    et al. (arXiv 2305.11965), algorithm 1, in the form of the authors' code
+    (zhqiu/contrastive-learning-iSogCLR, LibAUC), which the defaults are made for:
+
+    - g_i, the batch's estimate at anchor i (a view of sample k), is the mean over its negatives j
+      of exp(s_ij / τ_k). The positive stands outside: its pull is -s_ip.
+    - u_i = (1 - γ) u_k + γ g_i, and the loss of anchor i has the gradient τ_k ∇g_i / u_i - ∇s_ip.
+      A sample that is seen for the first time has u_i = g_i.
+    - v_i = log u_i + ρ + (τ_k / u_i) ∂g_i/∂τ_k. Both u and v are averaged over the anchors of a
+      sample, however many views and processes bring them: u_k <- mean u_i,
+      m_k <- (1 - β) m_k + β clip(mean v_i), τ_k <- clip(τ_k - η m_k, τ_min, τ_max).
+
+    `form="paper"` puts the positive into the estimate, as the paper writes it: g_i is the mean of
+    exp((s_ij - s_ip) / τ_k), and the gradient of the loss τ_k ∇g_i / u_i.
+
+    The state is in the state dict and equal on all processes. The value of the loss is that of a
+    surrogate: do not compare it. It is a mean over anchors; the authors add an image's two anchors
+    and take the mean over images, which is twice as much. The temperature needs indexes into the
+    data set, and changes only in training mode with gradients: at every call of the loss, so twice
+    a step where a method compares two views in both directions by two calls.
 
     Args:
         size: number of samples in the data set; indexes are in [0, size).
@@ -38,9 +54,12 @@ class ISogCLRTemperature(nn.Module, Temperature):
         gamma: weight of the batch in u, in (0, 1].
         eta: η, step of the temperatures, positive.
         beta: weight of the batch in m, in (0, 1].
+        clip: largest size of a sample's mean v, positive. LibAUC does not clip: `float("inf")`.
+        form: "code" or "paper".
 
     Raises:
-        ValueError: an argument is outside its range, or a loss brings no or too large indexes.
+        ValueError: an argument is outside its range; a loss brings no indexes, too large ones, or
+            no negatives.
 
     >>> temperature = ISogCLRTemperature(size=4, tau=0.1)
     >>> temperature.tau
@@ -48,6 +67,7 @@ class ISogCLRTemperature(nn.Module, Temperature):
     """
 
     elementwise: ClassVar[bool] = False
+    decoupled: ClassVar[bool] = True
     tau: Tensor
     average: Tensor
     momentum: Tensor
@@ -62,6 +82,8 @@ class ISogCLRTemperature(nn.Module, Temperature):
         gamma: float = 0.9,
         eta: float = 0.01,
         beta: float = 0.9,
+        clip: float = 3.0,
+        form: str = "code",
     ) -> None:
         super().__init__()
         check_finite(tau=tau, rho=rho, gamma=gamma, eta=eta, beta=beta)
@@ -73,10 +95,19 @@ class ISogCLRTemperature(nn.Module, Temperature):
         for name, value in (("gamma", gamma), ("beta", beta)):
             if not 0 < value <= 1:
                 raise ValueError(f"{name} must be in (0, 1], got {value}")
-        if eta <= 0:
-            raise ValueError(f"eta must be positive, got {eta}")
+        for name, value in (("eta", eta), ("clip", clip)):
+            if not value > 0:
+                raise ValueError(f"{name} must be positive, got {value}")
+        if form not in FORMS:
+            raise ValueError(f"form must be one of {', '.join(FORMS)}, got {form!r}")
+        if (distance := FORMS[form]) / tau_min > LARGEST_EXPONENT:
+            raise ValueError(
+                f"tau_min must be at least {distance / LARGEST_EXPONENT} with form={form!r}, got "
+                f"{tau_min}: exp({distance} / tau) would be too large for 32 bits"
+            )
         self.tau_min, self.tau_max = tau_min, tau_max
         self.rho, self.gamma, self.eta, self.beta = rho, gamma, eta, beta
+        self.clip, self.form = clip, form
         self.register_buffer("tau", torch.full((size,), float(tau)))
         self.register_buffer("average", torch.zeros(size))  # u, 0: not seen yet
         self.register_buffer("momentum", torch.zeros(size))
@@ -102,31 +133,35 @@ class ISogCLRTemperature(nn.Module, Temperature):
             estimate: g of each anchor, shape (M,).
             slope: ∂ log g / ∂τ of each anchor, shape (M,).
         """
-        everywhere = all_gather(indexes)
-        samples, place, counts = torch.unique(everywhere, return_inverse=True, return_counts=True)
+        estimate, slope = estimate.to(self.tau.dtype), slope.to(self.tau.dtype)
+        old, tau = self.average[indexes], self.tau[indexes]
+        average = torch.where(old == 0, estimate, (1 - self.gamma) * old + self.gamma * estimate)
+        average = average.clamp_min(torch.finfo(average.dtype).tiny)
+        # ∂g/∂τ = g ∂ log g/∂τ
+        gradient = average.log() + self.rho + tau * estimate * slope / average
+
+        samples, place, counts = torch.unique(
+            all_gather(indexes), return_inverse=True, return_counts=True
+        )
 
         def mean(values: Tensor) -> Tensor:
-            values = all_gather(values.to(self.tau.dtype))
-            sums = self.tau.new_zeros(len(samples)).index_add(0, place, values)
+            sums = values.new_zeros(len(samples)).index_add(0, place, all_gather(values))
             return torch.div(sums, counts)
 
-        g, growth = mean(estimate), mean(estimate * slope)  # ∂g/∂τ = g ∂ log g/∂τ
-        old, tau = self.average[samples], self.tau[samples]
-        average = torch.where(old == 0, g, (1 - self.gamma) * old + self.gamma * g)
-        average = average.clamp_min(torch.finfo(average.dtype).tiny)
-        gradient = average.log() + self.rho + tau * growth / average
-        momentum = (1 - self.beta) * self.momentum[samples] + self.beta * gradient
-        self.average[samples] = average
+        step = mean(gradient).clamp(-self.clip, self.clip)
+        momentum = (1 - self.beta) * self.momentum[samples] + self.beta * step
+        moved = self.tau[samples] - self.eta * momentum
+        self.average[samples] = mean(average)
         self.momentum[samples] = momentum
-        self.tau[samples] = (tau - self.eta * momentum).clamp(self.tau_min, self.tau_max)
-        own: Tensor = self.average[indexes]
-        return own
+        self.tau[samples] = moved.clamp(self.tau_min, self.tau_max)
+        return average
 
     def extra_repr(self) -> str:
         """Say how the temperatures are set."""
         return (
             f"size={len(self.tau)}, tau_min={self.tau_min}, tau_max={self.tau_max}, "
-            f"rho={self.rho}, gamma={self.gamma}, eta={self.eta}, beta={self.beta}"
+            f"rho={self.rho}, gamma={self.gamma}, eta={self.eta}, beta={self.beta}, "
+            f"clip={self.clip}, form={self.form!r}"
         )
 
 
@@ -134,6 +169,7 @@ class _SampleTemperature(Temperature):
     """The temperatures of one batch: one number for each anchor."""
 
     elementwise = False
+    decoupled = True
 
     def __init__(self, owner: ISogCLRTemperature, indexes: Tensor) -> None:
         self.owner, self.indexes = owner, indexes
@@ -147,8 +183,13 @@ class _SampleTemperature(Temperature):
     def weigh(self, outcome: Outcome) -> Tensor:
         if not (self.learning and outcome.losses.requires_grad):
             return outcome.losses
-        log_odds = outcome.log_odds()
-        (slope,) = torch.autograd.grad(log_odds.sum(), self.tau, retain_graph=True)
-        estimate = log_odds.detach().exp() / outcome.negatives
+        if outcome.negatives < 1:
+            raise ValueError("a temperature per sample needs views of at least two images")
+        paper = self.owner.form == "paper"
+        log_sum = outcome.denominator - outcome.numerator if paper else outcome.denominator
+        (slope,) = torch.autograd.grad(log_sum.sum(), self.tau, retain_graph=True)
+        estimate = log_sum.detach().exp() / outcome.negatives
         average = self.owner.update(self.indexes, estimate, slope)
-        return log_odds * (self.tau.detach() * estimate / average)
+        tau = self.tau.detach()
+        pushed = log_sum * (tau * estimate / average)
+        return pushed if paper else pushed - tau * outcome.numerator

@@ -130,6 +130,11 @@ class Views:
         return [list(views) for views in zip(*columns, strict=True)]
 
 
+def eval_resize(info: SetInfo, crop_size: int) -> int:
+    """Return to how many pixels evaluation resizes an image's shorter side before its crop."""
+    return crop_size if info.image_size else round(crop_size * EVAL_MARGIN)
+
+
 def eval_transform(info: SetInfo, crop_size: int) -> Callable[[Tensor], Tensor]:
     """Build what evaluation does to images: size and normalise, nothing random.
 
@@ -140,7 +145,7 @@ def eval_transform(info: SetInfo, crop_size: int) -> Callable[[Tensor], Tensor]:
         A function uint8 (..., C, H, W) -> float32 (..., C, crop_size, crop_size).
     """
     normalise = Normalise(info)
-    resized = crop_size if info.image_size else round(crop_size * EVAL_MARGIN)
+    resized = eval_resize(info, crop_size)
 
     def transform(image: Tensor) -> Tensor:
         shown = ops.center_crop(image, size=crop_size, resize=resized)

@@ -18,7 +18,7 @@ from solo_registry.schema import AugmentationConfig, JitterConfig
 
 Array = NDArray[Any]
 
-LOG_ASPECT = math.log(4 / 3)
+LARGEST_ASPECT = 4 / 3  # of a crop, of its width to its height or the other way round
 BLUR_SIGMA = (0.1, 2.0)
 TRIES = 10  # boxes tried until one fits into the image, as in torchvision
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
@@ -135,19 +135,27 @@ def _jitter_ranges(jitter: JitterConfig) -> list[tuple[float, float]]:
 
 
 def _boxes(pipeline: AugmentationConfig, sizes: Array, shares: Array) -> Array:
-    """Boxes of random area and aspect ratio (3/4 to 4/3), or the center where none of ten fits."""
+    """Boxes of random area and aspect ratio, or `_largest_center` where none of ten fits."""
     if not pipeline.rrc.enabled:
         return center_boxes(sizes)
     scale = (pipeline.rrc.crop_min_scale, pipeline.rrc.crop_max_scale)
     area = sizes.prod(axis=1, keepdims=True) * _between(scale, shares[:, :TRIES])
-    aspect = np.exp(_between((-LOG_ASPECT, LOG_ASPECT), shares[:, TRIES : 2 * TRIES]))
+    reach = math.log(LARGEST_ASPECT)
+    aspect = np.exp(_between((-reach, reach), shares[:, TRIES : 2 * TRIES]))
     tried = np.rint(np.sqrt(np.stack((area / aspect, area * aspect), axis=-1)))  # (N, TRIES, 2)
     fits = ((tried > 0) & (tried <= sizes[:, None])).all(axis=-1)
     first = fits.argmax(axis=1)
     box = tried[np.arange(len(tried)), first]
     corner = shares[:, 2 * TRIES :] * (sizes - box + 1)
     drawn = np.concatenate((corner, box), axis=1).astype(np.int64)
-    return np.where(fits.any(axis=1, keepdims=True), drawn, center_boxes(sizes))
+    return np.where(fits.any(axis=1, keepdims=True), drawn, _largest_center(sizes))
+
+
+def _largest_center(sizes: Array) -> Array:
+    """Return the largest central boxes of an allowed aspect ratio, torchvision's last resort."""
+    longest = np.rint(sizes[:, ::-1] * LARGEST_ASPECT).astype(np.int64)  # beside the other side
+    box = np.minimum(sizes, longest)
+    return np.concatenate(((sizes - box) // 2, box), axis=1).astype(np.int64)
 
 
 def _between(limits: tuple[float, float], shares: Array) -> Array:

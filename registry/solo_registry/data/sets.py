@@ -24,13 +24,6 @@ from solo_registry.registry import DATASETS
 
 Split = Literal["train", "val"]
 UNLABELLED = -1
-ARRAYS = ("digits", "fashion_mnist", "cifar10", "cifar100")
-# a key, the value that is meant (None is any), and the sets here that would not notice it
-NOT_FOR = (
-    ("train_split", None, (*ARRAYS, "tiny_imagenet", "imagenet100", "imagenet", "custom")),
-    ("class_list", None, (*ARRAYS, "stl10")),
-    ("format", "h5", (*ARRAYS, "stl10", "tiny_imagenet")),
-)
 # how much red, green and blue count for brightness
 LUMA = (0.299, 0.587, 0.114)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -184,9 +177,10 @@ def open_set(data: Any, split: Split) -> ImageSet | None:
     if channels not in (None, 1, 3):
         raise UserError(f"data.channels must be 1 (grey), 3 (RGB) or null, got {channels}")
     load = DATASETS.get(data.dataset)
-    for key, value, sets in NOT_FOR:
+    for word in DATASETS.about(data.dataset).unread.split():
+        key, _, value = word.partition("=")
         given = setting(data, key, None)
-        if given is not None and value in (None, given) and data.dataset in sets:
+        if given is not None and value in ("", str(given)):
             raise UserError(f"data.{key}={given} is nothing for data set '{data.dataset}'")
     images: ImageSet | None = load(data, split)
     return images

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from solo_registry.data.augment import eval_resize
+from solo_registry.data.sets import SetInfo
 from solo_registry.evaluation.table import ROW_NAMES
 
 MEASURES = {
@@ -29,6 +32,7 @@ def card(
     to: str,
     cfg: DictConfig,
     call: dict[str, Any] | None,
+    info: SetInfo,
     result: dict[str, Any],
     features: int,
     picture: str | None,
@@ -39,12 +43,13 @@ def card(
         to: the target.
         cfg: the run's config.
         call: how timm makes the backbone; None if it is not timm's.
+        info: facts about the run's data, with the mean and std that it used.
         result: the run's result.
         features: width of the features.
         picture: file name of the picture of tau beside the card, if there is one.
     """
     size, channels = cfg.augmentations[0].crop_size, cfg.data.image_channels
-    mean, std = (result["normalisation"][key] for key in ("mean", "std"))
+    mean, std, resize = list(info.mean), list(info.std), eval_resize(info, size)
     shown = f"![tau(s) over the similarities of positives and negatives]({picture})\n"
     return "\n".join(
         [
@@ -57,13 +62,17 @@ def card(
             f"# {cfg.backbone.name}, pretrained by {cfg.method} on {cfg.data.dataset}",
             "",
             f"Features (N, {features}) of images (N, {channels}, {size}, {size}).",
+            f"An image's shorter side is resized to {resize} pixels (bicubic, antialiased), and "
+            f"the central {size} x {size} pixels are kept.",
             f"Pixels in [0, 1] are normalised by mean {mean} and std {std}.",
             "",
             "## Load",
             "",
             "```python",
             *loading(to, cfg, call),
+            *transform(to, cfg, call, info),
             "```",
+            *further(to, call, channels),
             "",
             "## Result",
             "",
@@ -106,7 +115,7 @@ def loading(to: str, cfg: DictConfig, call: dict[str, Any] | None) -> list[str]:
             f"model = build_backbone({cfg.backbone.name!r}, in_channels={channels}, "
             f"image_size={cfg.augmentations[0].crop_size}{kwargs})",
         ]
-    elif to == "huggingface":
+    elif by_config(to, call):
         return [
             "import timm",
             "",
@@ -116,12 +125,6 @@ def loading(to: str, cfg: DictConfig, call: dict[str, Any] | None) -> list[str]:
         kwargs = "".join(f", {key}={value!r}" for key, value in call["kwargs"].items())
         name = call["model"].partition(".")[0]
         made = f'"{name}", num_classes=0, in_chans={channels}{kwargs}'
-        if to == "timm" and not call["low_resolution"]:
-            return [
-                "import timm",
-                "",
-                f'model = timm.create_model({made}, checkpoint_path="model.safetensors").eval()',
-            ]
         build = ["import timm", "", f"model = timm.create_model({made})"]
         if call["low_resolution"]:
             build += [
@@ -135,6 +138,55 @@ def loading(to: str, cfg: DictConfig, call: dict[str, Any] | None) -> list[str]:
         build = ["from safetensors.torch import load_file", *build]
         read = 'load_file("model.safetensors")'
     return ["import torch", *build, f"model.load_state_dict({read}, strict=True)", "model.eval()"]
+
+
+def by_config(to: str, call: dict[str, Any] | None) -> bool:
+    """Whether the folder holds a config.json from which timm makes the model."""
+    return to != "torch" and call is not None and not call["low_resolution"]
+
+
+def transform(to: str, cfg: DictConfig, call: dict[str, Any] | None, info: SetInfo) -> list[str]:
+    """Lines of Python that make timm's `transform` from a PIL image to what `model` takes."""
+    if call is None:
+        return []
+    given = "**resolve_data_config({}, model=model)"
+    names = "create_transform, resolve_data_config"
+    if not by_config(to, call):
+        names = "create_transform"
+        given = ", ".join(f"{key}={value!r}" for key, value in preprocessing(cfg, info).items())
+    return ["", f"from timm.data import {names}", "", f"transform = create_transform({given})"]
+
+
+def preprocessing(cfg: DictConfig, info: SetInfo) -> dict[str, Any]:
+    """What of timm's data config makes its transform do what evaluation does here."""
+    size = cfg.augmentations[0].crop_size
+    resize = eval_resize(info, size)
+    share = size / resize
+    if math.floor(size / share) != resize:  # how timm computes it back
+        share = size / (resize + 0.5)
+    return {
+        "input_size": [cfg.data.image_channels, size, size],
+        "crop_pct": share,
+        "crop_mode": "center",
+        "interpolation": "bicubic",
+        "mean": list(info.mean),
+        "std": list(info.std),
+    }
+
+
+def further(to: str, call: dict[str, Any] | None, channels: int) -> list[str]:
+    """Say what the transform takes, and how the model gets a classifier or other channels."""
+    if call is None:
+        return []
+    mode = {1: "grey ('L')", 3: "RGB"}.get(channels)
+    lines = ["", f"`transform` takes a PIL image, {mode}."] if mode else [""]
+    if not by_config(to, call):
+        return [*lines, "A classifier comes by `model.reset_classifier(10)`."]
+    return [
+        *lines,
+        "In `create_model`, `num_classes=10` adds a classifier, and `in_chans=1` or `3` fits the "
+        "first layer to images of so many channels.",
+    ]
 
 
 def table(result: dict[str, Any]) -> list[str]:

@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from solo_registry.backbones import LOW_RESOLUTION, build_backbone
+from solo_registry.data.sets import SetInfo
 from solo_registry.errors import UserError, nearest
-from solo_registry.export.card import card, plain
+from solo_registry.export.card import by_config, card, plain, preprocessing
 from solo_registry.training.loaded_run import LoadedRun
 from solo_registry.training.model import read_checkpoint
 from solo_registry.training.run_folder import whole_file, write_json
@@ -27,7 +28,9 @@ def export_run(path: Path, to: str, out: Path | None, console: Console) -> Path:
 
     Every target gets `README.md` (the model card), `recipe.yaml` (the config as given) and the
     picture of tau, and the weights: `model.safetensors` for timm and huggingface, `backbone.pt`
-    for torch. huggingface adds `config.json`, which timm's hub loader reads.
+    for torch. timm and huggingface add `config.json`, which timm's loaders read: `local-dir:FOLDER`
+    and, once the folder is on the Hub, `hf-hub:OWNER/NAME`. It cannot say that a ResNet has a 3x3
+    stem; for those the target is timm, without that file and with the lines that rebuild the stem.
 
     Args:
         path: the run folder.
@@ -51,8 +54,7 @@ def export_run(path: Path, to: str, out: Path | None, console: Console) -> Path:
             f"{path} is not a finished run's folder: the card needs its result.json. "
             "Finish the run, or evaluate it: dyntemp evaluate RUN"
         )
-    if "normalisation" not in result:
-        raise UserError(f"{run.result} does not say how images were normalised; evaluate it again")
+    info = loaded.info()
     backbone = rebuild(cfg)
     weights = backbone_weights(read_checkpoint(run.checkpoint)["state_dict"], backbone)
     call: dict[str, Any] | None = getattr(backbone, "timm_call", None)
@@ -64,15 +66,15 @@ def export_run(path: Path, to: str, out: Path | None, console: Console) -> Path:
             torch.save(weights, part)
         else:
             save_file(weights, part, metadata={"format": "pt"})
-    if to == "huggingface" and call is not None:
-        write_json(out / "config.json", hub_config(cfg, call, result, backbone))
+    if call is not None and by_config(to, call):
+        write_json(out / "config.json", hub_config(cfg, call, info, backbone))
     shutil.copyfile(run.path / "config.yaml", out / "recipe.yaml")
     picture = run.plots / "temperature.png"
     if picture.exists():
         shutil.copyfile(picture, out / picture.name)
     with whole_file(out / "README.md") as part:
         shown = picture.name if picture.exists() else None
-        text = card(to, cfg, call, result, int(backbone.num_features), shown)  # type: ignore[arg-type]
+        text = card(to, cfg, call, info, result, int(backbone.num_features), shown)  # type: ignore[arg-type]
         part.write_text(text, encoding="utf-8")
     console.print(f"{name} and its model card are in {out}", soft_wrap=True, highlight=False)
     return out
@@ -117,27 +119,35 @@ def check_target(to: str, cfg: DictConfig, call: dict[str, Any] | None) -> None:
         raise UserError(f"backbone '{cfg.backbone.name}' is not timm's: use --to torch")
     if to == "huggingface" and call is not None and call["low_resolution"]:
         raise UserError(
-            f"timm's hub format cannot say that '{cfg.backbone.name}' has a 3x3 stem for small "
-            "images: use --to timm, whose card has the two lines that rebuild it, or train with "
-            "backbone.kwargs.low_resolution=false"
+            "timm's hub format rebuilds a model from arguments, and no argument of its ResNets "
+            f"gives '{cfg.backbone.name}' its 3x3 stem for small images (stride 1, no pooling). "
+            "Use --to timm: that folder's card has the lines that rebuild it, on the Hub too; or "
+            "train with backbone.kwargs.low_resolution=false"
         )
 
 
 def hub_config(
-    cfg: DictConfig, call: dict[str, Any], result: dict[str, Any], backbone: nn.Module
+    cfg: DictConfig, call: dict[str, Any], info: SetInfo, backbone: nn.Module
 ) -> dict[str, Any]:
     """Return config.json as timm's hub loader wants it."""
-    size = cfg.augmentations[0].crop_size
+    made: dict[str, Any] = backbone.pretrained_cfg  # type: ignore[assignment]
     return {
         "architecture": call["model"].partition(".")[0],
         "num_classes": 0,
         "num_features": backbone.num_features,
         "model_args": {"in_chans": cfg.data.image_channels, **call["kwargs"]},
         "pretrained_cfg": {
-            **result["normalisation"],
+            **preprocessing(cfg, info),
             "num_classes": 0,
-            "input_size": [cfg.data.image_channels, size, size],
-            "crop_pct": 1.0,
+            # what another number of classes or channels replaces or fits
+            "classifier": made.get("classifier"),
+            "first_conv": first_convolution(backbone, made.get("first_conv")),
             "custom_load": False,
         },
     }
+
+
+def first_convolution(backbone: nn.Module, known: str | None) -> str | None:
+    """Return the name of the layer that sees the image, `known` if it is a convolution there."""
+    found = [name for name, layer in backbone.named_modules() if isinstance(layer, nn.Conv2d)]
+    return known if known in found else next(iter(found), None)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.linalg import matrix_norm
 
 from solo_registry.losses.rows import gathered, unit
 
 
-def mmcr(z: Tensor, lmda: float) -> Tensor:
+def mmcr(z: Tensor, lmda: float, momentum: Tensor | None = None) -> Tensor:
     r"""MMCR, maximum manifold capacity (Yerxa et al. 2023, arXiv 2303.03307).
 
     With Z_i the V unit vectors of image i, c_i their mean and C all the c_i, and the nuclear norm
@@ -16,21 +17,25 @@ def mmcr(z: Tensor, lmda: float) -> Tensor:
 
         loss = -‖C‖_* + λ mean_i ‖Z_i‖_*
 
-    Its value grows with the batch. lightly's loss is the same for rows of length 1, but holds a
-    D x D matrix for each image while it computes.
+    With a momentum network, c_i is halfway between the two networks' means, and Z_i holds the
+    trained network's views alone, as in the authors' code (lightly's loss has both networks' in
+    Z_i). The value grows with the batch.
 
     Args:
         z: (N, V, D) projections of all views of each image, not normalised.
-        lmda: λ, weight of the manifolds' own size, >= 0.
+        lmda: λ, weight of the manifolds' own size, >= 0; 0 in the authors' code.
+        momentum: (N, W, D) projections by the momentum network, not normalised, or None.
 
     Returns:
         Scalar; the centroids are gathered from all processes.
 
-    >>> import torch
     >>> f"{mmcr(torch.eye(3)[:, None].expand(3, 2, 3), lmda=0.0):.4f}"  # three orthogonal images
     '-3.0000'
     """
     z = unit(z)
-    capacity: Tensor = matrix_norm(gathered(z.mean(1)), ord="nuc")
+    centroids = z.mean(1)
+    if momentum is not None:
+        centroids = torch.lerp(centroids, unit(momentum).mean(1), 0.5)
+    capacity: Tensor = matrix_norm(gathered(centroids), ord="nuc")
     size: Tensor | float = matrix_norm(z, ord="nuc").mean() if lmda else 0.0
     return lmda * size - capacity

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from lightly.loss import DINOLoss
 from omegaconf import DictConfig
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from solo_registry.contract import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.methods.parts.heads import DINOHead
@@ -76,9 +77,12 @@ class DINOMixin(MethodMixin, MomentumProjectorMixin):
         loss = self.criterion(out["momentum_z"], out["z"], epoch=self.current_epoch)
         return self.total(out, loss, "dino")
 
-    def on_after_backward(self) -> None:
-        """Clip the backbone's gradients one by one; let the prototypes rest in the first epochs."""
-        super().on_after_backward()
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clip the backbone's gradients one by one; let the prototypes rest in the first epochs.
+
+        Here gradients are those of all accumulated batches, and no scale of 16 bits is on them.
+        """
+        super().on_before_optimizer_step(optimizer)
         kwargs = self.cfg.method_kwargs
         if kwargs.clip_grad:
             for parameter in self.backbone.parameters():

@@ -17,17 +17,17 @@ from solo_registry.methods.parts.method import MethodMixin, MomentumProjectorMix
 class MMCRMixin(MethodMixin, MomentumProjectorMixin):
     """MMCR over any momentum base class; several views and multi-crop too, more views are better.
 
-    An image's manifold are its views by the online network and its large views by the momentum
-    network.
+    An image's centroid is halfway between the mean of its views by the online network and that of
+    its large views by the momentum network.
 
     `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `lmda` (weight of the manifolds' own
-    size).
+    size; 0 in the authors' code, 0.005 is lightly's).
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
         "proj_hidden_dim": 8192,
         "proj_output_dim": 512,
-        "lmda": 0.005,
+        "lmda": 0.0,
     }
     MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("lmda",)
     TWO_VIEWS: ClassVar[bool] = False
@@ -47,8 +47,9 @@ class MMCRMixin(MethodMixin, MomentumProjectorMixin):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: MMCR's loss plus the online classifier's."""
         out = super().training_step(batch, batch_idx)
-        views = torch.stack([*out["z"], *out["momentum_z"]], dim=1)
-        return self.total(out, mmcr(views, self.cfg.method_kwargs.lmda), "mmcr")
+        views, momentum = (torch.stack(out[key], dim=1) for key in ("z", "momentum_z"))
+        loss = mmcr(views, self.cfg.method_kwargs.lmda, momentum)
+        return self.total(out, loss, "mmcr")
 
 
 class MMCR(MMCRMixin, BaseMomentumMethod):

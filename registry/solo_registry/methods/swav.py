@@ -9,6 +9,7 @@ from lightly.models.modules.heads import SwaVProjectionHead
 from lightly.utils.dist import rank, world_size
 from omegaconf import DictConfig
 from torch import Tensor
+from torch.optim import Optimizer
 
 from solo_registry.contract import BaseMethod, Batch
 from solo_registry.losses import unit
@@ -82,9 +83,9 @@ class SwAVMixin(MethodMixin):
             self.queue.enqueue(*(z.detach() for z in out["z"][:large]))
         return self.total(out, loss, "swav")
 
-    def on_after_backward(self) -> None:
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Let the prototypes rest in the first epochs."""
-        super().on_after_backward()
+        super().on_before_optimizer_step(optimizer)
         if self.current_epoch < self.cfg.method_kwargs.freeze_prototypes_epochs:
             self.prototypes.weight.grad = None
 

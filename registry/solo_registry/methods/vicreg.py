@@ -18,7 +18,7 @@ class VICRegMixin(MethodMixin):
     """VICReg over any base class; exactly two views.
 
     The loss is lightly's with twice its variance term: solo-learn, whose weights these are, sums
-    that term over the views, lightly takes the mean. Variance and covariance are those of all
+    that term over the views. Variance and covariance are those of all
     processes' rows.
 
     `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `sim_loss_weight`, `var_loss_weight`,
@@ -33,6 +33,9 @@ class VICRegMixin(MethodMixin):
         "cov_loss_weight": 1.0,
     }
 
+    # lightly takes the mean of the views' variance terms and the sum of their covariance terms
+    VARIANCE_FACTOR: ClassVar[float] = 2.0
+    COVARIANCE_FACTOR: ClassVar[float] = 1.0
     MAY_BE_ZERO: ClassVar[tuple[str, ...]] = (
         "sim_loss_weight",
         "var_loss_weight",
@@ -55,8 +58,8 @@ class VICRegMixin(MethodMixin):
         kwargs = self.cfg.method_kwargs
         criterion = VICRegLoss(
             lambda_param=kwargs.sim_loss_weight,
-            mu_param=2 * kwargs.var_loss_weight,
-            nu_param=kwargs.cov_loss_weight,
+            mu_param=self.VARIANCE_FACTOR * kwargs.var_loss_weight,
+            nu_param=self.COVARIANCE_FACTOR * kwargs.cov_loss_weight,
             gather_distributed=world_size() > 1,
         )
         loss: Tensor = criterion(z1, z2)

@@ -18,12 +18,13 @@ class VICRegLMixin(VICRegMixin):
     """VICReg's step, and the same loss on local features that are nearest in feature space.
 
     Needs a backbone with a feature map (all of timm's). Exactly two views, as the paper's ResNet.
-    Left out is the paper's other local term, which pairs the features nearest in the *image*: our
-    views do not carry the place of their crop.
+    Variance and covariance are means over the views, as in the authors' code, where VICReg's are
+    sums. Left out is the paper's other local term, which pairs the features nearest in the *image*:
+    our views do not carry the place of their crop.
 
     `method_kwargs`: VICReg's, `local_proj_dim` (widths of the local head), `alpha` (share of the
-    pooled features' loss; 1 is VICReg), `num_matches` (pairs of local features a view; cut to the
-    size of the map).
+    pooled features' loss), `num_matches` (pairs of local features a view; cut to the size of the
+    map. The authors' code keeps all of them in this term, 20 in the one left out).
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
@@ -32,6 +33,8 @@ class VICRegLMixin(VICRegMixin):
         "alpha": 0.75,
         "num_matches": 20,
     }
+    VARIANCE_FACTOR: ClassVar[float] = 1.0
+    COVARIANCE_FACTOR: ClassVar[float] = 0.5
     SHARES: ClassVar[tuple[str, ...]] = ("alpha",)
     HEADS: ClassVar[tuple[str, ...]] = ("projector", "local_projector")
 
@@ -83,13 +86,16 @@ class VICRegLMixin(VICRegMixin):
 def nearest_pairs(anchors: Tensor, candidates: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Pair each anchor with its nearest candidate, and keep the `count` closest pairs.
 
+    Pairs keep the order of their anchors: variance and covariance are those of a place over the
+    images of a batch, in the authors' code too.
+
     Args:
         anchors: (N, P, D).
         candidates: (N, Q, D) of the same images.
         count: how many pairs; P at most are there.
 
     Returns:
-        The anchors and their neighbours, (N, count, D) each, by growing distance.
+        The anchors and their neighbours, (N, count, D) each, by growing place of the anchor.
 
     >>> anchors, candidates = torch.tensor([[[0.0], [5.0]]]), torch.tensor([[[5.5], [2.0]]])
     >>> nearest_pairs(anchors, candidates, 1)
@@ -97,7 +103,7 @@ def nearest_pairs(anchors: Tensor, candidates: Tensor, count: int) -> tuple[Tens
     """
     with torch.no_grad():
         distances, neighbours = torch.cdist(anchors, candidates).min(2)
-        kept = distances.topk(min(count, anchors.shape[1]), largest=False).indices
+        kept = distances.topk(min(count, anchors.shape[1]), largest=False).indices.sort().values
         found = neighbours.gather(1, kept)
     width = anchors.shape[2]
     return (

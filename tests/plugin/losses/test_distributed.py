@@ -61,6 +61,18 @@ def test_a_layer_under_ddp_gets_the_gradient_of_the_global_batch(results):
         torch.testing.assert_close(result["ddp"], expected, rtol=1e-6, atol=1e-12)
 
 
+def test_the_state_of_isogclr_is_that_of_one_process(results):
+    expected = worker.isogclr_state(*worker.batch())
+    for result in results:
+        torch.testing.assert_close(result["isogclr state"], expected)
+    first = results[0]["isogclr state"]
+    assert all(
+        torch.equal(value, result["isogclr state"][name])
+        for result in results
+        for name, value in first.items()
+    )
+
+
 def test_unequal_batches_are_refused_on_every_process(results):
     for result in results:
         assert "same shape, got rank 0 (8, 5), rank 1 (6, 5)" in result["unequal"]

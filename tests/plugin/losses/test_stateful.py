@@ -18,8 +18,8 @@ from solo_dyntemp.losses import (
     dyntemp_supcon,
 )
 from solo_dyntemp.losses.kernels import dense
+from solo_dyntemp.names import TEMPERATURE_ENTRIES
 from solo_dyntemp.temperature import (
-    TEMPERATURES,
     ConstantTemperature,
     CosineScheduleTemperature,
     CosineTemperature,
@@ -47,7 +47,7 @@ def _blocks(request, monkeypatch):
         monkeypatch.setattr(dense, "LARGEST_BLOCK", 5 * 2 * N)
 
 
-@pytest.mark.parametrize("name", TEMPERATURES)
+@pytest.mark.parametrize("name", [name for name, *_ in TEMPERATURE_ENTRIES])
 def test_every_temperature_works_in_every_loss(name):
     temperature = build_temperature(name, **({"size": N} if name == "isogclr" else {}))
     z = projections()
@@ -184,51 +184,107 @@ def test_schedules_may_move_on_before_the_backward_pass(gradients, kind):
     assert torch.equal(leaf.grad, expected[1])
 
 
-def isogclr_by_hand(s, temperature):
-    """One step of the algorithm with loops; returns loss gradient w.r.t. s, u and tau."""
-    tau, average = temperature.tau.double(), temperature.average.double()
-    momentum = temperature.momentum.double()
-    gradient = torch.zeros_like(s)
-    new = {}
-    for k in range(N):
-        anchors = [k, k + N]
-        g, slope, pulls = [], [], []
-        for i in anchors:
-            p = (i + N) % (2 * N)
-            others = [j for j in range(2 * N) if j not in (i, p)]
-            h = s[i, others] - s[i, p]
-            e = (h / tau[k]).exp() / len(others)
-            g.append(e.sum())
-            slope.append(-(e * h).sum() / tau[k] ** 2)
-            pulls.append((i, p, others, e))
-        g_mean, slope_mean = torch.stack(g).mean(), torch.stack(slope).mean()
-        u = g_mean
-        if average[k] != 0:
-            u = (1 - temperature.gamma) * average[k] + temperature.gamma * g_mean
-        v = u.log() + temperature.rho + tau[k] * slope_mean / u
-        m = (1 - temperature.beta) * momentum[k] + temperature.beta * v
-        new[k] = (u, (tau[k] - temperature.eta * m).clamp(temperature.tau_min, 0.7))
-        for i, p, others, e in pulls:
-            gradient[i, others] += e / u / (2 * N)
-            gradient[i, p] -= e.sum() / u / (2 * N)
-    return gradient, *map(torch.stack, zip(*new.values(), strict=True))
+class ISogCLRByHand:
+    """The algorithm with loops in float64, for any number of views: `step` is one batch."""
+
+    def __init__(self, size, tau, form="code", clip=3.0, rho=0.3, gamma=0.9, eta=0.01, beta=0.9):
+        self.form, self.clip = form, clip
+        self.rho, self.gamma, self.eta, self.beta = rho, gamma, eta, beta
+        self.tau = torch.full((size,), tau).double()  # rounded to 32 bits, as in the module
+        self.average = torch.zeros(size, dtype=torch.float64)
+        self.momentum = torch.zeros(size, dtype=torch.float64)
+
+    def step(self, s, images):
+        """Move the state; return the gradient of the summed loss with respect to `s`."""
+        gradient = torch.zeros_like(s)
+        for k in images.unique().tolist():
+            tau, averages, slopes = self.tau[k], [], []
+            for i in (images == k).nonzero().flatten().tolist():
+                others = (images != k).nonzero().flatten()
+                views = [p for p in (images == k).nonzero().flatten().tolist() if p != i]
+                share = (s[i, views] / tau).softmax(0)
+                h = s[i, others]
+                if self.form == "paper":
+                    h = h - tau * (s[i, views] / tau).logsumexp(0)
+                e = (h / tau).exp() / len(others)
+                u = e.sum()
+                if self.average[k] != 0:
+                    u = (1 - self.gamma) * self.average[k] + self.gamma * e.sum()
+                gradient[i, others] += e / u
+                gradient[i, views] -= share * (e.sum() / u if self.form == "paper" else 1)
+                averages.append(u)
+                slope = h / tau
+                if self.form == "paper" and len(views) > 1:  # h changes with tau
+                    entropy = (share * share.log()).sum()
+                    slope = slope - entropy
+                slopes.append(u.log() + self.rho - (e * slope).sum() / u)
+            mean = torch.stack(slopes).mean().clamp(-self.clip, self.clip)
+            self.average[k] = torch.stack(averages).mean()
+            self.momentum[k] = (1 - self.beta) * self.momentum[k] + self.beta * mean
+            self.tau[k] = (tau - self.eta * self.momentum[k]).clamp(0.05, 0.7)
+        return gradient
 
 
 @pytest.mark.usefixtures("_blocks")
-def test_isogclr_follows_its_algorithm():
-    temperature = ISogCLRTemperature(size=N, tau=0.2).double()
-    for _ in range(3):
-        z = projections()
+@pytest.mark.parametrize("form", ["code", "paper"])
+@pytest.mark.parametrize(("clip", "rho"), [(3.0, 0.3), (0.1, 4.0)])
+@pytest.mark.parametrize("views", [2, 3])
+def test_isogclr_follows_its_algorithm(form, clip, rho, views):
+    size = 2 * N
+    temperature = ISogCLRTemperature(size=size, tau=0.2, form=form, clip=clip, rho=rho).double()
+    expected = ISogCLRByHand(size, 0.2, form, clip, rho)
+    for count in (N, N, N - 2, N):  # some samples are seen again; a partial batch
+        images = torch.randperm(size)[:count].repeat(views)
+        z = torch.randn(views * count, 8, dtype=torch.float64, requires_grad=True)
         unit = torch.nn.functional.normalize(z)
         s = unit @ unit.T
-        by_hand, average, tau = isogclr_by_hand(s.detach(), temperature)
-        (expected,) = torch.autograd.grad(s, z, by_hand)
-        loss = dyntemp_infonce(z, INDEXES, temperature=temperature)
-        loss.backward()
-        torch.testing.assert_close(z.grad, expected, rtol=1e-8, atol=1e-10)
-        torch.testing.assert_close(temperature.average, average)
-        torch.testing.assert_close(temperature.tau, tau)
+        by_hand = expected.step(s.detach(), images) / len(images)
+        (gradient,) = torch.autograd.grad(s, z, by_hand)
+        dyntemp_infonce(z, images, temperature=temperature).backward()
+        torch.testing.assert_close(z.grad, gradient, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(temperature.average, expected.average)
+        torch.testing.assert_close(temperature.momentum, expected.momentum)
+        torch.testing.assert_close(temperature.tau, expected.tau)
     assert temperature.tau.unique().numel() > 1
+
+
+def test_isogclr_is_libaucs():
+    libauc = pytest.importorskip("libauc.losses.contrastive")
+    theirs = libauc.GCLoss_v1(N=2 * N, tau=0.2, enable_isogclr=True, device=torch.device("cpu"))
+    for name in ("u", "learnable_tau", "grad_tau"):
+        setattr(theirs, name, getattr(theirs, name).double())
+    ours = ISogCLRTemperature(size=2 * N, tau=0.2, clip=math.inf).double()
+    for epoch in range(4):
+        theirs.adjust_gamma(epoch)
+        for images in torch.randperm(2 * N).chunk(2):
+            z = projections()
+            pair = z.detach().clone().requires_grad_()
+            theirs(pair[:N], pair[N:], images).backward()
+            dyntemp_infonce(z, images.repeat(2), temperature=ours).backward()
+            # they add the two anchors of an image, we take the mean over anchors
+            torch.testing.assert_close(2 * z.grad, pair.grad, rtol=1e-8, atol=1e-8)
+            for name in ("u", "learnable_tau", "grad_tau"):
+                setattr(theirs, name, getattr(theirs, name).detach())
+        torch.testing.assert_close(ours.average, theirs.u[:, 0])
+        torch.testing.assert_close(ours.momentum, theirs.grad_tau[:, 0])
+        torch.testing.assert_close(ours.tau, theirs.learnable_tau[:, 0])
+
+
+def test_isogclr_counts_few_negatives_beside_a_near_positive():
+    """At a low tau 32 bits cannot tell the denominator with the positive from the positive."""
+    near = torch.nn.functional.normalize(torch.randn(N, 16, dtype=torch.float64))
+    z = torch.cat([near, near + 1e-4 * torch.randn(N, 16, dtype=torch.float64)])
+    states = []
+    for kind in (torch.float32, torch.float64):
+        temperature = ISogCLRTemperature(size=N, tau=0.05).to(kind)
+        dyntemp_infonce(z.to(kind).requires_grad_(), INDEXES, temperature=temperature)
+        states.append(temperature.average.double())
+    torch.testing.assert_close(*states, rtol=1e-4, atol=0)
+
+
+def test_isogclr_refuses_one_image():
+    with pytest.raises(ValueError, match="at least two images"):
+        dyntemp_infonce(projections()[:2], torch.zeros(2).long(), temperature=ISogCLRTemperature(3))
 
 
 def test_isogclr_state_is_saved_and_rests_in_evaluation():

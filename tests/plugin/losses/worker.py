@@ -154,6 +154,15 @@ def ddp_gradient(x, images):
     return next(layer.parameters()).grad
 
 
+def isogclr_state(x, images):
+    """Return the state after three steps, the second with images that several processes show."""
+    temperature = ISogCLRTemperature(IMAGES).double()
+    for step, shown in enumerate((images, images % 5, images)):
+        loss = infonce(2, temperature=temperature)
+        loss((x + step * x.cos()).requires_grad_(), shown)
+    return temperature.state_dict()
+
+
 def unequal_message(rank):
     """Return what a process is told when rank 0 brings one image more."""
     x = torch.ones(4 if rank == 0 else 3, 6, WIDTH)
@@ -174,6 +183,7 @@ def main():
     table = cases()
     results = {name: value_and_gradient(loss, x, images) for name, loss in table.items()}
     results["ddp"] = ddp_gradient(x, images)
+    results["isogclr state"] = isogclr_state(x, images)
     results["unequal"] = unequal_message(rank)
     torch.save(results, folder / f"{rank}.pt")
     dist.barrier()

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torchvision.transforms.v2 import RandomResizedCrop
 
 from solo_registry.data.draws import (
     BRIGHTNESS,
@@ -43,10 +45,31 @@ def test_boxes_have_the_asked_areas_and_aspects(simclr: Pipeline) -> None:
     assert free.mean() == pytest.approx(0.5, abs=0.02)
 
 
-def test_where_no_box_fits_the_center_is_taken(simclr: Pipeline) -> None:
-    rrc = {"crop_min_scale": 1.0, "crop_max_scale": 1.0}
-    boxes = drawn(simclr(rrc=rrc), size=(4, 400)).box
-    assert (boxes == [0, 198, 4, 4]).all()
+@pytest.mark.parametrize("size", [(4, 400), (200, 600), (601, 200), (30, 31), (9, 10), (7, 5)])
+def test_where_no_box_fits_torchvisions_center_is_taken(
+    simclr: Pipeline, size: tuple[int, int]
+) -> None:
+    pipeline = read_pipeline(simclr())
+    pipeline.rrc.crop_min_scale = pipeline.rrc.crop_max_scale = 1.2  # larger than the image
+    boxes = draw(pipeline, 3, np.tile(size, (3, 1)), uniforms(1, range(3), COLUMNS)).box
+    theirs = RandomResizedCrop(8, scale=(1.2, 1.2)).make_params([torch.zeros(3, *size)])
+    assert (boxes == [theirs[side] for side in ("top", "left", "height", "width")]).all()
+
+
+def test_boxes_of_long_images_are_torchvisions(simclr: Pipeline) -> None:
+    """600 x 200: half of the boxes do not fit, and none of those beyond a third of the area."""
+    for scale in ((0.08, 1.0), (0.5, 1.0)):
+        rrc = {"crop_min_scale": scale[0], "crop_max_scale": scale[1]}
+        ours = drawn(simclr(rrc=rrc), size=(200, 600)).box[:, 2:]
+        crop, image = RandomResizedCrop(8, scale=scale), torch.zeros(3, 200, 600)
+        chosen = [crop.make_params([image]) for _ in range(COUNT)]
+        theirs = np.array([(one["height"], one["width"]) for one in chosen])
+        area, expected = (sides.prod(axis=1) / 120_000 for sides in (ours, theirs))
+        assert area.mean() == pytest.approx(expected.mean(), abs=0.01)
+        assert area.max() == pytest.approx(expected.max(), abs=0.01)
+        assert np.log(ours[:, 1] / ours[:, 0]).mean() == pytest.approx(
+            np.log(theirs[:, 1] / theirs[:, 0]).mean(), abs=0.02
+        )
 
 
 def test_without_crop_the_center_is_taken(simclr: Pipeline) -> None:

@@ -6,12 +6,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_sample_images
 from torch import Tensor
 
 from solo_registry.data.module import PretrainDataModule
-from solo_registry.data.sets import TensorSet, load_set
+from solo_registry.data.sets import SetInfo, TensorSet, load_set
 from solo_registry.errors import UserError
 
 MakeNoise = Callable[..., TensorSet]
@@ -156,6 +158,36 @@ def test_every_loader_shows_the_same_views(
     )
     assert len(steps) == 40 * (6 if multicrop else 3)
     assert steps.median() < 0.5 and steps.quantile(0.9) < 3
+
+
+@pytest.mark.parametrize(("equalized", "mean", "largest"), [(0.0, 0.01, 6), (0.5, 0.2, 256)])
+def test_on_device_shows_photographs_but_for_rounding(
+    config: Config, simclr: Pipeline, equalized: float, mean: float, largest: float
+) -> None:
+    """The figures that docs/data.md gives, with room; equalization makes large steps of small."""
+    photos = np.stack([image[:384, :608] for image in load_sample_images().images])
+    tiles = torch.from_numpy(photos).unfold(1, 32, 32).unfold(2, 32, 32).flatten(0, 2)[::4]
+    info = SetInfo("photographs", 1, 3, 32, (0.5,) * 3, (0.25,) * 3, ("photograph",))
+    images = TensorSet(info, tiles.contiguous(), torch.zeros(len(tiles)))
+    change = {"crop_size": 32, "num_crops": 2, "equalization": {"prob": equalized}}
+    cfg = {"augmentations": [simclr(**change)], "optimizer": {"batch_size": len(images)}}
+    shown = [
+        views_by_index(
+            epoch(
+                data(config(**cfg, data={"format": each, "num_workers": 0}), images)
+                .train_dataloader()
+            )
+        )
+        for each in ("image_folder", "on_device")
+    ]  # fmt: skip
+    steps = torch.stack(
+        [
+            (one - other).abs() * 0.25 * 255
+            for index in shown[0]
+            for one, other in zip(shown[0][index], shown[1][index], strict=True)
+        ]
+    )
+    assert steps.mean() < mean and steps.max() < largest
 
 
 def test_on_device_needs_a_set_in_memory(folder: Path, config: Config) -> None:

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from solo_registry.data.sets import SetInfo, TensorSet, hold_out, load_set, to_channels
 from solo_registry.data.subset import index_hash, stratified
 from solo_registry.errors import UserError
+from solo_registry.registry import DATASETS
 
 MakeNoise = Callable[..., TensorSet]
 
@@ -128,6 +129,16 @@ def test_keys_of_other_sets_are_refused() -> None:
         with pytest.raises(UserError, match=rf"data\.{key}={value} is nothing for .*'digits'"):
             load(**{key: value})
     assert len(load(format="on_device")) == len(load())
+
+
+def test_a_set_says_what_it_would_not_notice(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kept in ("_entries", "_loaded"):  # forget afterwards
+        monkeypatch.setattr(DATASETS, kept, dict(getattr(DATASETS, kept)))
+    DATASETS.add_lazy("mine", "solo_registry.data.arrays:digits", unread="class_list download=True")
+    load_set(SimpleNamespace(dataset="mine", train_split="train", download=False), "train")
+    for key, value in (("class_list", "x.txt"), ("download", True)):
+        with pytest.raises(UserError, match=rf"data\.{key}={value} is nothing for .*'mine'"):
+            load_set(SimpleNamespace(dataset="mine", **{key: value}), "train")
 
 
 def test_statistics_need_one_number_per_channel(noise: MakeNoise) -> None:

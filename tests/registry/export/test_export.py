@@ -7,14 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
 from rich.console import Console
+from sklearn.datasets import load_sample_images
 from typer.testing import CliRunner
 
 from solo_registry.cli import app
 from solo_registry.config import resolve
+from solo_registry.data.augment import eval_transform
+from solo_registry.data.sets import SetInfo, TensorSet, load_set
 from solo_registry.errors import UserError
+from solo_registry.export.card import preprocessing
 from solo_registry.export.folder import export_run
 from solo_registry.hydra_app import run_with_config
 from solo_registry.identity import config_hash
@@ -49,16 +55,21 @@ def features_of_run(run: RunFolder, images: torch.Tensor, *, trained: bool = Tru
     return feats
 
 
-def features_of_card(folder: Path, images: torch.Tensor, monkeypatch: Any) -> torch.Tensor:
-    """Features by the code that the card shows to its reader."""
+def run_card(folder: Path, monkeypatch: Any) -> dict[str, Any]:
+    """Run the code that the card shows to its reader; return what it made."""
     code = re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
     assert code is not None
     space: dict[str, Any] = {}
     with monkeypatch.context() as patch:
         patch.chdir(folder)
         exec(code.group(1), space)
+    return space
+
+
+def features_of_card(folder: Path, images: torch.Tensor, monkeypatch: Any) -> torch.Tensor:
+    """Features by the model of that code."""
     with torch.no_grad():
-        feats: torch.Tensor = space["model"].double()(images)
+        feats: torch.Tensor = run_card(folder, monkeypatch)["model"].double()(images)
     return feats
 
 
@@ -87,6 +98,106 @@ def test_the_cards_code_gives_the_features_of_the_run(
     assert not torch.allclose(other, expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("backbone", [PLAIN, VIT], ids=["plain", "vit"])
+def test_timm_gives_it_another_head_and_other_channels(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, backbone: Any
+) -> None:
+    run = trained(tiny, backbone)
+    images = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)).double()
+    expected = features_of_run(run, images)
+    for to in ("timm", "huggingface"):
+        folder = f"local-dir:{export_run(run.path, to, None, QUIET)}"
+        head = timm.create_model(folder, pretrained=True, num_classes=10).double().eval()
+        with torch.no_grad():
+            assert head(images).shape == (2, 10)
+            found = head.forward_head(head.forward_features(images), pre_logits=True)
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+        colour = timm.create_model(folder, pretrained=True, in_chans=3).double().eval()
+        with torch.no_grad():  # grey in three channels
+            torch.testing.assert_close(colour(images.expand(-1, 3, -1, -1)), expected)
+
+
+def test_a_model_of_colour_images_takes_grey_ones(tiny: Tiny) -> None:
+    run = trained(tiny, PLAIN, "data.channels=3")
+    folder = f"local-dir:{export_run(run.path, 'huggingface', None, QUIET)}"
+    grey = timm.create_model(folder, pretrained=True, in_chans=1).double().eval()
+    images = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)).double()
+    expected = features_of_run(run, images.expand(-1, 3, -1, -1))
+    with torch.no_grad():
+        torch.testing.assert_close(grey(images), expected)
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """Folders of two classes, eight photographs each of many sizes, as PNG."""
+    sizes = [(60, 90), (97, 61), (48, 48), (200, 130), (33, 70), (64, 40), (150, 151), (41, 37)]
+    for name, photo in zip(("church", "flower"), load_sample_images().images, strict=True):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number, (height, width) in enumerate(sizes):
+            cut = photo[20 * number :][:height, 30 * number :][:, :width]
+            Image.fromarray(cut).save(tmp_path / "photos" / name / f"{number}.png")
+    return tmp_path / "photos"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("size", "backbone", "resize"),
+    [(27, PLAIN, 31), (32, NARROW, 37)],
+    ids=["plain", "low_resolution"],
+)
+def test_timms_transform_gives_the_features_of_evaluation(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, photographs: Path,
+    size: int, backbone: Any, resize: int,
+) -> None:  # fmt: skip
+    words = f"data.train_path={photographs}", f"data.val_path={photographs}", "evaluation.knn_k=3"
+    crops = [{"crop_size": size, "num_crops": 2}]
+    given = tiny("simclr_dyntemp", "max_epochs=1", "telemetry.every_n_epochs=0", *words)
+    OmegaConf.update(given, "data.dataset", "custom")
+    given.backbone, given.augmentations = backbone, crops
+    given.optimizer.batch_size = 8
+    run = pretrain(given)
+    images = load_set(run.read_config().data, "val")
+    assert images is not None
+    show = eval_transform(images.info, size)
+    ours = torch.stack([show(images[index][0]) for index in range(len(images))])
+    card = run_card(export_run(run.path, "timm", None, QUIET), monkeypatch)
+    pictures = [Image.open(path) for path in sorted(photographs.rglob("*.png"))]
+    theirs = torch.stack([card["transform"](picture) for picture in pictures])
+    assert f"to {resize} pixels" in (run.path / "export/timm/README.md").read_text()
+    # Pillow and torch round the resized pixel apart by one step of 255 at most
+    std = torch.tensor(images.info.std).view(3, 1, 1)
+    assert ((ours - theirs) * std * 255).abs().max() < 1.01
+    expected = features_of_run(run, ours.double())
+    with torch.no_grad():
+        found = card["model"].double()(theirs.double())
+    assert ((found - expected).norm(dim=1) / expected.norm(dim=1)).max() < 0.02
+
+
+def test_timms_transform_of_sets_of_one_size(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    crops = [{"crop_size": 12, "num_crops": 2}]
+    given = tiny("simclr_dyntemp", "max_epochs=1", "telemetry.every_n_epochs=0")
+    given.backbone, given.augmentations = PLAIN, crops
+    run = pretrain(given)
+    images = load_set(run.read_config().data, "val")
+    assert isinstance(images, TensorSet)
+    card = run_card(export_run(run.path, "huggingface", None, QUIET), monkeypatch)
+    ours = eval_transform(images.info, 12)(images.images[:20])
+    pictures = [Image.fromarray(image[0].numpy()) for image in images.images[:20]]
+    theirs = torch.stack([card["transform"](picture) for picture in pictures])
+    assert ((ours - theirs) * images.info.std[0] * 255).abs().max() < 1.01
+
+
+def test_timm_computes_the_resize_back() -> None:
+    for size in range(8, 600):
+        cfg = OmegaConf.create(
+            {"augmentations": [{"crop_size": size}], "data": {"image_channels": 3}}
+        )
+        for known, resize in ((size, size), (None, round(size * 256 / 224))):
+            info = SetInfo("any", 2, 3, known, (0.5,) * 3, (0.25,) * 3, ("a", "b"))
+            made = timm.data.create_transform(**preprocessing(cfg, info)).transforms[0]
+            assert made.size in (resize, [resize])
+
+
 def test_the_card_holds_row_temperature_and_a_recipe_of_the_same_hash(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,7 +224,7 @@ def test_what_cannot_be_exported_is_said_before_anything_is_written(tiny: Tiny) 
     run = trained(tiny, NARROW)
     with pytest.raises(UserError, match=r"unknown target 'tim'\. Did you mean 'timm'"):
         export_run(run.path, "tim", None, QUIET)
-    with pytest.raises(UserError, match=r"3x3 stem .* use --to timm"):
+    with pytest.raises(UserError, match=r"3x3 stem .* Use --to timm"):
         export_run(run.path, "huggingface", None, QUIET)
     with pytest.raises(UserError, match="not a finished run's folder"):
         export_run(run.checkpoint, "timm", None, QUIET)

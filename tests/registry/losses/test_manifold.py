@@ -25,6 +25,24 @@ def test_on_unit_rows_it_is_lightlys_in_value_and_gradient(views: Tensor, lmda: 
     torch.testing.assert_close(*(torch.autograd.grad(loss, views)[0] for loss in (ours, theirs)))
 
 
+@pytest.mark.parametrize("lmda", [0.0, 0.005, 1.0])
+def test_with_a_momentum_network_it_is_the_papers_sum(views: Tensor, lmda: float) -> None:
+    """The authors' code: both networks make the centroid, the trained one alone the manifold."""
+    momentum = torch.randn(5, 2, 6, dtype=torch.float64)
+    capacity, size = torch.zeros(5, 6, dtype=torch.float64), torch.zeros(())
+    for image in range(5):
+        rows = torch.stack([view / view.norm() for view in views[image]])
+        others = torch.stack([view / view.norm() for view in momentum[image]])
+        capacity[image] = (rows.sum(0) / 3 + others.sum(0) / 2) / 2
+        size = size + torch.linalg.svdvals(rows).sum() / 5
+    expected = lmda * size - torch.linalg.svdvals(capacity).sum()
+    ours = mmcr(views, lmda, momentum)
+    torch.testing.assert_close(ours, expected)
+    torch.testing.assert_close(
+        *(torch.autograd.grad(loss, views, retain_graph=True)[0] for loss in (ours, expected))
+    )
+
+
 def test_the_gradient_is_that_of_the_value(views: Tensor) -> None:
     assert torch.autograd.gradcheck(lambda z: mmcr(z, 0.1), views)
 

@@ -39,21 +39,21 @@ def test_ticos_covariance_moves_and_is_saved(tiny: Tiny, build: Any) -> None:
     assert torch.equal(model.state_dict()["covariance"], model.covariance)
 
 
-def test_mmcr_sees_all_views_of_both_networks(
+def test_mmcr_tells_the_views_of_both_networks_apart(
     tiny: Tiny, build: Any, batch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipelines = [{"crop_size": 16, "num_crops": 2}, {"crop_size": 8, "num_crops": 3}]
     model, seen = build(tiny("mmcr", augmentations=pipelines)), []
     monkeypatch.setattr(
-        "solo_registry.methods.mmcr.mmcr", lambda z, lmda: seen.append((z, lmda)) or z.sum()
+        "solo_registry.methods.mmcr.mmcr", lambda *given: seen.append(given) or given[0].sum()
     )
     indexes, large, targets = batch(size=16)
     model.training_step((indexes, large + batch(views=3, size=8)[1], targets), 0)
-    ((z, lmda),) = seen
-    assert z.shape == (8, 2 + 3 + 2, 8) and lmda == 0.005
+    ((z, lmda, momentum),) = seen
+    assert z.shape == (8, 2 + 3, 8) and momentum.shape == (8, 2, 8) and lmda == 0
     with torch.no_grad():
         torch.testing.assert_close(z[:, 1], model(large[1])["z"])
-        torch.testing.assert_close(z[:, 5], model.momentum_forward(large[0])["z"])
+        torch.testing.assert_close(momentum[:, 0], model.momentum_forward(large[0])["z"])
 
 
 def test_frossl_is_lightlys_and_bears_any_scale(tiny: Tiny, build: Any, batch: Any) -> None:
@@ -106,13 +106,48 @@ def test_lejepas_regularizer_prefers_a_gaussian(tiny: Tiny, build: Any) -> None:
     assert losses[0] < losses[1] < losses[2]
 
 
-def test_vicregl_with_alpha_1_is_vicreg(tiny: Tiny, build: Any, batch: Any) -> None:
+def test_vicregl_with_alpha_1_is_vicreg_of_other_weights(
+    tiny: Tiny, build: Any, batch: Any
+) -> None:
+    """The authors' VICRegL takes means over the two views where their and our VICReg adds."""
     words = "method_kwargs.alpha=1", "method_kwargs.local_proj_dim=8"
-    local, plain = build(tiny("vicregl", *words)), build(tiny("vicreg"))
+    half = "method_kwargs.var_loss_weight=12.5", "method_kwargs.cov_loss_weight=0.5"
+    local, plain = build(tiny("vicregl", *words)), build(tiny("vicreg", *half))
     missing = plain.load_state_dict(local.state_dict(), strict=False).missing_keys
     assert not missing
     losses = [model.training_step(batch(), 0) for model in (local, plain)]
     torch.testing.assert_close(*losses)
+
+
+def vicregl_by_hand(views: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """25 x invariance + 25 x variance + covariance of two views (N, D), means over the views."""
+    loss = 25 * (views[0] - views[1]).square().mean()
+    for view in views:
+        spread = (view.var(0) + 1e-4).sqrt()
+        loss = loss + 25 / 2 * (1 - spread).clamp_min(0).mean()
+        covariance = torch.cov(view.T)
+        off = covariance.square().sum() - covariance.diagonal().square().sum()
+        loss = loss + off / view.shape[1] / 2
+    return loss
+
+
+def test_vicregl_is_the_authors_without_places(tiny: Tiny, build: Any) -> None:
+    words = "method_kwargs.local_proj_dim=8", "method_kwargs.num_matches=3"
+    model = build(tiny("vicregl", *words))
+    z = [rows(6, 5, seed=seed).double().requires_grad_() for seed in (0, 1)]
+    local = [0.1 * rows(6, 4, 8, seed=seed).double().requires_grad_() for seed in (2, 3)]
+    expected = 0.75 * vicregl_by_hand((z[0], z[1]))
+    for anchors, candidates in (local, local[::-1]):
+        distances, nearest = torch.cdist(anchors, candidates).min(2)
+        kept = torch.stack([row.argsort()[:3].sort().values for row in distances])
+        image = torch.arange(6)[:, None]
+        pairs = anchors[image, kept], candidates[image, nearest.gather(1, kept)]
+        places = [vicregl_by_hand((pairs[0][:, p], pairs[1][:, p])) for p in range(3)]
+        expected = expected + 0.25 * torch.stack(places).mean() / 2
+    ours = model.views_loss({"z": z, "local": local})
+    torch.testing.assert_close(ours, expected)
+    gradients = [torch.autograd.grad(loss, [*z, *local]) for loss in (ours, expected)]
+    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize("count", [1, 3, 9])
@@ -121,14 +156,14 @@ def test_nearest_pairs_are_the_closest_of_all(count: int) -> None:
     kept, found = nearest_pairs(anchors, candidates, count)
     for image in range(2):
         pairs = []
-        for anchor in anchors[image]:
+        for place, anchor in enumerate(anchors[image]):
             near = min(candidates[image], key=lambda row, a=anchor: float((row - a).norm()))
-            pairs.append((float((near - anchor).norm()), anchor, near))
-        pairs.sort(key=lambda pair: pair[0])
+            pairs.append((float((near - anchor).norm()), place, anchor, near))
+        pairs = sorted(sorted(pairs)[:count], key=lambda pair: pair[1])
         assert len(kept[image]) == min(count, 5)
         for place in range(len(kept[image])):
-            assert torch.equal(kept[image, place], pairs[place][1])
-            assert torch.equal(found[image, place], pairs[place][2])
+            assert torch.equal(kept[image, place], pairs[place][2])
+            assert torch.equal(found[image, place], pairs[place][3])
 
 
 @pytest.mark.parametrize(

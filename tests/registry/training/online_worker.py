@@ -17,8 +17,10 @@ from solo_registry.errors import UserError
 from solo_registry.plugins import load_plugins
 from solo_registry.registry import DATASETS, METHODS
 
-FOLDER, METHOD = Path(sys.argv[1]), sys.argv[2]
-VALIDATION, LABELLED = int(sys.argv[3]), sys.argv[4]  # which of them: "all", "half" or "none"
+IMPORTED = ["", "", "0", "none"]  # where nothing is run, as where doctests are looked for
+WORDS = sys.argv[1:5] if __name__ == "__main__" else IMPORTED
+FOLDER, METHOD = Path(WORDS[0]), WORDS[1]
+VALIDATION, LABELLED = int(WORDS[2]), WORDS[3]  # which of them: "all", "half" or "none"
 CLASSES = 7
 
 

@@ -69,8 +69,11 @@ def terms(
         numerator = logits.masked_fill(~block.positive, 0).sum(1) / block.positive.sum(1)
     else:
         numerator = logits.masked_fill(~block.positive, -torch.inf).logsumexp(1)
-    if block.excluded is not None:
-        logits = logits.masked_fill(block.excluded, -torch.inf)
+    excluded = block.excluded
+    if temperature.decoupled:
+        excluded = block.positive if excluded is None else excluded | block.positive
+    if excluded is not None:
+        logits = logits.masked_fill(excluded, -torch.inf)
     return numerator, logits.logsumexp(1)
 
 

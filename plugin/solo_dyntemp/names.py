@@ -1,0 +1,32 @@
+"""Our temperatures by name, for listings and for `build_temperature` alike; imports no torch."""
+
+from __future__ import annotations
+
+from solo_registry.registry import TEMPERATURES
+
+DYSTRESS = "2308.01140"
+TEMPERATURE_ENTRIES = (
+    ("cosine", "CosineTemperature", "pair: tau_min at s=0, tau_max at s=-1 and 1", DYSTRESS),
+    ("shifted_cosine", "ShiftedCosineTemperature", "pair: minimum moved below 0", DYSTRESS),
+    ("linear", "LinearTemperature", "pair: grows with |s| in a straight line", DYSTRESS),
+    ("exponential", "ExponentialTemperature", "pair: grows with |s| and levels off", DYSTRESS),
+    ("monotone_cosine", "MonotoneCosineTemperature", "pair: grows with s", DYSTRESS),
+    ("inverted_cosine", "InvertedCosineTemperature", "control: tau_max at s=0", DYSTRESS),
+    ("constant", "ConstantTemperature", "control: one tau for every pair", "2002.05709"),
+    ("dual_constant", "DualConstantTemperature", "control: positives and negatives apart", ""),
+    ("shuffled", "ShuffledTemperature", "control: the cosine's taus at other negatives", ""),
+    ("cosine_schedule", "CosineScheduleTemperature", "time: rises and falls", "2303.13664"),
+    ("stabilised", "StabilisedTemperature", "time: the cosine flattens to tau_max", DYSTRESS),
+    ("macl", "MACLTemperature", "batch: follows the positives' mean similarity", "2207.07874"),
+    ("dual_temperature", "DualTemperature", "batch: two taus weigh each anchor", "2203.17248"),
+    ("isogclr", "ISogCLRTemperature", "sample: each image learns its own", "2305.11965"),
+    ("learnable", "LearnableTemperature", "trained: one tau as a parameter", "2103.00020"),
+)
+
+
+def register_temperatures() -> None:
+    """Put them into the registry, where other packages put theirs; a second call does nothing."""
+    for name, cls, summary, paper in TEMPERATURE_ENTRIES:
+        target = f"solo_dyntemp.temperature:{cls}"
+        source = f"arXiv {paper}" if paper else "ours"
+        TEMPERATURES.add_lazy(name, target, summary=summary, paper=source)

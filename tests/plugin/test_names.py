@@ -1,0 +1,40 @@
+"""The names of temperatures: ours, and what another package adds to the registry."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from solo_dyntemp.temperature import (
+    ConstantTemperature,
+    build_temperature,
+    temperature_keywords,
+)
+from solo_registry.registry import TEMPERATURES
+
+
+class Steep(ConstantTemperature):
+    """What another package may register."""
+
+
+def test_names_are_the_registrys_and_other_packages_add_to_them(monkeypatch):
+    for kept in ("_entries", "_loaded"):  # forget afterwards
+        monkeypatch.setattr(TEMPERATURES, kept, dict(getattr(TEMPERATURES, kept)))
+    TEMPERATURES.register("steep", summary="for a test")(Steep)
+    assert type(build_temperature("steep", tau=0.3)) is Steep
+    assert temperature_keywords("steep") == ("tau",)
+    TEMPERATURES.register("no_temperature")(lambda tau=0.1: tau)
+    with pytest.raises(ValueError, match=r"'no_temperature' is registered as .*, which makes 0\.1"):
+        build_temperature("no_temperature")
+
+
+def test_the_temperatures_alone_load_no_plugin():
+    program = (
+        "import sys; from solo_dyntemp.temperature import build_temperature;"
+        "print(build_temperature('cosine'), 'solo_registry.builtin' in sys.modules,"
+        "'solo_dyntemp.plugin' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "CosineTemperature(tau_min=0.1, tau_max=0.2) False False\n", done.stderr
