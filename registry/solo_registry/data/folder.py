@@ -80,6 +80,8 @@ class FolderSet(ImageSet):
             return str(error)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        if not 0 <= index < len(self):  # so that a loop over the set ends
+            raise IndexError(f"image {index} of {len(self)}")
         for candidate in self.candidates(index):
             try:
                 image = self.decoded(candidate)

@@ -242,3 +242,7 @@ def test_fraction_of_a_folder(folder: Path) -> None:
 def test_grey_statistics(folder: Path) -> None:
     info = load(folder, channels=1).info
     assert info.channels == len(info.mean) == len(info.std) == 1
+
+
+def test_a_loop_over_a_folder_ends(folder: Path) -> None:
+    assert [label for _, label in load(folder)] == [0, 0, 0, 1, 1, 1]
