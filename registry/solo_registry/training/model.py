@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from lightning.pytorch import seed_everything
 from omegaconf import DictConfig
+from torch import nn
 
-from solo_registry.config import count_processes
 from solo_registry.contract import BaseMethod
 from solo_registry.data.module import PretrainDataModule
+from solo_registry.devices import count_processes
 from solo_registry.errors import UserError
 from solo_registry.registry import METHODS
 
@@ -33,6 +34,28 @@ def build_method(cfg: DictConfig, data: PretrainDataModule) -> BaseMethod:
     if not cfg.performance.disable_channel_last:
         model = model.to(memory_format=torch.channels_last)
     return model
+
+
+def two_images(batch_size: int, model: nn.Module, key: str, *, synced: bool = False) -> None:
+    """Refuse a batch of one image where BatchNorm would have to take its mean and variance.
+
+    Args:
+        batch_size: images of a step in one process.
+        model: what is trained.
+        key: the setting, for the error text.
+        synced: whether statistics are taken over several processes.
+
+    Raises:
+        UserError: with the name of a layer that needs two images.
+    """
+    if batch_size > 1 or synced:
+        return
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            raise UserError(
+                f"{key}={batch_size}: BatchNorm ({name}) needs at least 2 images for its mean and "
+                "variance. Backbones without it are vit_* and timm/convnext_*"
+            )
 
 
 def read_checkpoint(path: Path, identity: str | None = None) -> dict[str, Any]:
