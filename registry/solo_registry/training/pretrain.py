@@ -74,6 +74,12 @@ def pretrain(given: DictConfig, console: Console | None = None) -> RunFolder:
     if is_further(environment) and count_processes(cfg) == 1:
         return run  # with --multirun, what rank 0 started for one run comes by the others too
     data = build_data(cfg)
+    measured = data.train_set if data.val_set is None else data.val_set
+    if cfg.evaluation.enabled and len(measured) < 2:
+        raise UserError(
+            f"'{data.info.name}' has 1 image to measure, and the evaluation compares pairs: give "
+            "2 validation images or more, none (data.val_path=null), or evaluation.enabled=false"
+        )
     model = build_method(cfg, data)
     synced = cfg.sync_batchnorm and count_processes(cfg) > 1
     two_images(cfg.optimizer.batch_size, model, "optimizer.batch_size", synced=synced)
@@ -244,9 +250,9 @@ def build_logger(cfg: DictConfig, run: RunFolder) -> Logger | None:
         )
         logger.log_hyperparams({"config": OmegaConf.to_container(cfg)})
         return logger
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         raise UserError(
-            f"logger={name} needs a package: pip install 'solo-dyntemp[{name}]'"
+            f"logger={name} needs a package: pip install 'solo-dyntemp[{name}]' ({error})"
         ) from error
     except Exception as error:
         if not is_of_wandb(error):

@@ -190,7 +190,9 @@ def _check_port(environment: ClusterEnvironment, first: bool) -> None:
 
 
 def notice(cfg: DictConfig) -> str:
-    """Say that SLURM's tasks are not counted, where somebody may expect it; else an empty text."""
+    """Say what may surprise about the processes of a run; an empty text where nothing does."""
+    if cfg.num_nodes > 1:
+        return f"waiting for the other nodes, {cfg.timeout_minutes:g} minutes at most"
     tasks = os.environ.get("SLURM_NTASKS", "1")
     if launcher() or tasks == "1" or srun_tasks():
         return ""
