@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import torch.distributed as dist
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
@@ -35,6 +38,7 @@ from solo_registry.training.callbacks import (
 from solo_registry.training.lifetime import STOPPED, is_stop, parent_of_all
 from solo_registry.training.model import build_method, read_checkpoint, two_images
 from solo_registry.training.processes import (
+    NOT_MET,
     build_strategy,
     cluster_environment,
     is_further,
@@ -44,6 +48,8 @@ from solo_registry.training.processes import (
 from solo_registry.training.run_folder import RunFolder, whole_file
 from solo_registry.training.signals import OwnSignals
 from solo_registry.training.telemetry import Telemetry
+
+WANDB_SECONDS = 15  # for its server to answer
 
 
 def pretrain(given: DictConfig, console: Console | None = None) -> RunFolder:
@@ -115,11 +121,11 @@ def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None
     try:
         with parent_of_all(), signals.at_default(trainer.world_size > 1):
             trainer.fit(model, data, ckpt_path=resume, weights_only=True)
-    except (dist.DistNetworkError, dist.DistStoreError) as error:
-        raise not_met(error) from error
     except (SystemExit, RuntimeError) as error:  # RuntimeError: loader processes got SIGTERM too
         if is_stop(error):
             raise SystemExit(STOPPED) from error
+        if isinstance(error, NOT_MET) and not signals.training:
+            raise not_met(error) from error
         raise
     if dist.is_available() and dist.is_initialized():
         trainer.strategy.barrier()
@@ -239,6 +245,8 @@ def build_logger(cfg: DictConfig, run: RunFolder) -> Logger | None:
             return TensorBoardLogger(run.path, name="", version="tensorboard")
         from lightning.pytorch.loggers import WandbLogger
 
+        if not cfg.wandb.offline:
+            reach_wandb()
         logger = WandbLogger(
             name=f"{cfg.name}-{cfg.seed}",
             id=f"{config_hash(cfg)}-{cfg.seed}",  # a resumed run goes on in the same place
@@ -260,6 +268,28 @@ def build_logger(cfg: DictConfig, run: RunFolder) -> Logger | None:
         raise UserError(
             f"wandb cannot start a run: {' '.join(str(error).split())[:500]}. `wandb login` names "
             "the account; wandb.offline=true writes to the run's folder and needs none"
+        ) from error
+
+
+def reach_wandb() -> None:
+    """Refuse to go on without wandb's server, for which wandb itself would try on for minutes.
+
+    Raises:
+        UserError: the server does not answer.
+    """
+    import wandb
+
+    if os.environ.get("WANDB_MODE", "online") not in ("online", "shared"):
+        return
+    server = str(wandb.setup().settings.base_url)
+    try:
+        urlopen(server, timeout=WANDB_SECONDS).close()  # goes through the proxy of the environment
+    except HTTPError:
+        return  # it answers, whatever it thinks of the page
+    except OSError as error:
+        raise UserError(
+            f"wandb: {server} does not answer ({error}). wandb.offline=true writes to the run's "
+            "folder, and `wandb sync` sends it later"
         ) from error
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import NamedTuple
 
+import torch.distributed as dist
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.lsf import LSFEnvironment
@@ -23,7 +24,6 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import Strategy, StrategyRegistry
 from omegaconf import DictConfig
-from torch.distributed import DistNetworkError, DistStoreError
 
 from solo_registry.devices import count_devices, count_processes
 from solo_registry.errors import UserError
@@ -31,6 +31,10 @@ from solo_registry.training.lifetime import PARENT
 
 UNPARALLEL_STEPS = 0xFFFFFFF0  # SLURM's numbers for batch script, interactive shell and the like
 MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
+# what PyTorch raises, where it has been built with it, when processes do not meet
+NOT_MET: tuple[type[Exception], ...] = tuple(
+    getattr(dist, name) for name in ("DistNetworkError", "DistStoreError") if hasattr(dist, name)
+)
 MEETING = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
 
 
@@ -239,7 +243,7 @@ def build_strategy(cfg: DictConfig) -> Strategy | str:
     return strategy
 
 
-def not_met(error: DistNetworkError | DistStoreError) -> UserError:
+def not_met(error: Exception) -> UserError:
     """Say why the processes of a run did not meet, and what changes it."""
     reason = " ".join(str(error).split())
     return UserError(

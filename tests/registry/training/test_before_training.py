@@ -96,9 +96,14 @@ def test_wandb_without_account_or_network_is_a_paragraph(
     def log_in(self: Any, *_: Any, **__: Any) -> None:
         module.fail(error("api_key not configured (no-tty)"))
 
-    monkeypatch.setitem(sys.modules, "wandb", types.ModuleType("wandb"))
+    wandb: Any = types.ModuleType("wandb")
+    wandb.setup = lambda: types.SimpleNamespace(settings=types.SimpleNamespace(base_url=server))
+    server = "http://127.0.0.1:9"  # nobody listens
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    with pytest.raises(UserError, match=r"wandb: http://127.0.0.1:9 does not answer"):
+        pretrain(tiny("simclr", "logger=wandb"))
     monkeypatch.setattr(WandbLogger, "__init__", log_in)
-    given = tiny("simclr", "logger=wandb")
+    given = tiny("simclr", "logger=wandb", "wandb.offline=true")
     with pytest.raises(UserError, match=r"api_key not configured .*wandb\.offline=true"):
         pretrain(given)
     monkeypatch.setattr(WandbLogger, "__init__", lambda *_, **__: int("x"))
