@@ -85,7 +85,7 @@ def classify(
     classes = used.info.num_classes
     classifier = Classifier(model.backbone, model.features_dim, classes, recipe, lr)
     if not recipe.frozen:
-        two_images(size, classifier, "the batch, of the labelled images or --batch-size")
+        two_images(size, classifier, "--batch-size (or the number of labelled images)")
     view = crop_and_flip(cfg)
     loader = ResumableLoader(
         PretrainSet(train_set, Views([view], used.info), cfg.seed),
