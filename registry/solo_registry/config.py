@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_registry.data.subset import PROFILES, index_hash, read_indices
+from solo_registry.devices import count_devices, count_processes
 from solo_registry.errors import UserError, nearest
 from solo_registry.optimizers import OPTIMIZERS, SCHEDULERS
 from solo_registry.registry import DATASETS, METHODS
@@ -180,6 +181,8 @@ def check(cfg: DictConfig) -> None:
         raise UserError(f"data.validation_fraction must be 0 (none) or below 1, got {share}")
     if cfg.telemetry.images < 2:
         raise UserError(f"telemetry.images must be at least 2, got {cfg.telemetry.images}")
+    if not 0 < cfg.timeout_minutes < float("inf"):
+        raise UserError(f"timeout_minutes must be above 0 and finite, got {cfg.timeout_minutes}")
     if not 0 <= cfg.seed < 2**32:
         raise UserError(f"seed must be from 0 to {2**32 - 1}, got {cfg.seed}")
     tail = cfg.data.long_tail
@@ -214,35 +217,6 @@ def check_evaluation(evaluation: DictConfig) -> None:
         from solo_registry.evaluation.feature_map import import_umap
 
         import_umap()
-
-
-def count_devices(cfg: DictConfig) -> int:
-    """Number of devices a node trains on, from solo-learn's and Lightning's spellings.
-
-    >>> cfgs = [OmegaConf.create({"devices": d, "accelerator": "cpu"}) for d in (2, "1", [0, 1])]
-    >>> [count_devices(cfg) for cfg in cfgs]
-    [2, 1, 2]
-    """
-    import torch
-
-    devices = cfg.devices
-    if isinstance(devices, str) and devices not in ("auto", "-1"):
-        ids = [part for part in devices.split(",") if part.strip()]
-        if not all(part.strip().isdigit() for part in ids):
-            raise UserError(f"devices must be a count, a list of ids or auto, got '{devices}'")
-        return int(ids[0]) if len(ids) == 1 else len(ids)
-    if devices in ("auto", "-1", -1):
-        on_cpu = cfg.accelerator == "cpu" or not torch.cuda.is_available()
-        return 1 if on_cpu else torch.cuda.device_count()
-    count = devices if isinstance(devices, int) else len(devices)
-    if isinstance(devices, bool) or count < 1:
-        raise UserError(f"devices must be a count, a list of ids or auto, got {devices!r}")
-    return count
-
-
-def count_processes(cfg: DictConfig) -> int:
-    """Number of processes that train together: devices of a node x nodes (1 where not given)."""
-    return count_devices(cfg) * (OmegaConf.select(cfg, "num_nodes") or 1)
 
 
 def resolve(cfg: DictConfig) -> DictConfig:

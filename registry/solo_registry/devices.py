@@ -1,12 +1,98 @@
-"""Which device works outside Lightning's training loop."""
+"""On which devices a run trains, from Lightning's and solo-learn's spellings of `devices`."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from solo_registry.data.settings import setting
+from solo_registry.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def read_devices(devices: Any) -> int | list[int] | Literal["auto"]:
+    """Read `devices` as Lightning's Trainer does, with text for what cannot be meant.
+
+    Args:
+        devices: a count (2 or "2"), ids ([0, 3], "0,3", or "3," for device 3 alone), or "auto",
+            -1 or "-1" for all devices.
+
+    Returns:
+        A count, the ids, or "auto".
+
+    Raises:
+        UserError: anything else.
+
+    >>> [read_devices(given) for given in (3, "3", "3,", "0,1", [3], -1, "auto")]
+    [3, 3, [3], [0, 1], [3], 'auto', 'auto']
+    """
+    given = devices.strip() if isinstance(devices, str) else devices
+    if given in ("auto", "-1", -1) and not isinstance(given, list | ListConfig):
+        return "auto"
+    if isinstance(given, str):
+        parts = [part.strip() for part in given.removesuffix(",").split(",")]
+        if not all(part.isdecimal() for part in parts):
+            raise _refused(devices)
+        given = [int(part) for part in parts] if "," in given else int(parts[0])
+    if type(given) is int:
+        if given < 1:
+            raise _refused(devices)
+        return given
+    if not isinstance(given, list | tuple | ListConfig):
+        raise _refused(devices)
+    ids = list(given)
+    if not ids or not all(type(one) is int and one >= 0 for one in ids) or len(set(ids)) < len(ids):
+        raise _refused(devices)
+    return ids
+
+
+def _refused(devices: Any) -> UserError:
+    hint = " Device 0 alone is devices=[0]." if str(devices).strip() == "0" else ""
+    return UserError(
+        f"devices must be a count, a list of ids or auto, got {devices!r}.{hint} "
+        "Examples: devices=2 (two), devices=[0,3] (these two), devices=[3] or '3,' (number 3)"
+    )
+
+
+def count_devices(cfg: DictConfig) -> int:
+    """Number of devices that a node trains on.
+
+    Raises:
+        UserError: `devices` is none of what `read_devices` takes.
+
+    >>> cfgs = [OmegaConf.create({"devices": d, "accelerator": "cpu"}) for d in (2, "1,", [0, 1])]
+    >>> [count_devices(cfg) for cfg in cfgs]
+    [2, 1, 2]
+    """
+    devices = read_devices(cfg.devices)
+    if devices == "auto":
+        import torch
+
+        return 1 if on_cpu(cfg) else torch.cuda.device_count()
+    return devices if isinstance(devices, int) else len(devices)
+
+
+def count_processes(cfg: DictConfig) -> int:
+    """Number of processes that train together: devices of a node x nodes (1 where not given)."""
+    return count_devices(cfg) * (OmegaConf.select(cfg, "num_nodes") or 1)
+
+
+def on_cpu(cfg: DictConfig) -> bool:
+    """Whether the run has no CUDA device, because of its config or its machine."""
+    import torch
+
+    return cfg.accelerator == "cpu" or not torch.cuda.is_available()
+
+
+def trainer_devices(cfg: DictConfig) -> int | list[int]:
+    """Spell the devices for Lightning's Trainer, so that it takes as many as `count_devices`."""
+    devices = read_devices(cfg.devices)
+    if on_cpu(cfg) or not isinstance(devices, list):
+        return count_devices(cfg)  # Lightning's CPU accelerator takes a count, never ids
+    return devices
 
 
 def device_of(cfg: Any) -> torch.device:
@@ -16,19 +102,16 @@ def device_of(cfg: Any) -> torch.device:
     first one counts; a machine with fewer GPUs than the run was trained on uses its first.
 
     Args:
-        cfg: reads `accelerator` and `devices`, solo-learn's and Lightning's spellings.
+        cfg: reads `accelerator` and `devices`.
 
-    >>> from types import SimpleNamespace
-    >>> device_of(SimpleNamespace(accelerator="cpu", devices=[0, 1]))
+    >>> device_of(OmegaConf.create({"accelerator": "cpu", "devices": [0, 1]}))
     device(type='cpu')
     """
+    import torch
+
     accelerator = setting(cfg, "accelerator", "auto")
     if accelerator not in ("auto", "gpu", "cuda") or not torch.cuda.is_available():
         return torch.device("cpu")
-    devices = setting(cfg, "devices", 1)
-    if isinstance(devices, str):
-        parts = [part.strip() for part in devices.split(",")] if "," in devices else []
-        first = int(parts[0]) if parts and parts[0].isdigit() else 0
-    else:
-        first = 0 if isinstance(devices, int) else int(devices[0])
+    devices = read_devices(setting(cfg, "devices", 1))
+    first = devices[0] if isinstance(devices, list) else 0
     return torch.device("cuda", first if first < torch.cuda.device_count() else 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
@@ -95,7 +96,8 @@ def has_own_yaml(words: Sequence[str]) -> bool:
 def hydra_words(words: Sequence[str]) -> list[str]:
     """Write the user's words as Hydra wants them.
 
-    Flags go first, `backbone=NAME` is its key, and sections that take any key need no `++`. Where
+    Flags go first, `backbone=NAME` is its key, sections that take any key need no `++`, and
+    `devices=0,1` is a list, not a sweep (but for --multirun). Where
     `--config-name` brings a YAML of its own, such as solo-learn's, that YAML lacks most keys, so
     what is set is added.
 
@@ -103,6 +105,8 @@ def hydra_words(words: Sequence[str]) -> list[str]:
     ['--multirun', 'backbone.name=timm/resnet18', '++optimizer.kwargs.eta=0.02']
     >>> hydra_words(["seed=3", "--config-name", "simclr"])
     ['--config-name', 'simclr', '++seed=3']
+    >>> hydra_words(["devices=3,"])
+    ['devices=[3]']
     """
     flags: list[str] = []
     overrides: list[str] = []
@@ -115,12 +119,15 @@ def hydra_words(words: Sequence[str]) -> list[str]:
         else:
             overrides.append(word)
     foreign = has_own_yaml(words)
+    sweeps = not {"--multirun", "-m"}.isdisjoint(flags)
 
     def spell(word: str) -> str:
         if word.startswith("backbone="):
             word = word.replace("backbone=", "backbone.name=", 1)
         elif word.startswith("runs_dir=~"):  # --multirun makes a folder there before we are asked
             word = f"runs_dir={expanded('runs_dir', word.removeprefix('runs_dir='))}"
+        if not sweeps and re.fullmatch(r"devices=(\d+,)+\d*", word):
+            word = f"devices=[{word.removeprefix('devices=').removesuffix(',')}]"
         added = word.startswith(OPEN_SECTIONS) or (foreign and word[0].isalpha())
         return f"++{word}" if added else word
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from solo_registry.devices import read_devices
 from solo_registry.registry import METHODS
 from solo_registry.schema import AugmentationConfig, PretrainConfig
 
@@ -32,6 +33,7 @@ OUTSIDE_HASH = dict.fromkeys(
         "telemetry",
         "debug_augmentations",
         "log_every_n_steps",
+        "timeout_minutes",
         "data.num_workers",
         "data.download",
         "data.check_files",
@@ -66,6 +68,8 @@ def config_hash(cfg: DictConfig, rule: int | None = None) -> str:
     for key, since in OUTSIDE_HASH.items():
         if rule is None or since <= rule:
             _drop(plain, key.split("."))
+    devices = read_devices(plain.get("devices", 1))
+    plain["devices"] = len(devices) if isinstance(devices, list) else devices  # not which
     known = getattr(METHODS.get(cfg.method), "KWARGS", {})
     differences = _differences(plain, _defaults() | {"method_kwargs": known})
     text = json.dumps({"defaults": DEFAULTS_VERSION, **differences}, sort_keys=True, default=str)

@@ -254,8 +254,9 @@ class PretrainConfig:
 
     # handed to Lightning's Trainer
     max_epochs: int = 100
-    devices: Any = 1  # a count, a list of ids, or "auto"
+    devices: Any = 1  # a count, a list of ids ("3," is device 3), or "auto"
     num_nodes: int = 1
+    timeout_minutes: float = 10  # ours: how long a process waits for the others, at the start too
     accelerator: str = "auto"
     strategy: str | None = "auto"
     precision: Any = 32

@@ -91,6 +91,12 @@ def test_a_key_that_leaves_the_hash_leaves_older_runs_known(
     assert not is_named(default, names[1])
 
 
+def test_how_many_devices_counts_and_not_which(tiny: Tiny) -> None:
+    one = {config_hash(resolve(tiny("simclr", devices=devices))) for devices in (1, "1", "3,", [2])}
+    two = {config_hash(resolve(tiny("simclr", devices=devices))) for devices in (2, [0, 3], "1,2")}
+    assert len(one) == len(two) == 1 and one != two
+
+
 def test_keys_outside_the_hash_exist() -> None:
     assert set(OUTSIDE_HASH) <= set(known_keys())
 

@@ -6,7 +6,7 @@ equalization, flip (see `ops`). What is random about them comes from `draws`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -135,20 +135,28 @@ def eval_resize(info: SetInfo, crop_size: int) -> int:
     return crop_size if info.image_size else round(crop_size * EVAL_MARGIN)
 
 
-def eval_transform(info: SetInfo, crop_size: int) -> Callable[[Tensor], Tensor]:
-    """Build what evaluation does to images: size and normalise, nothing random.
+class EvalTransform:
+    """What evaluation does to images: size and normalise, nothing random.
 
     Images of one size are resized to `crop_size`; where sizes vary, the shorter side is resized to
-    256/224 of it and the center is kept.
+    256/224 of it and the center is kept. An object and no closure, as loader processes that are not
+    forked get a pickled copy.
 
-    Returns:
-        A function uint8 (..., C, H, W) -> float32 (..., C, crop_size, crop_size).
+    Args:
+        info: the data set.
+        crop_size: height and width of what comes out, in pixels.
+
+    >>> info = SetInfo("dots", 1, 1, 8, (0.5,), (0.5,), ("dot",))
+    >>> EvalTransform(info, 4)(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)).shape
+    torch.Size([2, 1, 4, 4])
     """
-    normalise = Normalise(info)
-    resized = eval_resize(info, crop_size)
 
-    def transform(image: Tensor) -> Tensor:
-        shown = ops.center_crop(image, size=crop_size, resize=resized)
-        return normalise(shown.float().div_(255))
+    def __init__(self, info: SetInfo, crop_size: int) -> None:
+        self.normalise = Normalise(info)
+        self.size = crop_size
+        self.resized = eval_resize(info, crop_size)
 
-    return transform
+    def __call__(self, image: Tensor) -> Tensor:
+        """Map uint8 (..., C, H, W) to float32 (..., C, crop_size, crop_size)."""
+        shown = ops.center_crop(image, size=self.size, resize=self.resized)
+        return self.normalise(shown.float().div_(255))

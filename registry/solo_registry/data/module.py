@@ -11,7 +11,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
-from solo_registry.data.augment import Views, eval_transform
+from solo_registry.data.augment import EvalTransform, Views
 from solo_registry.data.dali import DaliEvalLoader, DaliLoader
 from solo_registry.data.dali_graph import import_dali
 from solo_registry.data.device import BatchSet, DeviceLoader, collated, in_memory
@@ -180,7 +180,7 @@ class _EvalSet(Dataset[tuple[Tensor, Tensor]]):
 
     def __init__(self, images: ImageSet, crop_size: int) -> None:
         self.images = images
-        self.transform = eval_transform(images.info, crop_size)
+        self.transform = EvalTransform(images.info, crop_size)
 
     def __getitem__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
         if isinstance(self.images, TensorSet):

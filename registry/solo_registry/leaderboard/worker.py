@@ -63,9 +63,9 @@ def settle(code: int | None, run: RunFolder) -> None:
         run: its folder.
 
     Raises:
-        KeyboardInterrupt: it was stopped by Ctrl-C.
+        KeyboardInterrupt: it was stopped by Ctrl-C or SIGTERM.
     """
-    if code == STOPPED:
+    if code in (STOPPED, -signal.SIGINT, -signal.SIGTERM):  # by signal: it was not yet training
         raise KeyboardInterrupt
     if code and not run.error.exists():
         cause = f"signal {-code} (9: killed, often for lack of memory)" if code < 0 else str(code)

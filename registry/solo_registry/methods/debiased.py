@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 from omegaconf import DictConfig
 from torch import Tensor
 
-from solo_registry.config import count_processes
 from solo_registry.contract import BaseMethod
 from solo_registry.errors import UserError
 from solo_registry.losses import debiased_infonce
@@ -30,12 +29,10 @@ class DebiasedMixin(SimCLRMixin):
 
     @classmethod
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
-        """Check `tau_plus`, and that there are negatives."""
+        """Check `tau_plus`."""
         cfg = super().add_and_assert_specific_cfg(cfg)
         if (share := cfg.method_kwargs.tau_plus) >= 1:
             raise UserError(f"method_kwargs.tau_plus must be below 1, got {share}")
-        if cfg.optimizer.batch_size * count_processes(cfg) < 2:
-            raise UserError(f"method '{cfg.method}' needs negatives: a batch of 2 images or more")
         return cfg
 
     def contrastive_loss(self, z: Tensor, groups: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ class DINOMixin(MethodMixin, MomentumProjectorMixin):
         "freeze_last_layer",
         "warmup_teacher_temperature_epochs",
     )
+    ONE_IMAGE: ClassVar[bool] = True
     TWO_VIEWS: ClassVar[bool] = False
 
     projector: DINOHead

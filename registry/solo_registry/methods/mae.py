@@ -41,6 +41,7 @@ class MAEMixin(MethodMixin):
         "norm_pix_loss": False,
     }
 
+    ONE_IMAGE: ClassVar[bool] = True
     HEADS: ClassVar[tuple[str, ...]] = ("decoder",)
     TWO_VIEWS: ClassVar[bool] = False
     LEAST_VIEWS: ClassVar[int] = 1

@@ -25,6 +25,7 @@ class MoCoV2PlusMixin(ContrastiveMixin, MomentumProjectorMixin):
     images and 65,536).
     """
 
+    ONE_IMAGE: ClassVar[bool] = True
     KWARGS: ClassVar[dict[str, Any]] = {
         "proj_hidden_dim": 2048,
         "proj_output_dim": 256,

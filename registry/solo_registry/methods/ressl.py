@@ -46,6 +46,7 @@ class ReSSLMixin(MethodMixin, MomentumProjectorMixin):
     `temperature_k` (teacher), `queue_size` as MoCo's.
     """
 
+    ONE_IMAGE: ClassVar[bool] = True
     KWARGS: ClassVar[dict[str, Any]] = {
         "proj_hidden_dim": 4096,
         "proj_output_dim": 256,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import signal
 import sys
 import time
 import zlib
@@ -178,21 +177,6 @@ class LastCheckpoint(Checkpoint):
                 + "The same command again goes on from there.",
                 file=sys.stderr,
             )
-
-
-class OwnSigterm(Callback):
-    """Puts back who handled SIGTERM before Lightning.
-
-    Lightning's handler broadcasts to the other ranks, which may be waiting for this one.
-    """
-
-    def __init__(self) -> None:
-        self.handler = signal.getsignal(signal.SIGTERM)
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put it back; where nobody was, as in a notebook, Lightning's stays."""
-        if self.handler not in (None, signal.SIG_DFL):
-            signal.signal(signal.SIGTERM, self.handler)
 
 
 class EpochLines(Callback):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from omegaconf import DictConfig, OmegaConf
@@ -29,8 +30,9 @@ from solo_registry.training.callbacks import LastCheckpoint, SeedEpoch, WholeChe
 from solo_registry.training.classifier import Classifier, Recipe
 from solo_registry.training.divergence import Divergence, check_outputs
 from solo_registry.training.loaded_run import LoadedRun
-from solo_registry.training.model import read_checkpoint
+from solo_registry.training.model import read_checkpoint, two_images
 from solo_registry.training.pretrain import fit
+from solo_registry.training.processes import one_process
 from solo_registry.training.run_folder import json_text, write_json
 
 SCHEMA_VERSION = 1
@@ -60,6 +62,7 @@ def classify(
         UserError: no run there, a wrong value, data without labels, or a damaged checkpoint.
     """
     recipe.check()
+    one_process(recipe.name)
     run = LoadedRun(path)
     cfg = run.cfg
     used = run.data(data, **where)
@@ -83,6 +86,8 @@ def classify(
     seed_everything(cfg.seed, verbose=False)
     classes = used.info.num_classes
     classifier = Classifier(model.backbone, model.features_dim, classes, recipe, lr)
+    if not recipe.frozen:
+        two_images(size, classifier, "--batch-size (or the number of labelled images)")
     view = crop_and_flip(cfg)
     loader = ResumableLoader(
         PretrainSet(train_set, Views([view], used.info), cfg.seed),
@@ -160,7 +165,8 @@ def train(
         max_epochs=classifier.recipe.epochs,
         callbacks=callbacks,
         logger=False,
-        plugins=[WholeCheckpointIO()],
+        plugins=[WholeCheckpointIO(), LightningEnvironment()],
+        default_root_dir=saved.parent,
         enable_progress_bar=console.is_terminal,
         enable_model_summary=False,
         use_distributed_sampler=False,

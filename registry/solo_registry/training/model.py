@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from lightning.pytorch import seed_everything
 from omegaconf import DictConfig
-from torch import Tensor
+from torch import Tensor, nn
 
-from solo_registry.config import count_processes
 from solo_registry.contract import BaseMethod
 from solo_registry.data.module import PretrainDataModule
 from solo_registry.data.sets import UNLABELLED
+from solo_registry.devices import count_processes
 from solo_registry.errors import UserError
 from solo_registry.registry import METHODS
 
@@ -55,6 +55,28 @@ def _check_bank(k: int, step: int, targets: Tensor) -> None:
     if k > min(images, labelled):
         which = f"{images} images" if images <= labelled else f"{labelled} labelled images"
         raise UserError(f"knn_eval.k={k} is more than the {which} of an epoch")
+
+
+def two_images(batch_size: int, model: nn.Module, key: str, *, synced: bool = False) -> None:
+    """Refuse a batch of one image where BatchNorm would have to take its mean and variance.
+
+    Args:
+        batch_size: images of a step in one process.
+        model: what is trained.
+        key: the setting, for the error text.
+        synced: whether statistics are taken over several processes.
+
+    Raises:
+        UserError: with the name of a layer that needs two images.
+    """
+    if batch_size > 1 or synced:
+        return
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            raise UserError(
+                f"{key}={batch_size}: BatchNorm ({name}) needs at least 2 images for its mean and "
+                "variance. Backbones without it are vit_* and timm/convnext_*"
+            )
 
 
 def read_checkpoint(path: Path, identity: str | None = None) -> dict[str, Any]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
+from types import TracebackType
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
-import torch
 import torch.distributed as dist
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, RichProgressBar
@@ -15,11 +19,12 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from solo_registry.config import count_devices, lr_product, resolve
+from solo_registry.config import lr_product, resolve
 from solo_registry.console import quiet_libraries, terminal
 from solo_registry.data.module import PretrainDataModule, build_data
 from solo_registry.data.opened import OpenedData, open_data
 from solo_registry.data.subset import INDEX_FILE, write_indices
+from solo_registry.devices import count_processes, trainer_devices
 from solo_registry.errors import UserError
 from solo_registry.evaluation.run import evaluate_run
 from solo_registry.identity import config_hash
@@ -29,13 +34,20 @@ from solo_registry.training.callbacks import (
     EpochLines,
     LastCheckpoint,
     MetricsFile,
-    OwnSigterm,
     SeedEpoch,
     WholeCheckpointIO,
 )
 from solo_registry.training.divergence import Divergence, told_of_divergence
 from solo_registry.training.lifetime import STOPPED, is_stop, parent_of_all
-from solo_registry.training.model import build_method, read_checkpoint
+from solo_registry.training.model import build_method, read_checkpoint, two_images
+from solo_registry.training.processes import (
+    NOT_MET,
+    build_strategy,
+    cluster_environment,
+    is_further,
+    not_met,
+    notice,
+)
 from solo_registry.training.run_data import (
     data_record,
     refuse_changed_data,
@@ -43,7 +55,10 @@ from solo_registry.training.run_data import (
     require_digest,
 )
 from solo_registry.training.run_folder import RunFolder, whole_file
+from solo_registry.training.signals import OwnSignals
 from solo_registry.training.telemetry import Telemetry
+
+WANDB_SECONDS = 15  # for its server to answer
 
 
 def pretrain(given: DictConfig, console: Console | None = None) -> RunFolder:
@@ -63,24 +78,39 @@ def pretrain(given: DictConfig, console: Console | None = None) -> RunFolder:
     quiet_libraries()
     load_plugins()
     cfg = resolve(given)
+    environment = cluster_environment(cfg)
     opened = open_data(cfg.data)
     require_digest(cfg.data.digest, opened, None, "data.digest asks for")
     cfg.data.digest = opened.digest
     run = RunFolder.of(cfg)
     if run.read_result() is not None:
+        if is_further(environment):
+            return run
         console.print(f"already finished: {run.path}", soft_wrap=True)
         evaluate_run(run.path, cfg.evaluation, console)
         return run
+    if is_further(environment) and count_processes(cfg) == 1:
+        return run  # with --multirun, what rank 0 started for one run comes by the others too
     refuse_changed_data(run, cfg, opened)
     data = build_data(cfg, opened)
+    measured = data.train_set if data.val_set is None else data.val_set
+    if cfg.evaluation.enabled and len(measured) < 2:
+        raise UserError(
+            f"'{data.info.name}' has 1 image to measure, and the evaluation compares pairs: give "
+            "2 validation images or more, none (data.val_path=null), or evaluation.enabled=false"
+        )
     model = build_method(cfg, data)
-    trainer = build_trainer(cfg, run, console, data)
+    synced = cfg.sync_batchnorm and count_processes(cfg) > 1
+    two_images(cfg.optimizer.batch_size, model, "optimizer.batch_size", synced=synced)
+    trainer = build_trainer(cfg, run, console, data, environment)
     resume = checkpoint_to_resume(cfg, run, opened)
     if trainer.is_global_zero:
         run.open(given, cfg, data_record(cfg, opened, data.info))
         if data.train_set.indices is not None:
             with whole_file(run.path / INDEX_FILE) as part:
                 write_indices(data.train_set.indices, part)
+        if text := notice(cfg):
+            console.print(text, soft_wrap=True)
         console.print(f"run folder {run.path}\n{lr_product(cfg)}", soft_wrap=True, highlight=False)
         if resume:
             console.print(f"resuming from {resume}", soft_wrap=True)
@@ -97,16 +127,21 @@ def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None
     alone, however long that takes.
 
     Raises:
-        UserError: training diverged (`Divergence`).
+        UserError: training diverged (`Divergence`), or the other processes of the run did not
+            come in time.
     """
+    signals = OwnSignals()
+    trainer.callbacks.append(signals)  # type: ignore[attr-defined]
     try:
-        with parent_of_all():
+        with parent_of_all(), signals.at_default(trainer.world_size > 1):
             trainer.fit(model, data, ckpt_path=resume, weights_only=True)
     except (SystemExit, RuntimeError, ValueError) as error:
         if is_stop(error):  # RuntimeError: loader processes got SIGTERM too
             raise SystemExit(STOPPED) from error
         if isinstance(error, SystemExit | UserError):
             raise
+        if isinstance(error, NOT_MET) and not signals.training:
+            raise not_met(error) from error
         if text := told_of_divergence(trainer, model, error):
             raise UserError(text) from error
         raise
@@ -135,7 +170,11 @@ def checkpoint_to_resume(cfg: DictConfig, run: RunFolder, opened: OpenedData) ->
 
 
 def build_trainer(
-    cfg: DictConfig, run: RunFolder, console: Console, data: PretrainDataModule
+    cfg: DictConfig,
+    run: RunFolder,
+    console: Console,
+    data: PretrainDataModule,
+    environment: ClusterEnvironment,
 ) -> Trainer:
     """Build Lightning's Trainer; every switch of the config that it knows is handed on.
 
@@ -144,6 +183,7 @@ def build_trainer(
         run: where callbacks write.
         console: where progress is told.
         data: the run's data.
+        environment: of `cluster_environment`.
 
     Raises:
         UserError: accelerator, devices, strategy or precision that this machine does not have.
@@ -158,7 +198,6 @@ def build_trainer(
         LastCheckpoint(
             run.checkpoint, run.identity, cfg.checkpoint.frequency, cfg.checkpoint.keep_prev
         ),
-        OwnSigterm(),
     ]
     if cfg.telemetry.every_n_epochs:
         callbacks.append(Telemetry(cfg, run, data, cost))
@@ -169,14 +208,13 @@ def build_trainer(
     logger = build_logger(cfg, run)
     if logger:
         callbacks.append(LearningRateMonitor("step"))
-    on_cpu = cfg.accelerator == "cpu" or not torch.cuda.is_available()
+    strategy = build_strategy(cfg)
     try:
-        return Trainer(
+        trainer = Trainer(
             accelerator=cfg.accelerator,
-            # Lightning's CPU accelerator takes a count, never ids
-            devices=count_devices(cfg) if on_cpu else cfg.devices,
+            devices=trainer_devices(cfg),
             num_nodes=cfg.num_nodes,
-            strategy=cfg.strategy,
+            strategy=strategy,
             precision=cfg.precision,
             sync_batchnorm=cfg.sync_batchnorm,
             max_epochs=cfg.max_epochs,
@@ -189,18 +227,27 @@ def build_trainer(
             benchmark=cfg.benchmark,
             callbacks=callbacks,
             logger=logger or False,
-            plugins=[WholeCheckpointIO()],
+            plugins=[WholeCheckpointIO(), environment],
+            default_root_dir=run.path,  # where Lightning looks for a checkpoint of a SLURM job
             enable_checkpointing=True,
             enable_progress_bar=bar,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,  # our sampler shards by global rank
         )
-    except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
+    except (
+        ImportError, MisconfigurationException, RuntimeError, TypeError, ValueError,
+    ) as error:  # fmt: skip
         raise UserError(
             f"no trainer for accelerator={cfg.accelerator} devices={cfg.devices} "
             f"strategy={cfg.strategy} precision={cfg.precision}: {' '.join(str(error).split())}"
         ) from error
+    if (found := trainer.world_size) != (wanted := count_processes(cfg)):
+        raise UserError(
+            f"strategy={cfg.strategy} would train on {found} processes, the config says {wanted} "
+            f"(devices={cfg.devices} x num_nodes={cfg.num_nodes})"
+        )
+    return trainer
 
 
 def what_helps(cfg: DictConfig) -> str:
@@ -220,7 +267,7 @@ def build_logger(cfg: DictConfig, run: RunFolder) -> Logger | None:
     """Build the logger of `logger` or `wandb.enabled`; metrics.csv is written besides.
 
     Raises:
-        UserError: its package is not installed.
+        UserError: its package is not installed, or wandb has no account to log to.
     """
     name = "wandb" if cfg.wandb.enabled else cfg.logger
     if name == "csv":
@@ -232,6 +279,8 @@ def build_logger(cfg: DictConfig, run: RunFolder) -> Logger | None:
             return TensorBoardLogger(run.path, name="", version="tensorboard")
         from lightning.pytorch.loggers import WandbLogger
 
+        if not cfg.wandb.offline:
+            reach_wandb()
         logger = WandbLogger(
             name=f"{cfg.name}-{cfg.seed}",
             id=f"{config_hash(cfg)}-{cfg.seed}",  # a resumed run goes on in the same place
@@ -243,7 +292,46 @@ def build_logger(cfg: DictConfig, run: RunFolder) -> Logger | None:
         )
         logger.log_hyperparams({"config": OmegaConf.to_container(cfg)})
         return logger
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         raise UserError(
-            f"logger={name} needs a package: pip install 'solo-dyntemp[{name}]'"
+            f"logger={name} needs a package: pip install 'solo-dyntemp[{name}]' ({error})"
         ) from error
+    except Exception as error:
+        if not is_of_wandb(error):
+            raise
+        raise UserError(
+            f"wandb cannot start a run: {' '.join(str(error).split())[:500]}. `wandb login` names "
+            "the account; wandb.offline=true writes to the run's folder and needs none"
+        ) from error
+
+
+def reach_wandb() -> None:
+    """Refuse to go on without wandb's server, for which wandb itself would try on for minutes.
+
+    Raises:
+        UserError: the server does not answer.
+    """
+    import wandb
+
+    if os.environ.get("WANDB_MODE", "online") not in ("online", "shared"):
+        return
+    server = str(wandb.setup().settings.base_url)
+    try:
+        urlopen(server, timeout=WANDB_SECONDS).close()  # goes through the proxy of the environment
+    except HTTPError:
+        return  # it answers, whatever it thinks of the page
+    except OSError as error:
+        raise UserError(
+            f"wandb: {server} does not answer ({error}). wandb.offline=true writes to the run's "
+            "folder, and `wandb sync` sends it later"
+        ) from error
+
+
+def is_of_wandb(error: BaseException) -> bool:
+    """Whether wandb has raised `error` itself, without importing wandb."""
+    here: TracebackType | None = error.__traceback__
+    modules = [type(error).__module__]
+    while here is not None:
+        modules.append(here.tb_frame.f_globals.get("__name__", ""))
+        here = here.tb_next
+    return any(module.partition(".")[0] == "wandb" for module in modules)

@@ -7,7 +7,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from solo_registry.data.augment import View, Views, eval_transform
+from solo_registry.data.augment import EvalTransform, View, Views
 from solo_registry.data.pipeline import read_pipeline
 from solo_registry.data.sets import SetInfo, TensorSet
 from solo_registry.errors import UserError
@@ -169,11 +169,11 @@ def test_a_pipeline_needs_its_crop_size(noise: MakeNoise) -> None:
 
 def test_evaluation_resizes_images_of_one_size(noise: MakeNoise) -> None:
     images = noise()
-    batch = eval_transform(images.info, 16)(images.images)
+    batch = EvalTransform(images.info, 16)(images.images)
     assert batch.shape == (40, 3, 16, 16)
-    one = eval_transform(images.info, 16)(images[5][0])
+    one = EvalTransform(images.info, 16)(images[5][0])
     torch.testing.assert_close(one, batch[5])
-    same = eval_transform(images.info, 8)(images.images)
+    same = EvalTransform(images.info, 8)(images.images)
     torch.testing.assert_close(denormalised(same), images.images / 255)
 
 
@@ -181,5 +181,5 @@ def test_evaluation_keeps_the_center_of_varying_images(noise: MakeNoise) -> None
     info = replace(noise().info, image_size=None)
     image = torch.zeros(3, 256, 300, dtype=torch.uint8)
     image[:, 16:240, 38:262] = 255
-    shown = eval_transform(info, 224)(image)
+    shown = EvalTransform(info, 224)(image)
     assert shown.shape == (3, 224, 224) and denormalised(shown).eq(1).all()

@@ -10,7 +10,6 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from solo_registry.config import resolve
 from solo_registry.errors import UserError
 
 Tiny = Callable[..., DictConfig]
@@ -33,11 +32,6 @@ def test_values_out_of_range_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=text):
         build(tiny(name, f"method_kwargs.{override}"))
-
-
-def test_a_batch_without_negatives_is_refused(tiny: Tiny) -> None:
-    with pytest.raises(UserError, match="a batch of 2 images or more"):
-        resolve(tiny("hcl", "optimizer.batch_size=1"))
 
 
 @pytest.mark.parametrize("name", ["debiased", "hcl"])

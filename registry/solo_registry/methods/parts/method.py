@@ -9,6 +9,8 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from solo_registry.contract import Host, MomentumHost
+from solo_registry.devices import count_processes
+from solo_registry.errors import UserError
 from solo_registry.evaluation.contrast import Contrast
 from solo_registry.method_kwargs import fill_method_kwargs, require_at_most_one, require_positive
 from solo_registry.methods.parts.queue import queue_size
@@ -32,6 +34,7 @@ class MethodMixin(Host):
     LEAST_VIEWS: ClassVar[int] = 2  # where others are not
     MULTICROP: ClassVar[bool] = True  # whether they may be small crops
     DROPS_SMALL: ClassVar[bool] = False  # whether small crops are left out, with a warning
+    ONE_IMAGE: ClassVar[bool] = False  # whether a batch of one image, over all devices, teaches
     # why several processes do not get the gradient of one; "" where they do
     PER_PROCESS: ClassVar[str] = ""
     # keys that solo-learn's YAML has for the method and its code never reads
@@ -46,6 +49,11 @@ class MethodMixin(Host):
             if type(value) in (int, float) and value >= 0 and key != "queue_size":
                 require_positive(cfg, key, or_zero=key in cls.MAY_BE_ZERO)
         require_at_most_one(cfg, *cls.SHARES)
+        if not cls.ONE_IMAGE and cfg.optimizer.batch_size == 1 and count_processes(cfg) == 1:
+            raise UserError(
+                f"optimizer.batch_size=1: method '{cfg.method}' compares the images of a batch, so "
+                "it needs 2 or more of them (over all devices)"
+            )
         if "queue_size" in cls.KWARGS:
             queue_size(cfg, or_none="queue_size" in cls.MAY_BE_ZERO)
         if cls.DROPS_SMALL:
