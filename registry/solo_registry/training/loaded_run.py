@@ -78,7 +78,8 @@ class LoadedRun:
         if other is None:
             opened = open_data(cfg.data)
             who = f"{self.folder.path} was trained on"
-            require_digest(cfg.data.digest, opened, self.folder, who)
+            cure = f"Put them back, or name others: --data {cfg.data.dataset} --data-path FOLDER"
+            require_digest(cfg.data.digest, opened, self.folder, who, cure)
             return build_data(cfg, opened)
         info = self.info()
         cfg.data = DataConfig(

@@ -80,7 +80,8 @@ def pretrain(given: DictConfig, console: Console | None = None) -> RunFolder:
     cfg = resolve(given)
     environment = cluster_environment(cfg)
     opened = open_data(cfg.data)
-    require_digest(cfg.data.digest, opened, None, "data.digest asks for")
+    cure = "Leave data.digest out to train on these"
+    require_digest(cfg.data.digest, opened, None, "data.digest asks for", cure)
     cfg.data.digest = opened.digest
     run = RunFolder.of(cfg)
     if run.read_result() is not None:

@@ -57,7 +57,7 @@ def read_info(run: RunFolder) -> SetInfo | None:
 
 
 def require_digest(
-    wanted: str | None, opened: OpenedData, run: RunFolder | None, what: str
+    wanted: str | None, opened: OpenedData, run: RunFolder | None, what: str, cure: str
 ) -> None:
     """Refuse images that are not those that a run or a word asks for.
 
@@ -66,6 +66,7 @@ def require_digest(
         opened: the images.
         run: the run that was trained on the wanted ones, to tell what changed.
         what: who asks, for the text.
+        cure: what helps, for the text.
 
     Raises:
         UserError: they are others; the text says what changed, where that is known.
@@ -73,10 +74,10 @@ def require_digest(
     if wanted in (None, opened.digest):
         return
     record = None if run is None else read_record(run)
-    change = changes(record["images"], opened.counts()) if record else ""
+    change = f"{changes(record['images'], opened.counts())} " if record else ""
     raise UserError(
         f"{what} other images than those that are there: digest {wanted}, found {opened.digest}. "
-        f"{change}"
+        f"{change}{cure}"
     )
 
 
@@ -89,7 +90,8 @@ def refuse_foreign_checkpoint(path: Path, cfg: DictConfig, opened: OpenedData) -
     owner = RunFolder(path.absolute().parents[1])
     record = read_record(owner)
     if record is not None and record["settings"] == settings_hash(cfg):
-        require_digest(record["digest"], opened, owner, f"{path} was trained on")
+        cure = "Put them back to go on with it"
+        require_digest(record["digest"], opened, owner, f"{path} was trained on", cure)
 
 
 def refuse_changed_data(run: RunFolder, cfg: DictConfig, opened: OpenedData) -> None:

@@ -137,7 +137,9 @@ def test_a_finished_run_is_not_measured_on_changed_images(start: Start, tmp_path
         lambda: knn_grid(run.path, QUIET, k=[1], temperatures=[0.1]),
         lambda: evaluate_again(run.path, {"knn_k": 2}, QUIET),
     ):
-        with pytest.raises(UserError, match=r"was trained on other images.* Of val there were 12"):
+        with pytest.raises(
+            UserError, match=r"other images.* Of val there were 12.*--data-path FOLDER"
+        ):
             measure()
 
 
