@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from solo_registry.cli import app
 from solo_registry.config import resolve
-from solo_registry.data.augment import eval_transform
+from solo_registry.data.augment import EvalTransform
 from solo_registry.data.sets import SetInfo, TensorSet, load_set
 from solo_registry.errors import UserError
 from solo_registry.export.card import preprocessing
@@ -158,7 +158,7 @@ def test_timms_transform_gives_the_features_of_evaluation(
     run = pretrain(given)
     images = load_set(run.read_config().data, "val")
     assert images is not None
-    show = eval_transform(images.info, size)
+    show = EvalTransform(images.info, size)
     ours = torch.stack([show(images[index][0]) for index in range(len(images))])
     card = run_card(export_run(run.path, "timm", None, QUIET), monkeypatch)
     pictures = [Image.open(path) for path in sorted(photographs.rglob("*.png"))]
@@ -181,7 +181,7 @@ def test_timms_transform_of_sets_of_one_size(tiny: Tiny, monkeypatch: pytest.Mon
     images = load_set(run.read_config().data, "val")
     assert isinstance(images, TensorSet)
     card = run_card(export_run(run.path, "huggingface", None, QUIET), monkeypatch)
-    ours = eval_transform(images.info, 12)(images.images[:20])
+    ours = EvalTransform(images.info, 12)(images.images[:20])
     pictures = [Image.fromarray(image[0].numpy()) for image in images.images[:20]]
     theirs = torch.stack([card["transform"](picture) for picture in pictures])
     assert ((ours - theirs) * images.info.std[0] * 255).abs().max() < 1.01
