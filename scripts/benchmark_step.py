@@ -18,9 +18,9 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
+from solo_registry.catalog.plugins import load_plugins
+from solo_registry.catalog.registry import METHODS
 from solo_registry.config import resolve
-from solo_registry.plugins import load_plugins
-from solo_registry.registry import METHODS
 
 METHOD_NAMES = ("simclr", "simclr_dyntemp")
 

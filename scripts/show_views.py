@@ -19,10 +19,10 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from solo_registry.catalog.plugins import load_plugins
 from solo_registry.data.module import PretrainDataModule
 from solo_registry.data.sets import ImageSet, SetInfo, TensorSet, load_set
 from solo_registry.errors import UserError
-from solo_registry.plugins import load_plugins
 
 LOADERS = {"image_folder": "one by one", "on_device": "on device", "dali": "DALI"}
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from solo_registry.plugins import load_plugins
-from solo_registry.registry import METHODS
+from solo_registry.catalog.plugins import load_plugins
+from solo_registry.catalog.registry import METHODS
 
 TINY = {
     "data": {"dataset": "digits", "num_workers": 0},

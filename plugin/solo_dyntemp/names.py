@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from solo_registry.registry import TEMPERATURES
+from solo_registry.catalog.registry import TEMPERATURES
 
 DYSTRESS = "2308.01140"
 TEMPERATURE_ENTRIES = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from solo_dyntemp.hosts.found import SOLO_METHODS, WHERE, solo_learn
 from solo_dyntemp.names import DYSTRESS, register_temperatures
-from solo_registry.registry import COMMANDS, LOSSES, METHODS
+from solo_registry.catalog.registry import COMMANDS, LOSSES, METHODS
 
 METHOD_ENTRIES = (
     ("simclr_dyntemp", "SimCLRDynTemp", "SimCLR with tau(s) of each pair", DYSTRESS),

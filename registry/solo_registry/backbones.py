@@ -19,8 +19,8 @@ import fnmatch
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from solo_registry.catalog.registry import BACKBONES
 from solo_registry.errors import UserError, nearest
-from solo_registry.registry import BACKBONES
 
 if TYPE_CHECKING:
     from torch import nn

@@ -22,7 +22,7 @@ from solo_registry.training.lifetime import STOPPED, end_with_parent, stop
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from solo_registry.registry import Entry
+    from solo_registry.catalog.registry import Entry
 
 
 class Stoppable(typer.core.TyperGroup):
@@ -84,7 +84,7 @@ def verify_ddp(
     from solo_registry.hydra_app import run_with_config
 
     def check(cfg: DictConfig) -> None:
-        from solo_registry.registry import METHODS
+        from solo_registry.catalog.registry import METHODS
         from solo_registry.verify_ddp import verify_ddp as verify
 
         found = verify(cfg, processes=processes, images=images)
@@ -108,8 +108,8 @@ def methods(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/methods.md.")] = False,
 ) -> None:
     """List the methods: family, paper, and what in them comes from lightly or solo-learn."""
-    from solo_registry.listing import method_page, show
-    from solo_registry.registry import METHODS
+    from solo_registry.catalog.listing import method_page, show
+    from solo_registry.catalog.registry import METHODS
 
     print(method_page(pattern), end="") if markdown else show(METHODS, pattern)
 
@@ -117,8 +117,8 @@ def methods(
 @app.command()
 def losses(pattern: Pattern = "*") -> None:
     """List the losses."""
-    from solo_registry.listing import show
-    from solo_registry.registry import LOSSES
+    from solo_registry.catalog.listing import show
+    from solo_registry.catalog.registry import LOSSES
 
     show(LOSSES, pattern)
 
@@ -126,8 +126,8 @@ def losses(pattern: Pattern = "*") -> None:
 @app.command()
 def temperatures(pattern: Pattern = "*") -> None:
     """List the temperature functions."""
-    from solo_registry.listing import show
-    from solo_registry.registry import TEMPERATURES
+    from solo_registry.catalog.listing import show
+    from solo_registry.catalog.registry import TEMPERATURES
 
     show(TEMPERATURES, pattern)
 
@@ -135,8 +135,8 @@ def temperatures(pattern: Pattern = "*") -> None:
 @app.command()
 def backbones(pattern: Pattern = "*") -> None:
     """List the short names of backbones; any timm model goes as timm/NAME."""
-    from solo_registry.listing import show
-    from solo_registry.registry import BACKBONES
+    from solo_registry.catalog.listing import show
+    from solo_registry.catalog.registry import BACKBONES
 
     show(BACKBONES, pattern)
 
@@ -144,8 +144,8 @@ def backbones(pattern: Pattern = "*") -> None:
 @app.command()
 def datasets(pattern: Pattern = "*") -> None:
     """List the data sets."""
-    from solo_registry.listing import show
-    from solo_registry.registry import DATASETS
+    from solo_registry.catalog.listing import show
+    from solo_registry.catalog.registry import DATASETS
 
     show(DATASETS, pattern)
 
@@ -153,8 +153,8 @@ def datasets(pattern: Pattern = "*") -> None:
 @functools.cache
 def add_plugin_commands() -> None:
     """Make the plugins' commands known; their code is imported when one is run."""
-    from solo_registry.plugins import load_plugins
-    from solo_registry.registry import COMMANDS
+    from solo_registry.catalog.plugins import load_plugins
+    from solo_registry.catalog.registry import COMMANDS
 
     def command(entry: Entry) -> Callable[[typer.Context], None]:
         return lambda ctx: entry.load()(ctx.args)

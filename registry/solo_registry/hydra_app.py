@@ -18,9 +18,9 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config import expanded, explain
 from solo_registry.errors import UserError, nearest
-from solo_registry.plugins import load_plugins
 from solo_registry.schema import PretrainConfig
 
 FLAGS_WITH_VALUE = (

@@ -23,11 +23,11 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessExitedException, spawn
 
+from solo_registry.catalog.plugins import load_plugins
+from solo_registry.catalog.registry import BACKBONES, METHODS
 from solo_registry.config import resolve
 from solo_registry.errors import UserError
 from solo_registry.methods.parts.whitening import IterNorm
-from solo_registry.plugins import load_plugins
-from solo_registry.registry import BACKBONES, METHODS
 
 CHANNELS, SIZE, CLASSES = 1, 8, 4
 LINEAR = "linear_for_verify"

@@ -12,12 +12,12 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
+from solo_registry.catalog.registry import DATASETS, METHODS
 from solo_registry.config import resolve
 from solo_registry.data.augment import Views
 from solo_registry.data.sets import SetInfo
 from solo_registry.hydra_app import PluginConfigs
 from solo_registry.optimizers import build_optimizer
-from solo_registry.registry import DATASETS, METHODS
 from solo_registry.schema import PretrainConfig
 
 ROOT = Path(__file__).parents[2] / "configs"

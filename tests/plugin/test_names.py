@@ -12,7 +12,7 @@ from solo_dyntemp.temperature import (
     build_temperature,
     temperature_keywords,
 )
-from solo_registry.registry import TEMPERATURES
+from solo_registry.catalog.registry import TEMPERATURES
 
 
 class Steep(ConstantTemperature):
@@ -33,7 +33,7 @@ def test_names_are_the_registrys_and_other_packages_add_to_them(monkeypatch):
 def test_the_temperatures_alone_load_no_plugin():
     program = (
         "import sys; from solo_dyntemp.temperature import build_temperature;"
-        "print(build_temperature('cosine'), 'solo_registry.builtin' in sys.modules,"
+        "print(build_temperature('cosine'), 'solo_registry.catalog.builtin' in sys.modules,"
         "'solo_dyntemp.plugin' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

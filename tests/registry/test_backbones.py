@@ -7,10 +7,10 @@ import timm
 import torch
 from torch import nn
 
-import solo_registry.builtin  # noqa: F401  (registers the short names)
+import solo_registry.catalog.builtin  # noqa: F401  (registers the short names)
 from solo_registry.backbones import backbone_names, build_backbone
+from solo_registry.catalog.registry import BACKBONES
 from solo_registry.errors import UserError
-from solo_registry.registry import BACKBONES
 from solo_registry.wide_resnet import WideResNet
 
 # solo-learn's names, and two of ours

@@ -11,10 +11,10 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from solo_registry import identity
+from solo_registry.catalog.plugins import load_plugins
+from solo_registry.catalog.registry import METHODS
 from solo_registry.config import known_keys, resolve
 from solo_registry.identity import OUTSIDE_HASH, config_hash, is_named, settings_hash
-from solo_registry.plugins import load_plugins
-from solo_registry.registry import METHODS
 
 Tiny = Callable[..., DictConfig]
 DEFAULTS = Path(__file__).with_name("defaults.json")

@@ -1,6 +1,7 @@
 """From a name and keywords, as they stand in a configuration, to a temperature.
 
-Names are those of `solo_registry.registry.TEMPERATURES`: ours, and what other packages register.
+Names are those of `solo_registry.catalog.registry.TEMPERATURES`: ours, and what other packages
+register.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from typing import Any
 
 from solo_dyntemp.names import register_temperatures
 from solo_dyntemp.temperature.base import Temperature
+from solo_registry.catalog.plugins import load_plugins
+from solo_registry.catalog.registry import TEMPERATURES
 from solo_registry.errors import nearest
-from solo_registry.plugins import load_plugins
-from solo_registry.registry import TEMPERATURES
 
 register_temperatures()  # the losses are used without any plugin loaded, too
 

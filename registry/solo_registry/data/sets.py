@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from solo_registry.catalog.registry import DATASETS
 from solo_registry.data.settings import setting
 from solo_registry.data.subset import chosen_images, stratified
 from solo_registry.errors import UserError
-from solo_registry.registry import DATASETS
 
 Split = Literal["train", "val"]
 UNLABELLED = -1

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config import expanded
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.board import BOARD_VERSION, Board
@@ -21,7 +22,6 @@ from solo_registry.leaderboard.progress import watching
 from solo_registry.leaderboard.records import Record, read_record
 from solo_registry.leaderboard.suite import SuiteConfig, parse_seeds, read_suite
 from solo_registry.leaderboard.tuning import select
-from solo_registry.plugins import load_plugins
 from solo_registry.training.run_folder import RunFolder, write_json
 
 

@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
+from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config import expanded
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.engine import Engine, engine
@@ -21,7 +22,6 @@ from solo_registry.leaderboard.plan import pair
 from solo_registry.leaderboard.progress import progress_bar
 from solo_registry.leaderboard.run import notes
 from solo_registry.leaderboard.worker import start
-from solo_registry.plugins import load_plugins
 from solo_registry.sweep.follow import follow
 from solo_registry.sweep.plan import Planner, Trial
 from solo_registry.sweep.report import Sweep, write_report, write_trials

@@ -10,12 +10,12 @@ from lightning.pytorch import seed_everything
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from solo_registry.catalog.registry import METHODS
 from solo_registry.contract import BaseMethod
 from solo_registry.data.module import PretrainDataModule
 from solo_registry.data.sets import UNLABELLED
 from solo_registry.devices import count_processes
 from solo_registry.errors import UserError
-from solo_registry.registry import METHODS
 
 
 def build_method(cfg: DictConfig, data: PretrainDataModule) -> BaseMethod:

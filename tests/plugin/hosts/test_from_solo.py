@@ -17,8 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from solo_dyntemp.hosts.found import SOLO_METHODS, solo_learn
 from solo_dyntemp.hosts.solo_checks import solo_config
+from solo_registry.catalog.registry import METHODS, Registry
 from solo_registry.config import resolve
-from solo_registry.registry import METHODS, Registry
 from solo_registry.training.model import read_checkpoint
 from solo_registry.training.pretrain import pretrain
 
@@ -89,8 +89,8 @@ class TestFromSolo:
         found = {key.value for key in table.keys if isinstance(key, ast.Constant)}
         assert found - {"base", "linear"} == set(NAMES)
         program = (
-            "import sys; from solo_registry.plugins import load_plugins; load_plugins();"
-            "from solo_registry.registry import METHODS;"
+            "import sys; from solo_registry.catalog.plugins import load_plugins; load_plugins();"
+            "from solo_registry.catalog.registry import METHODS;"
             "print(len(METHODS.names('solo/*')), METHODS.entries('solo/byol')[0].provider,"
             "[name for name in ('torch', 'solo') if name in sys.modules])"
         )

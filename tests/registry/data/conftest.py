@@ -9,7 +9,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import ExifTags, Image
 
-import solo_registry.builtin  # noqa: F401  (registers the data sets)
+import solo_registry.catalog.builtin  # noqa: F401  (registers the data sets)
 from solo_registry.data.sampling import one_thread
 from solo_registry.data.sets import SetInfo, TensorSet
 

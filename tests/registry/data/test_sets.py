@@ -6,10 +6,10 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from solo_registry.catalog.registry import DATASETS
 from solo_registry.data.sets import SetInfo, TensorSet, hold_out, load_set, to_channels
 from solo_registry.data.subset import index_hash, stratified
 from solo_registry.errors import UserError
-from solo_registry.registry import DATASETS
 
 MakeNoise = Callable[..., TensorSet]
 

@@ -44,7 +44,7 @@ def trained(tiny: Tiny, backbone: dict[str, Any], *words: str) -> RunFolder:
 
 def features_of_run(run: RunFolder, images: torch.Tensor, *, trained: bool = True) -> torch.Tensor:
     """Features by the run's own method class, in float64, where no order of sums shows."""
-    from solo_registry.registry import METHODS
+    from solo_registry.catalog.registry import METHODS
 
     cfg = run.read_config()
     model = METHODS.get(cfg.method)(cfg)

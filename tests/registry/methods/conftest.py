@@ -14,10 +14,10 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from omegaconf import DictConfig
 
+from solo_registry.catalog.plugins import load_plugins
+from solo_registry.catalog.registry import METHODS
 from solo_registry.config import resolve
 from solo_registry.data.module import build_data
-from solo_registry.plugins import load_plugins
-from solo_registry.registry import METHODS
 from solo_registry.training.model import build_method
 
 Tiny = Callable[..., DictConfig]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig
 
-from solo_registry.registry import METHODS
+from solo_registry.catalog.registry import METHODS
 from solo_registry.verify_ddp import Certificate, verify_all
 
 Make = Callable[..., DictConfig]

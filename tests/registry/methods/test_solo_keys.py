@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from solo_registry.catalog.registry import METHODS
 from solo_registry.config import resolve
 from solo_registry.data.module import build_data
-from solo_registry.registry import METHODS
 from solo_registry.training.model import build_method
 
 WIDTHS: dict[str, Any] = {"proj_hidden_dim": 32, "proj_output_dim": 16}

@@ -10,12 +10,12 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from solo_registry.catalog.registry import METHODS
 from solo_registry.config import resolve
 from solo_registry.contract import BaseMomentumMethod
 from solo_registry.data.module import build_data
 from solo_registry.errors import UserError
 from solo_registry.evaluation.online import classification
-from solo_registry.registry import METHODS
 from solo_registry.training.model import build_method
 
 Make = Callable[..., DictConfig]

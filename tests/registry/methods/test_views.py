@@ -9,9 +9,9 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from solo_registry.catalog.registry import METHODS
 from solo_registry.config import resolve
 from solo_registry.errors import UserError
-from solo_registry.registry import METHODS
 
 Make = Callable[..., DictConfig]
 FOUR = [{"crop_size": 16, "num_crops": 2}, {"crop_size": 8, "num_crops": 2}]

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
+from solo_registry.catalog.plugins import load_plugins
+from solo_registry.catalog.registry import DATASETS, METHODS
 from solo_registry.data.sets import SetInfo, Split, TensorSet
 from solo_registry.errors import UserError
-from solo_registry.plugins import load_plugins
-from solo_registry.registry import DATASETS, METHODS
 
 IMPORTED = ["", "", "0", "none"]  # where nothing is run, as where doctests are looked for
 WORDS = sys.argv[1:5] if __name__ == "__main__" else IMPORTED

@@ -194,8 +194,8 @@ def test_transfer_keeps_channels_normalisation_and_the_runs_own_result(run: RunF
     own = run.read_result()
     assert own is not None
     # the same images under a name of their own: the numbers must be those of the run
+    from solo_registry.catalog.registry import DATASETS
     from solo_registry.data.arrays import digits
-    from solo_registry.registry import DATASETS
 
     DATASETS.register("digits_again")(digits)
     try:

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from solo_registry.catalog.registry import METHODS, Registry
 from solo_registry.errors import UserError
-from solo_registry.registry import METHODS, Registry
 
 
 def test_decorator_registers_and_returns_the_class() -> None:
@@ -41,8 +41,8 @@ def test_globs_sort() -> None:
 
 def test_listing_imports_neither_torch_nor_hydra() -> None:
     program = (
-        "import sys; from solo_registry.plugins import load_plugins; load_plugins();"
-        "from solo_registry.registry import METHODS, TEMPERATURES, DATASETS, BACKBONES;"
+        "import sys; from solo_registry.catalog.plugins import load_plugins; load_plugins();"
+        "from solo_registry.catalog.registry import METHODS, TEMPERATURES, DATASETS, BACKBONES;"
         "assert len(METHODS) >= 4 and len(TEMPERATURES) >= 3 and len(DATASETS) >= 6;"
         "assert len(BACKBONES) >= 22;"
         "print([name for name in ('torch', 'hydra', 'timm', 'numpy') if name in sys.modules])"
@@ -53,9 +53,9 @@ def test_listing_imports_neither_torch_nor_hydra() -> None:
 
 @pytest.mark.parametrize("kind", ["METHODS", "LOSSES", "TEMPERATURES", "BACKBONES", "DATASETS"])
 def test_every_entry_loads_and_says_what_it_is(kind: str) -> None:
-    import solo_registry.registry
+    import solo_registry.catalog.registry
 
-    registry = getattr(solo_registry.registry, kind)
+    registry = getattr(solo_registry.catalog.registry, kind)
     assert len(registry)
     for entry in registry.entries():
         assert callable(entry.load())

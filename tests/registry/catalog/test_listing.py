@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from solo_registry.catalog.listing import matching, method_page
+from solo_registry.catalog.registry import METHODS, Registry
 from solo_registry.errors import UserError
-from solo_registry.listing import matching, method_page
-from solo_registry.registry import METHODS, Registry
 
-PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
+PAGE = Path(__file__).parents[3] / "docs" / "methods.md"
 
 
 def test_the_page_in_docs_is_fresh() -> None:
@@ -26,7 +26,7 @@ def test_entries_come_by_family_and_name() -> None:
 def test_a_method_without_family_stands_under_others(monkeypatch: pytest.MonkeyPatch) -> None:
     registry = Registry("method")
     registry.add_lazy("mine", "my_package:Mine", summary="something", paper="a thesis")
-    monkeypatch.setattr("solo_registry.listing.METHODS", registry)
+    monkeypatch.setattr("solo_registry.catalog.listing.METHODS", registry)
     assert method_page().endswith(
         "## Others\n\n| method | what | paper | from elsewhere |\n|---|---|---|---|\n"
         "| `mine` | something | a thesis |  |\n"

@@ -27,7 +27,7 @@ def load_plugins() -> tuple[str, ...]:
     Raises:
         UserError: a plugin cannot be loaded; it is named.
     """
-    import solo_registry.builtin  # noqa: F401
+    import solo_registry.catalog.builtin  # noqa: F401
 
     configs = ["solo_registry.configs"]
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):

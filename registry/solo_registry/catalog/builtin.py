@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from solo_registry.registry import BACKBONES, DATASETS, LOSSES, METHODS
+from solo_registry.catalog.registry import BACKBONES, DATASETS, LOSSES, METHODS
 
 # what in a method comes from elsewhere
 ORIGINS = {

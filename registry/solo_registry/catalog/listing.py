@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from solo_registry.catalog.plugins import load_plugins
+from solo_registry.catalog.registry import METHODS, Entry, Registry
 from solo_registry.errors import UserError
-from solo_registry.plugins import load_plugins
-from solo_registry.registry import METHODS, Entry, Registry
 
 HEAD = """\
 # Methods

@@ -1,0 +1,1 @@
+"""What there is, by name: registries, our own entries, plugins, and listings; no torch."""
