@@ -20,7 +20,7 @@ from rich.table import Table
 
 from solo_registry.catalog.plugins import load_plugins
 from solo_registry.catalog.registry import METHODS
-from solo_registry.config import resolve
+from solo_registry.config.resolve import resolve
 
 METHOD_NAMES = ("simclr", "simclr_dyntemp")
 

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from solo_registry.config import resolve
+from solo_registry.config.identity import config_hash
+from solo_registry.config.resolve import resolve
 from solo_registry.data.arrays import DEBIAN_FASHION_MNIST
 from solo_registry.data.opened import Digests
-from solo_registry.identity import config_hash
 from solo_registry.leaderboard.archive import unpacked
 from solo_registry.leaderboard.board import Board
 from solo_registry.leaderboard.engine import engine

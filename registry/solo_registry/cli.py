@@ -56,7 +56,7 @@ def pretrain(ctx: typer.Context) -> None:
     Every config key can be set. --help lists them, --cfg job shows the config without running,
     --multirun runs every combination of comma-separated values.
     """
-    from solo_registry.hydra_app import run_with_config
+    from solo_registry.config.compose import run_with_config
 
     def train(cfg: DictConfig) -> None:
         from solo_registry.training.pretrain import pretrain as run
@@ -81,7 +81,7 @@ def verify_ddp(
 
     Takes the words of pretrain; needs no data and no GPU. Exits with 1 if the gradients differ.
     """
-    from solo_registry.hydra_app import run_with_config
+    from solo_registry.config.compose import run_with_config
 
     def check(cfg: DictConfig) -> None:
         from solo_registry.catalog.registry import METHODS

@@ -30,8 +30,8 @@ class BaseMethod(LightningModule):
     """A backbone with an online linear classifier and online kNN; methods add their own loss.
 
     Args:
-        cfg: resolved config (`solo_registry.config.resolve`) with the data set's `data.num_classes`
-            and `data.image_channels` filled in.
+        cfg: resolved config (see `config.resolve`), with the data set's `data.num_classes` and
+            `data.image_channels` filled in.
     """
 
     def __init__(self, cfg: DictConfig) -> None:

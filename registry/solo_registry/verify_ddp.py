@@ -25,7 +25,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, spawn
 
 from solo_registry.catalog.plugins import load_plugins
 from solo_registry.catalog.registry import BACKBONES, METHODS
-from solo_registry.config import resolve
+from solo_registry.config.resolve import resolve
 from solo_registry.errors import UserError
 from solo_registry.methods.parts.whitening import IterNorm
 

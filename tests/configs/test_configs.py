@@ -13,12 +13,12 @@ from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
 from solo_registry.catalog.registry import DATASETS, METHODS
-from solo_registry.config import resolve
+from solo_registry.config.compose import PluginConfigs
+from solo_registry.config.resolve import resolve
+from solo_registry.config.schema import PretrainConfig
 from solo_registry.data.augment import Views
 from solo_registry.data.sets import SetInfo
-from solo_registry.hydra_app import PluginConfigs
 from solo_registry.optimizers import build_optimizer
-from solo_registry.schema import PretrainConfig
 
 ROOT = Path(__file__).parents[2] / "configs"
 # those that need solo-learn have their tests in tests/plugin/hosts

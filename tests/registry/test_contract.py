@@ -7,7 +7,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from solo_registry.config import resolve
+from solo_registry.config.resolve import resolve
 from solo_registry.contract import BaseMethod
 from solo_registry.data.module import build_data
 from solo_registry.evaluation.online import classification

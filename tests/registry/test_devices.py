@@ -10,7 +10,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from solo_registry.config import resolve
+from solo_registry.config.resolve import resolve
 from solo_registry.console import terminal
 from solo_registry.devices import count_devices, device_of, read_devices, trainer_devices
 from solo_registry.errors import UserError

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from solo_registry.config.schema import AugmentationConfig
 from solo_registry.data import ops
 from solo_registry.data.draws import COLUMNS, Draw, Draws, active_jitters, draw
 from solo_registry.data.hashing import mix, uniforms
 from solo_registry.data.pipeline import read_pipeline
 from solo_registry.data.sets import SetInfo
 from solo_registry.errors import UserError
-from solo_registry.schema import AugmentationConfig
 
 # What evaluation resizes to before its center crop, where image sizes vary: 256 for a crop of 224.
 EVAL_MARGIN = 256 / 224

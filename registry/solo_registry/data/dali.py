@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from solo_registry.config.schema import AugmentationConfig
 from solo_registry.data import dali_graph
 from solo_registry.data.augment import EVAL_MARGIN, View, Views
 from solo_registry.data.draws import Array, Draws, center_boxes, plain
@@ -26,7 +27,6 @@ from solo_registry.data.pixels import for_dali
 from solo_registry.data.sampling import Batch, EpochLoader, EpochSampler, Work
 from solo_registry.data.sets import ImageSet, TensorSet
 from solo_registry.errors import UserError
-from solo_registry.schema import AugmentationConfig
 
 Draw = Callable[[int, list[int], Array], list[Draws]]
 Encoded = tuple[bytes, tuple[int, int]]  # a file for DALI, the image's height and width

@@ -7,8 +7,8 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from solo_registry.config.schema import AugmentationConfig
 from solo_registry.errors import UserError, nearest
-from solo_registry.schema import AugmentationConfig
 
 CHANCES = (
     "color_jitter",

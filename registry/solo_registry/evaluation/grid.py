@@ -10,7 +10,7 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.table import Table
 
-from solo_registry.config import check_evaluation
+from solo_registry.config.resolve import check_evaluation
 from solo_registry.errors import UserError, nearest
 from solo_registry.evaluation.knn import knn_accuracy
 from solo_registry.evaluation.neighbours import Distance

@@ -16,7 +16,9 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from solo_registry.config import check_evaluation
+from solo_registry.config.identity import config_hash
+from solo_registry.config.resolve import check_evaluation
+from solo_registry.config.schema import EvaluationConfig
 from solo_registry.contract import BaseMethod
 from solo_registry.data.hashing import mix
 from solo_registry.data.module import PretrainDataModule, eval_loader
@@ -26,8 +28,6 @@ from solo_registry.evaluation.histogram import SimilarityHistogram, similarity_h
 from solo_registry.evaluation.protocol import PROTOCOLS, Features, describe, evaluate_features
 from solo_registry.evaluation.shots import long_tail_results, summary
 from solo_registry.evaluation.table import result_table
-from solo_registry.identity import config_hash
-from solo_registry.schema import EvaluationConfig
 from solo_registry.training.divergence import check_outputs
 from solo_registry.training.loaded_run import LoadedRun
 from solo_registry.training.run_folder import SCHEMA_VERSION, RunFolder, write_json

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig
 
-from solo_registry.config import resolve
+from solo_registry.config.resolve import resolve
 from solo_registry.data.opened import Digests
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.suite import SuiteConfig

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import pandas as pd
 from omegaconf import OmegaConf
 
+from solo_registry.config.identity import is_named
+from solo_registry.config.schema import EvaluationConfig
 from solo_registry.errors import UserError
-from solo_registry.identity import is_named
 from solo_registry.leaderboard.plan import key_of
-from solo_registry.schema import EvaluationConfig
 from solo_registry.training.run_folder import RunFolder
 
 Status = Literal["finished", "failed", "unfinished", "damaged"]

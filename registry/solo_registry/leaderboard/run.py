@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from solo_registry.catalog.plugins import load_plugins
-from solo_registry.config import expanded
+from solo_registry.config.resolve import expanded
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.board import BOARD_VERSION, Board
 from solo_registry.leaderboard.engine import Engine, engine

@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from solo_registry.config import check_choice, read_section
+from solo_registry.config.resolve import check_choice, read_section
 from solo_registry.errors import UserError, nearest
 
 METRICS = ("knn_acc1", "linear_acc1")

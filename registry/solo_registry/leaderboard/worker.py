@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from solo_registry.catalog.plugins import load_plugins
-from solo_registry.config import resolve
+from solo_registry.config.resolve import resolve
 from solo_registry.training.lifetime import STOPPED, end_with_parent, stop_once
 from solo_registry.training.run_folder import RunFolder, write_json
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from solo_registry.catalog.plugins import load_plugins
-from solo_registry.config import expanded
+from solo_registry.config.resolve import expanded
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.engine import Engine, engine
 from solo_registry.leaderboard.names import number

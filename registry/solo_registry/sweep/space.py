@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from solo_registry.config import check_choice, read_section
+from solo_registry.config.resolve import check_choice, read_section
 from solo_registry.errors import UserError, nearest
 from solo_registry.leaderboard.suite import METRICS
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from solo_registry.config.identity import settings_hash
 from solo_registry.data.opened import OpenedData
 from solo_registry.data.sets import SetInfo
 from solo_registry.errors import UserError
-from solo_registry.identity import settings_hash
 from solo_registry.training.run_folder import RunFolder
 
 SCHEMA_VERSION = 1

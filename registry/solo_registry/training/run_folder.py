@@ -27,9 +27,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from solo_registry.config import merge_schema
+from solo_registry.config.identity import config_hash
+from solo_registry.config.resolve import merge_schema
 from solo_registry.errors import UserError
-from solo_registry.identity import config_hash
 
 SCHEMA_VERSION = 2
 PACKAGES = (

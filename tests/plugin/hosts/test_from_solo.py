@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from solo_dyntemp.hosts.found import SOLO_METHODS, solo_learn
 from solo_dyntemp.hosts.solo_checks import solo_config
 from solo_registry.catalog.registry import METHODS, Registry
-from solo_registry.config import resolve
+from solo_registry.config.resolve import resolve
 from solo_registry.training.model import read_checkpoint
 from solo_registry.training.pretrain import pretrain
 

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir, initialize_config_module
 from omegaconf import OmegaConf
 
 from solo_dyntemp.hosts.found import solo_learn
-from solo_registry.config import resolve
+from solo_registry.config.resolve import resolve
 
 ROOT = Path(__file__).parents[3] / "configs" / "solo_learn"
 RECIPES = sorted(

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from solo_dyntemp.hosts.runner import run_script
 from solo_registry.catalog.registry import METHODS
-from solo_registry.config import resolve
+from solo_registry.config.resolve import resolve
 
 PLUGIN = Path(__file__).parents[3] / "plugin"
 NAMES = ["dcl_dyntemp", "dclw_dyntemp", "dual_temperature", "isogclr", "macl",

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from solo_dyntemp.hosts.found import solo_learn
-from solo_registry.config import resolve
-from solo_registry.hydra_app import run_with_config
+from solo_registry.config.compose import run_with_config
+from solo_registry.config.resolve import resolve
 
 FOLDER = solo_learn()
 SCRIPTS = FOLDER.parent / "scripts" / "pretrain" if FOLDER else Path("nowhere")

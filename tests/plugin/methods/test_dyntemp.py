@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from solo_dyntemp.temperature import LearnableTemperature
 from solo_registry.catalog.registry import METHODS, TEMPERATURES
-from solo_registry.config import resolve
+from solo_registry.config.resolve import resolve
 from solo_registry.data.module import build_data
 from solo_registry.errors import UserError
 from solo_registry.training.model import build_method, read_checkpoint

@@ -11,7 +11,7 @@ import solo_dyntemp.configs
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from solo_registry.config import resolve
+from solo_registry.config.resolve import resolve
 from solo_registry.data.module import build_data
 from solo_registry.errors import UserError
 from solo_registry.training.model import build_method

@@ -7,11 +7,11 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from solo_registry.config.schema import AugmentationConfig
 from solo_registry.data.augment import EvalTransform, View, Views
 from solo_registry.data.pipeline import read_pipeline
 from solo_registry.data.sets import SetInfo, TensorSet
 from solo_registry.errors import UserError
-from solo_registry.schema import AugmentationConfig
 
 MakeNoise = Callable[..., TensorSet]
 Pipeline = Callable[..., dict[str, Any]]

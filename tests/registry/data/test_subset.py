@@ -9,7 +9,8 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from solo_registry.config import resolve
+from solo_registry.config.identity import config_hash
+from solo_registry.config.resolve import resolve
 from solo_registry.data.sets import load_set
 from solo_registry.data.subset import (
     INDEX_FILE,
@@ -20,7 +21,6 @@ from solo_registry.data.subset import (
     read_indices,
 )
 from solo_registry.errors import UserError
-from solo_registry.identity import config_hash
 from solo_registry.training.pretrain import pretrain
 
 Tiny = Callable[..., DictConfig]

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from solo_registry.config import resolve
+from solo_registry.config.resolve import resolve
 from solo_registry.data.module import build_data
 from solo_registry.evaluation.contrast import Contrast, pair_gradient
 from solo_registry.evaluation.mechanism import Mechanism

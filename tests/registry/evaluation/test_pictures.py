@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from solo_registry.config import resolve
+from solo_registry.config.resolve import resolve
 from solo_registry.errors import UserError
 from solo_registry.evaluation.drawing import new_figure, save
 from solo_registry.evaluation.histogram import similarity_histogram

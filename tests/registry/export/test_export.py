@@ -16,14 +16,14 @@ from sklearn.datasets import load_sample_images
 from typer.testing import CliRunner
 
 from solo_registry.cli import app
-from solo_registry.config import resolve
+from solo_registry.config.compose import run_with_config
+from solo_registry.config.identity import config_hash
+from solo_registry.config.resolve import resolve
 from solo_registry.data.augment import EvalTransform
 from solo_registry.data.sets import SetInfo, TensorSet, load_set
 from solo_registry.errors import UserError
 from solo_registry.export.card import preprocessing
 from solo_registry.export.folder import export_run
-from solo_registry.hydra_app import run_with_config
-from solo_registry.identity import config_hash
 from solo_registry.training.model import read_checkpoint
 from solo_registry.training.pretrain import pretrain
 from solo_registry.training.run_folder import RunFolder

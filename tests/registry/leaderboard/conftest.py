@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from solo_registry.config import resolve
+from solo_registry.config.identity import config_hash
+from solo_registry.config.resolve import resolve
 from solo_registry.evaluation.protocol import PROTOCOLS
-from solo_registry.identity import config_hash
 from solo_registry.leaderboard.board import BOARD_VERSION
 from solo_registry.training.run_folder import SCHEMA_VERSION, RunFolder, write_json
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from solo_registry.config import resolve
+from solo_registry.config.resolve import resolve
 from solo_registry.data.module import build_data
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.engine import engine

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from solo_registry.catalog.plugins import load_plugins
 from solo_registry.catalog.registry import METHODS
-from solo_registry.config import resolve
+from solo_registry.config.resolve import resolve
 from solo_registry.data.module import build_data
 from solo_registry.training.model import build_method
 

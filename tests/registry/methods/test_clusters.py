@@ -12,7 +12,7 @@ from lightning.pytorch.plugins import MixedPrecision
 from omegaconf import DictConfig
 from torch.utils.data import DataLoader
 
-from solo_registry.config import resolve
+from solo_registry.config.resolve import resolve
 from solo_registry.data.module import build_data
 from solo_registry.errors import UserError
 from solo_registry.methods.parts.clusters import ClusterBank

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from omegaconf import DictConfig
 
-from solo_registry.config import resolve
+from solo_registry.config.resolve import resolve
 from solo_registry.errors import UserError
 from solo_registry.methods.ressl import relational_loss
 

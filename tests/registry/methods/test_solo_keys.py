@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from solo_registry.catalog.registry import METHODS
-from solo_registry.config import resolve
+from solo_registry.config.resolve import resolve
 from solo_registry.data.module import build_data
 from solo_registry.training.model import build_method
 

@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig
 
 from solo_registry.catalog.registry import METHODS
-from solo_registry.config import resolve
+from solo_registry.config.resolve import resolve
 from solo_registry.contract import BaseMomentumMethod
 from solo_registry.data.module import build_data
 from solo_registry.errors import UserError

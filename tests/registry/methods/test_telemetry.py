@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from solo_registry.config import resolve
+from solo_registry.config.resolve import resolve
 from solo_registry.data.module import build_data
 from solo_registry.methods.parts.method import ContrastiveMixin
 from solo_registry.training.callbacks import CostFile

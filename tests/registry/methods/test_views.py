@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig
 
 from solo_registry.catalog.registry import METHODS
-from solo_registry.config import resolve
+from solo_registry.config.resolve import resolve
 from solo_registry.errors import UserError
 
 Make = Callable[..., DictConfig]

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from solo_registry.config import resolve
+from solo_registry.config.identity import config_hash
+from solo_registry.config.resolve import resolve
 from solo_registry.data.opened import open_data
 from solo_registry.errors import UserError
-from solo_registry.identity import config_hash
 from solo_registry.leaderboard import plan as leaderboard
 from solo_registry.leaderboard.engine import engine
 from solo_registry.leaderboard.suite import read_suite

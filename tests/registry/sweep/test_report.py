@@ -10,8 +10,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from tests.registry.sweep.conftest import Formula, Search, inside
 
-from solo_registry.config import resolve
-from solo_registry.identity import config_hash
+from solo_registry.config.identity import config_hash
+from solo_registry.config.resolve import resolve
 from solo_registry.leaderboard.engine import engine
 from solo_registry.sweep.figures import shown_range, smooth
 

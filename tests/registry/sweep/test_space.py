@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from solo_registry.config.compose import options_of
 from solo_registry.errors import UserError
-from solo_registry.hydra_app import options_of
 from solo_registry.leaderboard.engine import engine
 from solo_registry.sweep.plan import Planner
 from solo_registry.sweep.space import read_space

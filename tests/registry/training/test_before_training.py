@@ -16,7 +16,7 @@ from PIL import Image
 from rich.console import Console
 
 from solo_registry.catalog.registry import METHODS
-from solo_registry.config import resolve
+from solo_registry.config.resolve import resolve
 from solo_registry.errors import UserError
 from solo_registry.training.classifier import Recipe
 from solo_registry.training.classify import classify

@@ -17,7 +17,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from solo_registry.config import resolve
+from solo_registry.config.resolve import resolve
 from solo_registry.errors import UserError
 from solo_registry.sweep import follow
 from solo_registry.training import callbacks

@@ -19,9 +19,9 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import DictConfig
 
-from solo_registry.config import resolve
+from solo_registry.config.identity import config_hash
+from solo_registry.config.resolve import resolve
 from solo_registry.errors import UserError
-from solo_registry.identity import config_hash
 from solo_registry.leaderboard.worker import settle
 from solo_registry.training.lifetime import PARENT
 from solo_registry.training.pretrain import pretrain

@@ -14,11 +14,11 @@ from omegaconf import DictConfig
 from PIL import Image
 from rich.console import Console
 
+from solo_registry.config.compose import run_with_config
 from solo_registry.errors import UserError
 from solo_registry.evaluation.grid import knn_grid
 from solo_registry.evaluation.run import evaluate_again
 from solo_registry.export.folder import export_run
-from solo_registry.hydra_app import run_with_config
 from solo_registry.training import callbacks
 from solo_registry.training.classifier import Recipe
 from solo_registry.training.classify import classify

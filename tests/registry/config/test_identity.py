@@ -1,4 +1,4 @@
-"""`python tests/registry/test_identity.py` writes defaults.json anew, where keys were added."""
+"""Running this file writes defaults.json anew, where keys were added."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from solo_registry import identity
 from solo_registry.catalog.plugins import load_plugins
 from solo_registry.catalog.registry import METHODS
-from solo_registry.config import known_keys, resolve
-from solo_registry.identity import OUTSIDE_HASH, config_hash, is_named, settings_hash
+from solo_registry.config import identity
+from solo_registry.config.identity import OUTSIDE_HASH, config_hash, is_named, settings_hash
+from solo_registry.config.resolve import known_keys, resolve
 
 Tiny = Callable[..., DictConfig]
 DEFAULTS = Path(__file__).with_name("defaults.json")
@@ -39,7 +39,7 @@ def test_no_default_changes_without_a_new_version() -> None:
     then = flat(json.loads(DEFAULTS.read_text()))
     changed = {key for key in then.keys() & now.keys() if then[key] != now[key]}
     assert not changed or "/version" in changed, "raise identity.DEFAULTS_VERSION"
-    assert then == now, "run `python tests/registry/test_identity.py`: defaults were added"
+    assert then == now, "defaults were added: run this file by python"
 
 
 def test_a_key_at_its_default_is_not_hashed(tiny: Tiny) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from solo_registry.config import (
+from solo_registry.config.identity import OUTSIDE_HASH, config_hash
+from solo_registry.config.resolve import (
     AT_LEAST_ONE,
     CHOICES,
     NOT_NEGATIVE,
@@ -15,7 +16,6 @@ from solo_registry.config import (
     resolve,
 )
 from solo_registry.errors import UserError
-from solo_registry.identity import OUTSIDE_HASH, config_hash
 
 Tiny = Callable[..., DictConfig]
 

@@ -19,9 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_registry.catalog.plugins import load_plugins
-from solo_registry.config import expanded, explain
+from solo_registry.config.resolve import expanded, explain
+from solo_registry.config.schema import PretrainConfig
 from solo_registry.errors import UserError, nearest
-from solo_registry.schema import PretrainConfig
 
 FLAGS_WITH_VALUE = (
     "--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--cfg", "-c",

@@ -12,11 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_registry.catalog.registry import DATASETS, METHODS
+from solo_registry.config.schema import PretrainConfig
 from solo_registry.data.subset import PROFILES, index_hash, read_indices
 from solo_registry.devices import count_devices, count_processes
 from solo_registry.errors import UserError, nearest
 from solo_registry.optimizers import OPTIMIZERS, SCHEDULERS
-from solo_registry.schema import PretrainConfig
 
 T = TypeVar("T")
 # image_folder is solo-learn's word for one image at a time in loader processes, whatever the set
