@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from solo_dyntemp.hosts.solo_learn import timm_backbone
-from solo_registry.devices import count_processes
+from solo_registry.config.devices import count_processes
 from solo_registry.errors import UserError, nearest
 from solo_registry.methods.parts.queue import queue_size
 from solo_registry.methods.parts.views import require_two_views

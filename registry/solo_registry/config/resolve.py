@@ -12,9 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_registry.catalog.registry import DATASETS, METHODS
+from solo_registry.config.devices import count_devices, count_processes
+from solo_registry.config.index_file import PROFILES, index_hash, read_indices
+from solo_registry.config.optional import import_umap
 from solo_registry.config.schema import PretrainConfig
-from solo_registry.data.subset import PROFILES, index_hash, read_indices
-from solo_registry.devices import count_devices, count_processes
 from solo_registry.errors import UserError, nearest
 from solo_registry.optimizers import OPTIMIZERS, SCHEDULERS
 
@@ -214,8 +215,6 @@ def check_evaluation(evaluation: DictConfig) -> None:
         )
     check_choice("evaluation.map", evaluation.map, MAPS)
     if evaluation.map == "umap" and evaluation.enabled and evaluation.pictures:
-        from solo_registry.evaluation.feature_map import import_umap
-
         import_umap()
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from solo_registry.config.settings import setting
 from solo_registry.data.sets import SetInfo, Split, TensorSet
-from solo_registry.data.settings import setting
 from solo_registry.errors import UserError, nearest
 
 # Debian's package dataset-fashion-mnist puts the files here.

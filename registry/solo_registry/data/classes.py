@@ -7,7 +7,8 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from solo_registry.data.files import chain, composed, images_below, is_shown, place, read_text
+from solo_registry.config.text_file import read_text
+from solo_registry.data.files import chain, composed, images_below, is_shown, place
 from solo_registry.data.pixels import SUFFIXES
 from solo_registry.errors import UserError, nearest
 

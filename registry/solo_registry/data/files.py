@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import stat
 import unicodedata
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from PIL import Image
 
+from solo_registry.config.text_file import open_file
 from solo_registry.data.pixels import FORMATS, SUFFIXES
 from solo_registry.errors import UserError
 
@@ -136,32 +135,6 @@ def _holds_image(path: str) -> bool:
 def is_shown(name: str) -> bool:
     """Whether a file or folder counts: hidden ones and a system's own, `__MACOSX`, do not."""
     return not name.startswith(".") and name not in MADE_BY_SYSTEMS
-
-
-def open_file(path: Path) -> BinaryIO:
-    """Open a file to read its bytes; a pipe or a device is refused, as reading it may never end.
-
-    Raises:
-        OSError: there is none, or it cannot be read.
-    """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError("it is no file but a folder, a pipe or a device")
-    return path.open("rb")
-
-
-def read_text(path: str | Path, key: str) -> str:
-    """Return a text file's content without the byte-order mark that Windows puts before it.
-
-    Raises:
-        UserError: it cannot be read or is not UTF-8; `key` of the config gave it.
-    """
-    try:
-        with open_file(Path(path).expanduser()) as file:
-            return file.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{key}={path} is no text in UTF-8: {error}") from error
-    except OSError as error:
-        raise UserError(f"cannot read {key}={path}: {error}") from error
 
 
 def composed(name: str) -> str:

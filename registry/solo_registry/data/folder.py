@@ -17,8 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from solo_registry.config.settings import setting
+from solo_registry.config.text_file import open_file
 from solo_registry.data.classes import class_folders, existing_folder, labelled_files
-from solo_registry.data.files import composed, images_below, open_file
+from solo_registry.data.files import composed, images_below
 from solo_registry.data.pixels import SUFFIXES, decode, defect
 from solo_registry.data.sets import (
     IMAGENET_MEAN,
@@ -29,7 +31,6 @@ from solo_registry.data.sets import (
     Split,
     grey_info,
 )
-from solo_registry.data.settings import setting
 from solo_registry.errors import UserError
 
 SHOW_PROGRESS_FROM = 5000

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from solo_registry.config.settings import setting
 from solo_registry.data.classes import listed
 from solo_registry.data.files import composed
 from solo_registry.data.folder import FolderSet, open_files, with_classes
@@ -30,7 +31,6 @@ from solo_registry.data.sets import (
     Split,
     TensorSet,
 )
-from solo_registry.data.settings import setting
 from solo_registry.errors import UserError, nearest
 
 STATISTICS_IMAGES = 10_000  # evenly spaced ones are enough for mean and std

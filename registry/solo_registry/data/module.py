@@ -11,6 +11,8 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
+from solo_registry.config.devices import device_of
+from solo_registry.config.settings import setting
 from solo_registry.data.augment import EvalTransform, Views
 from solo_registry.data.dali import DaliEvalLoader, DaliLoader
 from solo_registry.data.dali_graph import import_dali
@@ -27,8 +29,6 @@ from solo_registry.data.sets import (
     prepared,
     with_info,
 )
-from solo_registry.data.settings import setting
-from solo_registry.devices import device_of
 from solo_registry.errors import UserError
 
 __all__ = ["EpochSampler", "PretrainDataModule", "PretrainSet", "build_data", "eval_loader"]

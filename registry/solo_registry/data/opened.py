@@ -10,8 +10,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from solo_registry.config.settings import setting
 from solo_registry.data.sets import ImageSet, open_set
-from solo_registry.data.settings import setting
 from solo_registry.errors import UserError
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from solo_registry.catalog.registry import DATASETS
-from solo_registry.data.settings import setting
+from solo_registry.config.settings import setting
 from solo_registry.data.subset import chosen_images, stratified
 from solo_registry.errors import UserError
 

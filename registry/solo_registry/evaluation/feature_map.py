@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
-from solo_registry.errors import UserError
+from solo_registry.config.optional import import_umap
 from solo_registry.evaluation.checks import check_feats, check_targets
 from solo_registry.evaluation.drawing import COLOURS, new_figure, save
 
@@ -124,20 +124,3 @@ def _umap(feats: Plane, start: Plane, seed: int) -> Plane:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of points without neighbours, and of numba's caches
         return np.asarray(solver.fit_transform(feats), dtype=np.float64)
-
-
-def import_umap() -> Any:
-    """Return the class UMAP.
-
-    Raises:
-        UserError: umap-learn is not installed, or numba, on which it runs, refuses this numpy.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TensorFlow is missing, which only another map needs
-            from umap import UMAP
-    except ImportError as error:
-        raise UserError(
-            f"evaluation.map=umap needs a package: pip install 'solo-dyntemp[umap]' ({error})"
-        ) from error
-    return UMAP

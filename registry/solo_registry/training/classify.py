@@ -18,12 +18,12 @@ from rich.console import Console
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from solo_registry.config.devices import device_of
 from solo_registry.data.augment import Views
 from solo_registry.data.module import PretrainDataModule, eval_loader
 from solo_registry.data.sampling import EpochSampler, PretrainSet, ResumableLoader
 from solo_registry.data.sets import UNLABELLED, ImageSet
 from solo_registry.data.subset import stratified
-from solo_registry.devices import device_of
 from solo_registry.errors import UserError
 from solo_registry.evaluation.accuracy import top_accuracy
 from solo_registry.training.callbacks import LastCheckpoint, SeedEpoch, WholeCheckpointIO

@@ -20,13 +20,13 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from solo_registry.catalog.plugins import load_plugins
+from solo_registry.config.devices import count_processes, trainer_devices
 from solo_registry.config.identity import config_hash
+from solo_registry.config.index_file import INDEX_FILE, write_indices
 from solo_registry.config.resolve import lr_product, resolve
 from solo_registry.console import quiet_libraries, terminal
 from solo_registry.data.module import PretrainDataModule, build_data
 from solo_registry.data.opened import OpenedData, open_data
-from solo_registry.data.subset import INDEX_FILE, write_indices
-from solo_registry.devices import count_processes, trainer_devices
 from solo_registry.errors import UserError
 from solo_registry.evaluation.run import evaluate_run
 from solo_registry.training.callbacks import (

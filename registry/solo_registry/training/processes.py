@@ -25,7 +25,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch.strategies import Strategy, StrategyRegistry
 from omegaconf import DictConfig
 
-from solo_registry.devices import count_devices, count_processes
+from solo_registry.config.devices import count_devices, count_processes
 from solo_registry.errors import UserError
 from solo_registry.training.lifetime import PARENT
 

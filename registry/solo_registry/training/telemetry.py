@@ -14,11 +14,11 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from solo_registry.config.devices import count_processes
 from solo_registry.contract import BaseMethod
 from solo_registry.data.hashing import mix
 from solo_registry.data.module import PretrainDataModule
 from solo_registry.data.sampling import PretrainSet
-from solo_registry.devices import count_processes
 from solo_registry.evaluation.mechanism import Mechanism
 from solo_registry.evaluation.protocol import Features, geometry
 from solo_registry.training.callbacks import CostFile

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from solo_registry.data.files import images_below, open_file, read_text
+from solo_registry.config.text_file import open_file, read_text
+from solo_registry.data.files import images_below
 from solo_registry.errors import UserError
 
 Save = Callable[..., Path]

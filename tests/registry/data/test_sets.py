@@ -7,8 +7,9 @@ import torch
 from omegaconf import OmegaConf
 
 from solo_registry.catalog.registry import DATASETS
+from solo_registry.config.index_file import index_hash
 from solo_registry.data.sets import SetInfo, TensorSet, hold_out, load_set, to_channels
-from solo_registry.data.subset import index_hash, stratified
+from solo_registry.data.subset import stratified
 from solo_registry.errors import UserError
 
 MakeNoise = Callable[..., TensorSet]

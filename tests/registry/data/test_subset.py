@@ -10,16 +10,10 @@ import torch
 from omegaconf import DictConfig
 
 from solo_registry.config.identity import config_hash
+from solo_registry.config.index_file import INDEX_FILE, index_hash, read_indices
 from solo_registry.config.resolve import resolve
 from solo_registry.data.sets import load_set
-from solo_registry.data.subset import (
-    INDEX_FILE,
-    chosen_images,
-    class_sizes,
-    index_hash,
-    long_tail,
-    read_indices,
-)
+from solo_registry.data.subset import chosen_images, class_sizes, long_tail
 from solo_registry.errors import UserError
 from solo_registry.training.pretrain import pretrain
 

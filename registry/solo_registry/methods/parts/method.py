@@ -8,13 +8,13 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from solo_registry.config.devices import count_processes
 from solo_registry.config.method_kwargs import (
     fill_method_kwargs,
     require_at_most_one,
     require_positive,
 )
 from solo_registry.contract import Host, MomentumHost
-from solo_registry.devices import count_processes
 from solo_registry.errors import UserError
 from solo_registry.evaluation.contrast import Contrast
 from solo_registry.methods.parts.queue import queue_size

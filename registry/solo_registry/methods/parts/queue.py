@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from solo_registry.config.devices import count_processes
 from solo_registry.contract import Host
-from solo_registry.devices import count_processes
 from solo_registry.errors import UserError
 from solo_registry.losses import gathered, unit
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from solo_registry.config.devices import count_devices, device_of, read_devices, trainer_devices
 from solo_registry.config.resolve import resolve
 from solo_registry.console import terminal
-from solo_registry.devices import count_devices, device_of, read_devices, trainer_devices
 from solo_registry.errors import UserError
 from solo_registry.evaluation.run import evaluate_again
 from solo_registry.training.classifier import Recipe

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from solo_registry.data.settings import setting
+from solo_registry.config.settings import setting
 from solo_registry.errors import UserError
 
 if TYPE_CHECKING:
