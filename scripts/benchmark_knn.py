@@ -27,7 +27,7 @@ def features(rows: int, dim: int, classes: int, seed: int) -> tuple[Tensor, Tens
 
 def ours(data: Any, k: int, classes: int) -> float:
     """Accuracy by `knn_accuracy`."""
-    from solo_registry.evaluation.knn import knn_accuracy
+    from solo_registry.metrics.knn import knn_accuracy
 
     return knn_accuracy(*data, k=[k], num_classes=classes)[k]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from solo_registry.catalog.plugins import load_plugins
 from solo_registry.leaderboard.archive import SUFFIX, unpacked
 from solo_registry.leaderboard.board import Board
-from solo_registry.leaderboard.names import number
 from solo_registry.leaderboard.plan import short
 from solo_registry.leaderboard.report import frame, interval, verdict
 from solo_registry.leaderboard.rows import Row, Table, board_table
+from solo_registry.plots.names import number
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 ARCHIVES = sorted((PAGE.parent / "results").glob(f"*{SUFFIX}"))

@@ -18,9 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from solo_registry.backbones import build_backbone
-from solo_registry.evaluation.contrast import Contrast
-from solo_registry.evaluation.online import RowMean, classification
-from solo_registry.evaluation.online_knn import OnlineKNN
+from solo_registry.metrics.contrast import Contrast
+from solo_registry.metrics.online import RowMean, classification
+from solo_registry.metrics.online_knn import OnlineKNN
 from solo_registry.optimizers import ParamGroup, build_optimizer, build_schedule
 
 Batch = tuple[Tensor, list[Tensor], Tensor]  # indexes (N,), views of (N, C, H, W), targets (N,)

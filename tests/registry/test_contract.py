@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from solo_registry.config.resolve import resolve
 from solo_registry.contract import BaseMethod
 from solo_registry.data.module import build_data
-from solo_registry.evaluation.online import classification
+from solo_registry.metrics.online import classification
 from solo_registry.training.model import build_method
 
 Tiny = Callable[..., DictConfig]

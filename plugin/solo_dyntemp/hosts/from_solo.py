@@ -22,7 +22,7 @@ from solo_dyntemp.hosts.solo_checks import check_method, solo_config
 from solo_registry.config.method_kwargs import fill_method_kwargs
 from solo_registry.contract import BaseMethod, Batch
 from solo_registry.errors import UserError
-from solo_registry.evaluation.online import classification
+from solo_registry.metrics.online import classification
 
 if TYPE_CHECKING:
     Theirs = BaseMethod

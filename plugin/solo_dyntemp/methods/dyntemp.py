@@ -20,7 +20,7 @@ from solo_dyntemp.temperature import (
 )
 from solo_registry.contract import Host
 from solo_registry.errors import UserError, nearest
-from solo_registry.evaluation.contrast import Contrast
+from solo_registry.metrics.contrast import Contrast
 from solo_registry.optimizers import ParamGroup
 
 

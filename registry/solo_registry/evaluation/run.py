@@ -24,10 +24,10 @@ from solo_registry.contract import BaseMethod
 from solo_registry.data.hashing import mix
 from solo_registry.data.module import PretrainDataModule, eval_loader
 from solo_registry.data.sampling import PretrainSet
-from solo_registry.evaluation.histogram import SimilarityHistogram, similarity_histogram
-from solo_registry.evaluation.protocol import PROTOCOLS, Features, describe, evaluate_features
-from solo_registry.evaluation.shots import long_tail_results, summary
-from solo_registry.evaluation.table import result_table
+from solo_registry.metrics.histogram import SimilarityHistogram, similarity_histogram
+from solo_registry.metrics.long_tail import long_tail_results, summary
+from solo_registry.metrics.protocol import PROTOCOLS, Features, describe, evaluate_features
+from solo_registry.plots.tables import result_table
 from solo_registry.training.divergence import check_outputs
 from solo_registry.training.loaded_run import LoadedRun
 from solo_registry.training.run_folder import SCHEMA_VERSION, RunFolder, write_json
@@ -270,15 +270,21 @@ def draw(
     console: Console,
 ) -> None:
     """Write the pictures of a run."""
-    from solo_registry.evaluation import mechanism_pictures, pictures
-    from solo_registry.evaluation.feature_map import feature_map
+    from solo_registry.plots.comparison import comparison_bars
+    from solo_registry.plots.curves import training_curves
+    from solo_registry.plots.feature_map import feature_map
+    from solo_registry.plots.mechanism import mechanism_picture, trajectory_picture
+    from solo_registry.plots.temperature import temperature_picture
 
     with console.status("drawing"):
         if run.metrics.exists():
-            pictures.training_curves(pd.read_csv(run.metrics), plots / "training.png")
-        for name in ("mechanism", "trajectory"):  # of the training itself, not of this checkpoint
-            if (table := run.path / f"{name}.parquet").exists() and plots == run.plots:
-                getattr(mechanism_pictures, f"{name}_picture")(table, plots / f"{name}.png")
+            training_curves(pd.read_csv(run.metrics), plots / "training.png")
+        if plots == run.plots:  # of the training itself, not of an earlier checkpoint
+            mechanism, trajectory = (run.path / f"{n}.parquet" for n in ("mechanism", "trajectory"))
+            if mechanism.exists():
+                mechanism_picture(mechanism, plots / "mechanism.png")
+            if trajectory.exists():
+                trajectory_picture(trajectory, plots / "trajectory.png")
         before = measured["untrained"].histogram if "untrained" in measured else None
         after = measured["trained"].histogram
         s = torch.linspace(-1, 1, 401)
@@ -286,7 +292,7 @@ def draw(
         if after is not None:
             curve = None if tau is None else (s, tau.detach().cpu())
             out = plots / "temperature.png"
-            pictures.temperature_picture(after, curve, out, before=before)
+            temperature_picture(after, curve, out, before=before)
         trained = measured["trained"].test
         feature_map(
             trained.feats,
@@ -295,7 +301,7 @@ def draw(
             plots / "features.png",
             method=result["evaluation"]["map"],
         )
-        pictures.comparison_bars(result["results"], plots / "comparison.png")
+        comparison_bars(result["results"], plots / "comparison.png")
 
 
 def show(result: dict[str, Any], run: RunFolder, console: Console, out: Path | None = None) -> None:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from solo_registry.data.augment import eval_resize
 from solo_registry.data.sets import SetInfo
-from solo_registry.evaluation.table import ROW_NAMES
+from solo_registry.plots.tables import ROW_NAMES
 
 MEASURES = {
     "knn_acc1": ("kNN %", ".2f"),

@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from solo_registry.evaluation.drawing import BLACK, BLUE, COLOURS, ORANGE, new_figure, save
 from solo_registry.leaderboard.grid import Grid, grids
-from solo_registry.leaderboard.names import LABELS
 from solo_registry.leaderboard.rows import Row, Table
+from solo_registry.plots.names import LABELS
+from solo_registry.plots.style import BLACK, BLUE, COLOURS, ORANGE, new_figure, save
 
 CURVES = ("val_knn_acc1", "val_acc1", "train_nce_loss", "train_loss")
 CURVE_LABELS = {"val_knn_acc1": "online kNN, %", "val_acc1": "online linear probe, %"}

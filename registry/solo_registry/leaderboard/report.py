@@ -15,9 +15,9 @@ from rich.table import Table as RichTable
 from solo_registry.errors import UserError, nearest
 from solo_registry.leaderboard.archive import SUFFIX, unpacked
 from solo_registry.leaderboard.board import Board
-from solo_registry.leaderboard.names import LABELS, number
 from solo_registry.leaderboard.plan import short
 from solo_registry.leaderboard.rows import METRICS, Row, Table, board_table, folder_table
+from solo_registry.plots.names import LABELS, number
 from solo_registry.training.run_folder import whole_file
 
 SHOWN = ("linear_acc1", "knn_acc1", "uniformity", "tolerance")

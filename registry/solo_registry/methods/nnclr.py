@@ -10,10 +10,10 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_registry.contract import BaseMethod, Batch
-from solo_registry.evaluation.contrast import Contrast
 from solo_registry.losses import infonce_paired
 from solo_registry.methods.parts.method import ContrastiveMixin
 from solo_registry.methods.parts.queue import KeyQueue, queue_size
+from solo_registry.metrics.contrast import Contrast
 
 
 class NNCLRMixin(ContrastiveMixin):

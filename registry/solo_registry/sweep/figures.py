@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from solo_registry.evaluation.drawing import BLACK, BLUE, ORANGE, RED, new_figure, save
-from solo_registry.leaderboard.names import LABELS, number
+from solo_registry.plots.names import LABELS, number
+from solo_registry.plots.style import BLACK, BLUE, ORANGE, RED, new_figure, save
 from solo_registry.sweep.plan import Trial
 from solo_registry.sweep.space import SpaceConfig
 

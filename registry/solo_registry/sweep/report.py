@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from solo_registry.errors import UserError
-from solo_registry.leaderboard.names import LABELS, number
+from solo_registry.plots.names import LABELS, number
 from solo_registry.sweep.figures import draw
 from solo_registry.sweep.plan import Planner, Trial
 from solo_registry.training.run_folder import whole_file

@@ -17,11 +17,11 @@ from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.resolve import expanded
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.engine import Engine, engine
-from solo_registry.leaderboard.names import number
 from solo_registry.leaderboard.plan import pair
 from solo_registry.leaderboard.progress import progress_bar
 from solo_registry.leaderboard.run import notes
 from solo_registry.leaderboard.worker import start
+from solo_registry.plots.names import number
 from solo_registry.sweep.follow import follow
 from solo_registry.sweep.plan import Planner, Trial
 from solo_registry.sweep.report import Sweep, write_report, write_trials

@@ -25,7 +25,7 @@ from solo_registry.data.sampling import EpochSampler, PretrainSet, ResumableLoad
 from solo_registry.data.sets import UNLABELLED, ImageSet
 from solo_registry.data.subset import stratified
 from solo_registry.errors import UserError
-from solo_registry.evaluation.accuracy import top_accuracy
+from solo_registry.metrics.accuracy import top_accuracy
 from solo_registry.training.callbacks import LastCheckpoint, SeedEpoch, WholeCheckpointIO
 from solo_registry.training.classifier import Classifier, Recipe
 from solo_registry.training.divergence import Divergence, check_outputs

@@ -19,8 +19,8 @@ from solo_registry.contract import BaseMethod
 from solo_registry.data.hashing import mix
 from solo_registry.data.module import PretrainDataModule
 from solo_registry.data.sampling import PretrainSet
-from solo_registry.evaluation.mechanism import Mechanism
-from solo_registry.evaluation.protocol import Features, geometry
+from solo_registry.metrics.mechanism import Mechanism
+from solo_registry.metrics.protocol import Features, geometry
 from solo_registry.training.callbacks import CostFile
 from solo_registry.training.run_folder import RunFolder, whole_file
 

@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from solo_registry.config.identity import config_hash
 from solo_registry.config.resolve import resolve
-from solo_registry.evaluation.protocol import PROTOCOLS
 from solo_registry.leaderboard.board import BOARD_VERSION
+from solo_registry.metrics.protocol import PROTOCOLS
 from solo_registry.training.run_folder import SCHEMA_VERSION, RunFolder, write_json
 
 MakeRun = Callable[..., RunFolder]

@@ -19,9 +19,9 @@ from rich.console import Console
 from solo_registry.config.identity import config_hash
 from solo_registry.config.resolve import resolve
 from solo_registry.data.opened import open_data
-from solo_registry.evaluation.protocol import PROTOCOLS
 from solo_registry.leaderboard.engine import Engine
 from solo_registry.leaderboard.worker import write_error
+from solo_registry.metrics.protocol import PROTOCOLS
 from solo_registry.sweep.report import Sweep
 from solo_registry.sweep.run import run_sweep
 from solo_registry.training.run_folder import SCHEMA_VERSION, RunFolder, write_json

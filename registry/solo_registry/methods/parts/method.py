@@ -16,13 +16,13 @@ from solo_registry.config.method_kwargs import (
 )
 from solo_registry.contract import Host, MomentumHost
 from solo_registry.errors import UserError
-from solo_registry.evaluation.contrast import Contrast
 from solo_registry.methods.parts.queue import queue_size
 from solo_registry.methods.parts.views import (
     leave_out_small_crops,
     require_two_views,
     require_views,
 )
+from solo_registry.metrics.contrast import Contrast
 from solo_registry.optimizers import ParamGroup
 
 

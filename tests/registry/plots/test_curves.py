@@ -10,14 +10,12 @@ from sklearn.datasets import load_digits
 
 from solo_registry.config.resolve import resolve
 from solo_registry.errors import UserError
-from solo_registry.evaluation.drawing import new_figure, save
-from solo_registry.evaluation.histogram import similarity_histogram
-from solo_registry.evaluation.pictures import (
-    comparison_bars,
-    feature_map,
-    temperature_picture,
-    training_curves,
-)
+from solo_registry.metrics.histogram import similarity_histogram
+from solo_registry.plots.comparison import comparison_bars
+from solo_registry.plots.curves import training_curves
+from solo_registry.plots.feature_map import feature_map
+from solo_registry.plots.style import new_figure, save
+from solo_registry.plots.temperature import temperature_picture
 
 CLASSES = [str(digit) for digit in range(10)]
 

@@ -9,9 +9,9 @@ from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from solo_registry.errors import UserError
-from solo_registry.evaluation.accuracy import top_accuracy, top_hits
-from solo_registry.evaluation.checks import UNLABELLED, check_feats, check_targets
-from solo_registry.evaluation.neighbours import CHUNK_SIZE, Distance, Vote
+from solo_registry.metrics.accuracy import top_accuracy, top_hits
+from solo_registry.metrics.checks import UNLABELLED, check_feats, check_targets
+from solo_registry.metrics.neighbours import CHUNK_SIZE, Distance, Vote
 
 ROUND = 1024  # validation rows of each process that are classified at a time
 

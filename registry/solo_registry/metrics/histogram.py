@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from solo_registry.evaluation.checks import UNLABELLED, check_same_shape, check_targets
+from solo_registry.metrics.checks import UNLABELLED, check_same_shape, check_targets
 
 _CHUNK = 1024
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from solo_registry.evaluation.accuracy import top_accuracy
+from solo_registry.metrics.accuracy import top_accuracy
 
 
 def test_grows_with_top_and_ends_at_all():

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 
 from solo_registry.config.resolve import resolve
 from solo_registry.data.module import build_data
-from solo_registry.evaluation.contrast import Contrast, pair_gradient
-from solo_registry.evaluation.mechanism import Mechanism
-from solo_registry.evaluation.mechanism_pictures import mechanism_picture, trajectory_picture
+from solo_registry.metrics.contrast import Contrast, pair_gradient
+from solo_registry.metrics.mechanism import Mechanism
+from solo_registry.plots.mechanism import mechanism_picture, trajectory_picture
 from solo_registry.training.model import build_method
 
 N, D = 12, 8

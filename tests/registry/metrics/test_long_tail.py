@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from solo_registry.evaluation.protocol import Features, evaluate_features
-from solo_registry.evaluation.shots import group_accuracies, groups, long_tail_results, summary
+from solo_registry.metrics.long_tail import group_accuracies, groups, long_tail_results, summary
+from solo_registry.metrics.protocol import Features, evaluate_features
 
 
 def test_groups_are_thirds_by_training_images() -> None:

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from solo_registry.evaluation.checks import UNLABELLED, check_feats, check_targets
-from solo_registry.evaluation.geometry import (
+from solo_registry.metrics.checks import UNLABELLED, check_feats, check_targets
+from solo_registry.metrics.geometry import (
     alignment,
     inter_class_uniformity,
     rankme,
     tolerance,
     uniformity,
 )
-from solo_registry.evaluation.knn import knn_accuracy
-from solo_registry.evaluation.linear_probe import PROTOCOL as LINEAR_PROTOCOL
-from solo_registry.evaluation.linear_probe import linear_probe
-from solo_registry.evaluation.neighbours import Distance
+from solo_registry.metrics.knn import knn_accuracy
+from solo_registry.metrics.linear_probe import PROTOCOL as LINEAR_PROTOCOL
+from solo_registry.metrics.linear_probe import linear_probe
+from solo_registry.metrics.neighbours import Distance
 
 Value = float | int | str | None
 Result = Mapping[str, Value]

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from solo_registry.evaluation.checks import UNLABELLED
+from solo_registry.metrics.checks import UNLABELLED
 
 Distance = Literal["cosine", "euclidean"]
 Bank = Sequence[tuple[Tensor, Tensor]]

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from solo_registry.evaluation.drawing import BLUE, COLOURS, GREEN, ORANGE, new_figure, save
+from solo_registry.plots.style import BLUE, COLOURS, GREEN, ORANGE, new_figure, save
 
 _POPULATIONS = {
     "true_positive": ("positives", GREEN),

@@ -17,8 +17,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
 from solo_registry.config.optional import import_umap
-from solo_registry.evaluation.checks import check_feats, check_targets
-from solo_registry.evaluation.drawing import COLOURS, new_figure, save
+from solo_registry.metrics.checks import check_feats, check_targets
+from solo_registry.plots.style import COLOURS, new_figure, save
 
 Method = Literal["tsne", "umap", "pca"]
 Plane = NDArray[np.float64]

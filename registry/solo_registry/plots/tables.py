@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from rich.table import Table
 
-from solo_registry.evaluation.protocol import Result, describe
+from solo_registry.metrics.protocol import Result, describe
 
 ROW_NAMES = {
     "raw_pixels": "raw pixels",

@@ -4,9 +4,9 @@ import torch.nn.functional as F
 from lightly.utils.benchmarking.knn import knn_predict as lightly_knn_predict
 
 from solo_registry.errors import UserError
-from solo_registry.evaluation.knn import knn_accuracy, knn_predict
-from solo_registry.evaluation.neighbours import Vote, _top
-from solo_registry.evaluation.online_knn import OnlineKNN
+from solo_registry.metrics.knn import knn_accuracy, knn_predict
+from solo_registry.metrics.neighbours import Vote, _top
+from solo_registry.metrics.online_knn import OnlineKNN
 
 N, M, D, C = 157, 61, 16, 7
 
@@ -214,7 +214,7 @@ def test_online_bank_keeps_growing_after_a_search(data):
 
 
 def test_online_full_blocks_are_not_copied_again(data, monkeypatch):
-    monkeypatch.setattr("solo_registry.evaluation.online_knn.CHUNK_SIZE", 40)
+    monkeypatch.setattr("solo_registry.metrics.online_knn.CHUNK_SIZE", 40)
     train, targets, test, _ = data
     knn = OnlineKNN(C, k=5)
     knn.update(train[:40], targets[:40])
@@ -280,7 +280,7 @@ def test_device_is_where_the_answer_lies(data):
 
 
 def test_answers_over_an_epoch_are_those_of_all_rows_in_one_go(data, monkeypatch):
-    monkeypatch.setattr("solo_registry.evaluation.online_knn.ROUND", 7)
+    monkeypatch.setattr("solo_registry.metrics.online_knn.ROUND", 7)
     train, targets, test, test_targets = data
     known = test_targets.clone()
     known[::2] = -1

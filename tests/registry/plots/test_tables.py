@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from solo_registry.evaluation.table import result_table
+from solo_registry.plots.tables import result_table
 
 SETTINGS = {"knn_k": 20, "knn_temperature": 0.1, "knn_distance": "cosine"}
 RESULT = {

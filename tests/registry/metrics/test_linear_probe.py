@@ -4,7 +4,7 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from solo_registry.evaluation.linear_probe import (
+from solo_registry.metrics.linear_probe import (
     L2_GRID,
     PROTOCOL,
     describe_protocol,
@@ -92,7 +92,7 @@ def test_choice_of_weight_decay_sees_no_test_row(digits):
 
 def test_more_dimensions_than_are_rotated(digits, monkeypatch):
     expected = linear_probe(*digits, num_classes=10, l2=[0.01])
-    monkeypatch.setattr("solo_registry.evaluation.linear_probe._MAX_ROTATED_DIM", 8)
+    monkeypatch.setattr("solo_registry.metrics.linear_probe._MAX_ROTATED_DIM", 8)
     result = linear_probe(*digits, num_classes=10, l2=[0.01])
     assert result.converged
     assert result.acc1 == pytest.approx(expected.acc1, abs=0.2)

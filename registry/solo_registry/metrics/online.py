@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
-from solo_registry.evaluation.checks import UNLABELLED
+from solo_registry.metrics.checks import UNLABELLED
 
 
 class RowMean(Metric):

@@ -13,8 +13,8 @@ import torch
 from scipy.stats import wasserstein_distance
 from torch import Tensor
 
-from solo_registry.evaluation.contrast import Contrast, TauOfPairs, pair_gradient
-from solo_registry.evaluation.histogram import populations
+from solo_registry.metrics.contrast import Contrast, TauOfPairs, pair_gradient
+from solo_registry.metrics.histogram import populations
 
 POPULATIONS = ("true_positive", "unlabelled", "false_negative", "true_negative")
 QUANTITIES = ("pairs", "probability", "gradient_detached", "gradient_flow")

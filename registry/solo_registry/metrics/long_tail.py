@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from solo_registry.evaluation.accuracy import top_accuracy
-from solo_registry.evaluation.checks import UNLABELLED
-from solo_registry.evaluation.knn import knn_predict
-from solo_registry.evaluation.linear_probe import linear_probe
-from solo_registry.evaluation.protocol import Features, Result
+from solo_registry.metrics.accuracy import top_accuracy
+from solo_registry.metrics.checks import UNLABELLED
+from solo_registry.metrics.knn import knn_predict
+from solo_registry.metrics.linear_probe import linear_probe
+from solo_registry.metrics.protocol import Features, Result
 
 UNEVEN = 2  # largest class over smallest from which the groups are reported
 DEFINITION = (

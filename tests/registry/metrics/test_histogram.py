@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from solo_registry.evaluation.histogram import similarity_histogram
+from solo_registry.metrics.histogram import similarity_histogram
 
 N, D, BINS = 37, 5, 20
 
@@ -20,7 +20,7 @@ def density(values):
 
 
 def test_equals_a_loop_over_the_pairs(views, monkeypatch):
-    monkeypatch.setattr("solo_registry.evaluation.histogram._CHUNK", 10)
+    monkeypatch.setattr("solo_registry.metrics.histogram._CHUNK", 10)
     z1, z2 = views
     targets = torch.arange(N) % 3
     targets[5] = -1

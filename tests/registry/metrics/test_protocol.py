@@ -4,16 +4,16 @@ import sys
 import pytest
 import torch
 
-from solo_registry.evaluation.geometry import (
+from solo_registry.metrics.geometry import (
     alignment,
     inter_class_uniformity,
     rankme,
     tolerance,
     uniformity,
 )
-from solo_registry.evaluation.knn import knn_accuracy
-from solo_registry.evaluation.linear_probe import linear_probe
-from solo_registry.evaluation.protocol import PROTOCOLS, Features, describe, evaluate_features
+from solo_registry.metrics.knn import knn_accuracy
+from solo_registry.metrics.linear_probe import linear_probe
+from solo_registry.metrics.protocol import PROTOCOLS, Features, describe, evaluate_features
 
 N, D, C = 120, 8, 6
 SETTINGS = {"knn_k", "knn_temperature", "knn_distance", "linear_l2", "linear_converged"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from solo_registry.evaluation.checks import UNLABELLED
+from solo_registry.metrics.checks import UNLABELLED
 
 
 def top_accuracy(scores: Tensor, targets: Tensor, top: int = 1) -> float:

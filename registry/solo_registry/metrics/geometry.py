@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from solo_registry.evaluation.checks import (
+from solo_registry.metrics.checks import (
     UNLABELLED,
     check_feats,
     check_same_shape,

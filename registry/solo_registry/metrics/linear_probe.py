@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from solo_registry.evaluation.accuracy import top_accuracy
-from solo_registry.evaluation.checks import UNLABELLED, check_feats, check_targets
+from solo_registry.metrics.accuracy import top_accuracy
+from solo_registry.metrics.checks import UNLABELLED, check_feats, check_targets
 
 L2_GRID = (0.1, 0.01, 0.001)
 """Default weight decays to choose from, strongest first."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from solo_registry.evaluation.accuracy import top_accuracy
-from solo_registry.evaluation.checks import check_feats, check_targets
-from solo_registry.evaluation.neighbours import CHUNK_SIZE, Distance, Vote
+from solo_registry.metrics.accuracy import top_accuracy
+from solo_registry.metrics.checks import check_feats, check_targets
+from solo_registry.metrics.neighbours import CHUNK_SIZE, Distance, Vote
 
 
 def knn_predict(

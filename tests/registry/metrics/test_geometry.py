@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from solo_registry.evaluation.geometry import (
+from solo_registry.metrics.geometry import (
     alignment,
     inter_class_uniformity,
     rankme,
