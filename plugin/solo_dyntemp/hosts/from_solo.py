@@ -20,8 +20,8 @@ from torch import Tensor
 from solo_dyntemp.hosts.found import SOLO_METHODS
 from solo_dyntemp.hosts.solo_checks import check_method, solo_config
 from solo_registry.config.method_kwargs import fill_method_kwargs
-from solo_registry.contract import BaseMethod, Batch
 from solo_registry.errors import UserError
+from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.metrics.online import classification
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from solo_dyntemp.methods.simclr_temperatures import (
     TemperatureScheduleMixin,
 )
 from solo_dyntemp.methods.supcon_dyntemp import SupConDynTempMixin
-from solo_registry.contract import BaseMethod, BaseMomentumMethod
+from solo_registry.methods.base import BaseMethod, BaseMomentumMethod
 
 
 class SimCLRDynTemp(SimCLRDynTempMixin, BaseMethod):

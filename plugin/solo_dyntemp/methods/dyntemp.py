@@ -18,8 +18,8 @@ from solo_dyntemp.temperature import (
     build_temperature,
     temperature_keywords,
 )
-from solo_registry.contract import Host
 from solo_registry.errors import UserError, nearest
+from solo_registry.methods.base import Host
 from solo_registry.metrics.contrast import Contrast
 from solo_registry.optimizers import ParamGroup
 

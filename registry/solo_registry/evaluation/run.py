@@ -20,10 +20,10 @@ from solo_registry.config.identity import config_hash
 from solo_registry.config.index_file import index_record
 from solo_registry.config.resolve import check_evaluation
 from solo_registry.config.schema import EvaluationConfig
-from solo_registry.contract import BaseMethod
 from solo_registry.data.hashing import mix
 from solo_registry.data.module import PretrainDataModule, eval_loader
 from solo_registry.data.sampling import PretrainSet
+from solo_registry.methods.base import BaseMethod
 from solo_registry.metrics.histogram import SimilarityHistogram, similarity_histogram
 from solo_registry.metrics.long_tail import long_tail_results, summary
 from solo_registry.metrics.protocol import PROTOCOLS, Features, describe, evaluate_features

@@ -10,9 +10,9 @@ from lightly.models.modules.heads import NNCLRPredictionHead, NNCLRProjectionHea
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from solo_registry.contract import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.errors import UserError
 from solo_registry.losses import infonce_paired, unit
+from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.methods.parts.method import ContrastiveMixin, MomentumProjectorMixin
 from solo_registry.methods.parts.queue import KeyQueue, queue_size
 from solo_registry.optimizers import ParamGroup

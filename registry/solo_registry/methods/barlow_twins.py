@@ -9,8 +9,8 @@ from lightly.models.modules.heads import BarlowTwinsProjectionHead
 from omegaconf import DictConfig
 from torch import Tensor
 
-from solo_registry.contract import BaseMethod, Batch
 from solo_registry.losses import gathered
+from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.method import MethodMixin
 
 

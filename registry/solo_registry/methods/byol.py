@@ -11,7 +11,7 @@ from lightly.utils.debug import std_of_l2_normalized
 from omegaconf import DictConfig
 from torch import Tensor
 
-from solo_registry.contract import BaseMomentumMethod, Batch, momentum_copy
+from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.methods.parts.method import MethodMixin, MomentumProjectorMixin
 
 

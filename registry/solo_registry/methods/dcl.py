@@ -9,8 +9,8 @@ from lightly.loss import DCLLoss
 from lightly.utils.dist import rank, world_size
 from torch import Tensor, cat
 
-from solo_registry.contract import BaseMethod, Batch
 from solo_registry.losses import gathered
+from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.simclr import SimCLRMixin
 from solo_registry.metrics.contrast import Contrast
 

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 from omegaconf import DictConfig
 from torch import Tensor
 
-from solo_registry.contract import BaseMethod
 from solo_registry.errors import UserError
 from solo_registry.losses import debiased_infonce
+from solo_registry.methods.base import BaseMethod
 from solo_registry.methods.simclr import SimCLRMixin
 
 

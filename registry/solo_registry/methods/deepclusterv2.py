@@ -10,9 +10,9 @@ from lightly.models.modules.heads import SwaVProjectionHead
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from solo_registry.contract import BaseMethod, Batch
 from solo_registry.errors import UserError
 from solo_registry.losses import gathered, unit
+from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.clusters import ClusterBank
 from solo_registry.methods.parts.method import MethodMixin
 

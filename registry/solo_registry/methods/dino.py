@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from solo_registry.contract import BaseMomentumMethod, Batch, momentum_copy
+from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.methods.parts.heads import DINOHead
 from solo_registry.methods.parts.method import MethodMixin, MomentumProjectorMixin
 

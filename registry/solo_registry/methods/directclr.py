@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from solo_registry.contract import BaseMethod
 from solo_registry.errors import UserError
+from solo_registry.methods.base import BaseMethod
 from solo_registry.methods.simclr import SimCLRMixin
 
 SHARE = 360 / 2048  # the paper's 360 of ResNet-50's features

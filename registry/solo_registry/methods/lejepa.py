@@ -11,9 +11,9 @@ from lightly.utils.dist import world_size
 from omegaconf import DictConfig
 from torch import Tensor
 
-from solo_registry.contract import BaseMethod, Batch
 from solo_registry.data.hashing import mix
 from solo_registry.losses import full
+from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.method import MethodMixin
 
 

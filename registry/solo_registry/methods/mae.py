@@ -17,8 +17,8 @@ from omegaconf import DictConfig
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from solo_registry.contract import BaseMethod, Batch
 from solo_registry.errors import UserError
+from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.masking import KeepPatches, PixelDecoder
 from solo_registry.methods.parts.method import MethodMixin
 

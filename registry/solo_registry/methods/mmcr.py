@@ -9,8 +9,8 @@ from lightly.models.modules.heads import MMCRProjectionHead
 from omegaconf import DictConfig
 from torch import Tensor
 
-from solo_registry.contract import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.losses import mmcr
+from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.methods.parts.method import MethodMixin, MomentumProjectorMixin
 
 

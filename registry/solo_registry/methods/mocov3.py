@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from omegaconf import DictConfig
 from torch import Tensor
 
-from solo_registry.contract import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.losses import infonce_paired
+from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.methods.parts.heads import mlp
 from solo_registry.methods.parts.method import ContrastiveMixin, MomentumProjectorMixin
 from solo_registry.metrics.contrast import Contrast

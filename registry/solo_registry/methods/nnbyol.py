@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from solo_registry.contract import BaseMomentumMethod
+from solo_registry.methods.base import BaseMomentumMethod
 from solo_registry.methods.byol import BYOLMixin
 from solo_registry.methods.parts.queue import NeighbourQueueMixin
 

@@ -9,8 +9,8 @@ from lightly.models.modules.heads import NNCLRPredictionHead, NNCLRProjectionHea
 from omegaconf import DictConfig
 from torch import Tensor
 
-from solo_registry.contract import BaseMethod, Batch
 from solo_registry.losses import infonce_paired
+from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.method import ContrastiveMixin
 from solo_registry.methods.parts.queue import KeyQueue, queue_size
 from solo_registry.metrics.contrast import Contrast

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from solo_registry.contract import BaseMethod
+from solo_registry.methods.base import BaseMethod
 from solo_registry.methods.parts.queue import NeighbourQueueMixin
 from solo_registry.methods.simsiam import SimSiamMixin
 

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 from omegaconf import DictConfig
 from torch import Tensor
 
-from solo_registry.contract import BaseMethod
 from solo_registry.errors import UserError
 from solo_registry.losses import rince
+from solo_registry.methods.base import BaseMethod
 from solo_registry.methods.simclr import SimCLRMixin
 
 LARGEST_EXPONENT = 80  # e^88 is float32's end

@@ -9,8 +9,8 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from solo_registry.contract import BaseMethod
 from solo_registry.losses import sigmoid_pairs
+from solo_registry.methods.base import BaseMethod
 from solo_registry.methods.simclr import SimCLRMixin
 from solo_registry.optimizers import ParamGroup
 

@@ -8,8 +8,8 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from solo_registry.contract import BaseMethod, Batch
 from solo_registry.losses import infonce
+from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.heads import projector
 from solo_registry.methods.parts.method import ContrastiveMixin
 from solo_registry.metrics.contrast import Contrast

@@ -10,7 +10,7 @@ from lightly.utils.debug import std_of_l2_normalized
 from omegaconf import DictConfig
 from torch import Tensor
 
-from solo_registry.contract import BaseMethod, Batch
+from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.method import MethodMixin
 from solo_registry.optimizers import ParamGroup
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from solo_registry.contract import BaseMethod, Batch
 from solo_registry.errors import UserError
+from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.simclr import SimCLRMixin
 
 

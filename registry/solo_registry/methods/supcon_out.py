@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from solo_registry.contract import BaseMethod
 from solo_registry.losses import supcon_out
+from solo_registry.methods.base import BaseMethod
 from solo_registry.methods.supcon import SupConMixin
 
 

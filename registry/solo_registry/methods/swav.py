@@ -11,8 +11,8 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.optim import Optimizer
 
-from solo_registry.contract import BaseMethod, Batch
 from solo_registry.losses import unit
+from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.heads import Prototypes
 from solo_registry.methods.parts.method import MethodMixin
 from solo_registry.methods.parts.queue import KeyQueue, queue_size

@@ -11,8 +11,8 @@ from lightly.utils.dist import world_size
 from omegaconf import DictConfig
 from torch import Tensor
 
-from solo_registry.contract import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.losses import unit
+from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.methods.parts.method import MethodMixin, MomentumProjectorMixin
 
 

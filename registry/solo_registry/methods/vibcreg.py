@@ -9,8 +9,8 @@ from lightly.loss.vicreg_loss import invariance_loss, variance_loss
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from solo_registry.contract import BaseMethod
 from solo_registry.losses import gathered
+from solo_registry.methods.base import BaseMethod
 from solo_registry.methods.parts.whitening import IterNorm
 from solo_registry.methods.vicreg import VICRegMixin
 

@@ -9,8 +9,8 @@ from lightly.models.modules.heads import VicRegLLocalProjectionHead
 from omegaconf import DictConfig
 from torch import Tensor
 
-from solo_registry.contract import BaseMethod
 from solo_registry.errors import UserError
+from solo_registry.methods.base import BaseMethod
 from solo_registry.methods.vicreg import VICRegMixin
 
 

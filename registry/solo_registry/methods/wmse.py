@@ -10,8 +10,8 @@ from lightly.models.modules.heads import BYOLProjectionHead
 from omegaconf import DictConfig
 from torch import Tensor
 
-from solo_registry.contract import BaseMethod, Batch
 from solo_registry.errors import UserError
+from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.method import MethodMixin
 
 

@@ -8,11 +8,11 @@ from typing import Any
 from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.resolve import expanded
 from solo_registry.config.schema import DataConfig
-from solo_registry.contract import BaseMethod
 from solo_registry.data.module import PretrainDataModule, build_data
 from solo_registry.data.opened import open_data
 from solo_registry.data.sets import SetInfo
 from solo_registry.errors import UserError, nearest
+from solo_registry.methods.base import BaseMethod
 from solo_registry.training.model import load_weights, rebuild_method
 from solo_registry.training.run_data import read_info, require_digest
 from solo_registry.training.run_folder import RunFolder

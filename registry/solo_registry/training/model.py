@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from solo_registry.catalog.registry import METHODS
 from solo_registry.config.devices import count_processes
-from solo_registry.contract import BaseMethod
 from solo_registry.data.module import PretrainDataModule
 from solo_registry.data.sets import UNLABELLED
 from solo_registry.errors import UserError
+from solo_registry.methods.base import BaseMethod
 
 
 def build_method(cfg: DictConfig, data: PretrainDataModule) -> BaseMethod:

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from solo_registry.config.devices import count_processes
-from solo_registry.contract import BaseMethod
 from solo_registry.data.hashing import mix
 from solo_registry.data.module import PretrainDataModule
 from solo_registry.data.sampling import PretrainSet
+from solo_registry.methods.base import BaseMethod
 from solo_registry.metrics.mechanism import Mechanism
 from solo_registry.metrics.protocol import Features, geometry
 from solo_registry.training.callbacks import CostFile

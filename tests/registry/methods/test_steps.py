@@ -12,9 +12,9 @@ from omegaconf import DictConfig
 
 from solo_registry.catalog.registry import METHODS
 from solo_registry.config.resolve import resolve
-from solo_registry.contract import BaseMomentumMethod
 from solo_registry.data.module import build_data
 from solo_registry.errors import UserError
+from solo_registry.methods.base import BaseMomentumMethod
 from solo_registry.metrics.online import classification
 from solo_registry.training.model import build_method
 

@@ -14,8 +14,8 @@ from solo_registry.config.method_kwargs import (
     require_at_most_one,
     require_positive,
 )
-from solo_registry.contract import Host, MomentumHost
 from solo_registry.errors import UserError
+from solo_registry.methods.base import Host, MomentumHost
 from solo_registry.methods.parts.queue import queue_size
 from solo_registry.methods.parts.views import (
     leave_out_small_crops,

@@ -10,9 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from solo_registry.config.devices import count_processes
-from solo_registry.contract import Host
 from solo_registry.errors import UserError
 from solo_registry.losses import gathered, unit
+from solo_registry.methods.base import Host
 
 LARGEST_QUEUE = 65536  # solo-learn's default
 

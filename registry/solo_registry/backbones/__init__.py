@@ -214,7 +214,7 @@ def _patch_size(model: str, image_size: int, candidates: tuple[int, ...], asked:
 
 def _wide(widen_factor: int, *, in_channels: int, image_size: int, **kwargs: Any) -> nn.Module:
     """Build a WideResNet-28; its stem is a low-resolution one for every image size."""
-    from solo_registry.wide_resnet import WideResNet
+    from solo_registry.backbones.wide_resnet import WideResNet
 
     return WideResNet(widen_factor, in_channels=in_channels, **kwargs)
 

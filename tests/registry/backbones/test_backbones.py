@@ -9,9 +9,9 @@ from torch import nn
 
 import solo_registry.catalog.builtin  # noqa: F401  (registers the short names)
 from solo_registry.backbones import backbone_names, build_backbone
+from solo_registry.backbones.wide_resnet import WideResNet
 from solo_registry.catalog.registry import BACKBONES
 from solo_registry.errors import UserError
-from solo_registry.wide_resnet import WideResNet
 
 # solo-learn's names, and two of ours
 SMALL = ("resnet10_narrow", "resnet18_narrow", "resnet18", "wide_resnet28w2")

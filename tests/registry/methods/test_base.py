@@ -8,8 +8,8 @@ import torch
 from omegaconf import DictConfig
 
 from solo_registry.config.resolve import resolve
-from solo_registry.contract import BaseMethod
 from solo_registry.data.module import build_data
+from solo_registry.methods.base import BaseMethod
 from solo_registry.metrics.online import classification
 from solo_registry.training.model import build_method
 
@@ -30,11 +30,11 @@ def batch(count: int = 8, views: int = 2, size: int = 8) -> Any:
     return torch.arange(count), images, torch.arange(count) % 10
 
 
-@pytest.mark.parametrize("method", VARIED)
-def test_equal_taus_make_dyntemp_the_same_step_as_the_baseline(tiny: Tiny, method: str) -> None:
-    fixed = make(tiny(method, "method_kwargs.temperature=0.15"))
+@pytest.mark.parametrize("name", VARIED)
+def test_equal_taus_make_dyntemp_the_same_step_as_the_baseline(tiny: Tiny, name: str) -> None:
+    fixed = make(tiny(name, "method_kwargs.temperature=0.15"))
     equal = ("method_kwargs.tau_min=0.15", "method_kwargs.tau_max=0.15")
-    dynamic = make(tiny(f"{method}_dyntemp", *equal))
+    dynamic = make(tiny(f"{name}_dyntemp", *equal))
     indexes, images, targets = batch()
     exact = (indexes, [view.double() for view in images], targets)
     losses = [model.double().training_step(exact, 0) for model in (fixed, dynamic)]

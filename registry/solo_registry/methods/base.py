@@ -1,0 +1,296 @@
+"""The method contract, the same as solo-learn 1.0.6's, so that one method runs under both hosts.
+
+A method is `cls(cfg)`; it extends `add_and_assert_specific_cfg`, `learnable_params`, `forward`,
+`multicrop_forward` and `training_step([indexes, views, targets], batch_idx)`. A momentum method
+also extends `momentum_pairs` and `momentum_forward`.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightly.models.utils import deactivate_requires_grad, update_momentum
+from lightning.pytorch import LightningModule
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from solo_registry.backbones import build_backbone
+from solo_registry.metrics.contrast import Contrast
+from solo_registry.metrics.online import RowMean, classification
+from solo_registry.metrics.online_knn import OnlineKNN
+from solo_registry.optimizers import ParamGroup, build_optimizer, build_schedule
+
+Batch = tuple[Tensor, list[Tensor], Tensor]  # indexes (N,), views of (N, C, H, W), targets (N,)
+
+
+class BaseMethod(LightningModule):
+    """A backbone with an online linear classifier and online kNN; methods add their own loss.
+
+    Args:
+        cfg: resolved config (see `config.resolve`), with the data set's `data.num_classes` and
+            `data.image_channels` filled in.
+    """
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__()
+        cfg = self.add_and_assert_specific_cfg(cfg)
+        self.cfg = cfg
+        kwargs: Any = OmegaConf.to_container(cfg.backbone.kwargs)  # lists as lists
+        self.backbone = build_backbone(
+            cfg.backbone.name,
+            in_channels=cfg.data.image_channels,
+            image_size=cfg.augmentations[0].crop_size,
+            **kwargs,
+        )
+        self.features_dim = int(self.backbone.num_features)  # type: ignore[arg-type]
+        self.num_classes: int = max(1, cfg.data.num_classes)
+        self.classifier = nn.Linear(self.features_dim, self.num_classes)
+        self.num_large_crops: int = cfg.data.num_large_crops
+        self.num_small_crops: int = cfg.data.num_small_crops
+        self.num_crops = self.num_large_crops + self.num_small_crops
+        self.multicrop = self.num_small_crops > 0
+        self.no_channel_last: bool = cfg.performance.disable_channel_last
+        self.watch(cfg)
+
+    @classmethod
+    def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
+        """Fill in and check `cfg.method_kwargs`; idempotent."""
+        return cfg
+
+    def watch(self, cfg: DictConfig) -> None:
+        """Set up what is measured while the method trains."""
+        self.means: dict[str, RowMean] = {}  # no submodules: a checkpoint must not hold them
+        self.knn: OnlineKNN | None = None
+        if cfg.knn_eval.enabled:
+            knn = cfg.knn_eval
+            self.knn = OnlineKNN(self.num_classes, k=knn.k, distance=knn.distance_func)
+
+    def measure(self, batch: dict[str, Tensor], rows: Tensor) -> None:
+        """Add means of a batch to those of the epoch, and log them.
+
+        The value of an epoch is that over all its labelled rows on all processes. Without one it is
+        NaN, which means that there is nothing to report.
+
+        Args:
+            batch: mean by name, a scalar.
+            rows: scalar, how many labelled rows they are the means of.
+        """
+        if not self.cfg.data.num_classes:  # without labels there is nothing to report
+            return
+        for name, value in batch.items():
+            mean = self.means.setdefault(name, RowMean())
+            if mean.device != value.device:
+                mean.to(value.device)
+            mean(value, rows)
+            self.log(name, mean, on_epoch=True, metric_attribute=f"means.{name}")
+
+    @property
+    def learnable_params(self) -> list[ParamGroup]:
+        """Parameter groups; `static_lr: True` keeps a group out of the learning-rate schedule."""
+        return [
+            {"name": "backbone", "params": self.backbone.parameters()},
+            {
+                "name": "classifier",
+                "params": self.classifier.parameters(),
+                "lr": self.cfg.optimizer.effective_classifier_lr,
+                "weight_decay": 0,
+            },
+        ]
+
+    def configure_optimizers(self) -> Any:
+        """Build optimizer and schedule for Lightning."""
+        groups = [{"static_lr": False, **group} for group in self.learnable_params]
+        optimizer = build_optimizer(groups, self.cfg)
+        static = [group.pop("static_lr") for group in optimizer.param_groups]
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = build_schedule(optimizer, static, self.cfg, total)
+        return {"optimizer": optimizer} | ({"lr_scheduler": schedule} if schedule else {})
+
+    def _layout(self, X: Tensor) -> Tensor:
+        return X if self.no_channel_last else X.to(memory_format=torch.channels_last)
+
+    def forward(self, X: Tensor) -> dict[str, Any]:
+        """Map images (N, C, H, W) to `feats` (N, D) and the online classifier's `logits`."""
+        feats = self.backbone(self._layout(X))
+        return {"logits": self.classifier(feats.detach()), "feats": feats}
+
+    def multicrop_forward(self, X: Tensor) -> dict[str, Any]:
+        """Map small crops (N, C, h, w) to `feats` (N, D)."""
+        return {"feats": self.backbone(self._layout(X))}
+
+    def embed(self, views: list[Tensor]) -> dict[str, list[Tensor]]:
+        """Forward every view by itself: lists per view of `feats`, `logits` and what else comes."""
+        if len(views) != self.num_crops:
+            raise ValueError(f"expected {self.num_crops} views a batch, got {len(views)}")
+        large = [self(view) for view in views[: self.num_large_crops]]
+        small = [self.multicrop_forward(view) for view in views[self.num_large_crops :]]
+        outs: dict[str, list[Tensor]] = {key: [out[key] for out in large] for key in large[0]}
+        for key in small[0] if small else ():
+            outs[key] = outs.get(key, []) + [out[key] for out in small]
+        return outs
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Any:
+        """Embed the views and train the online classifier.
+
+        Returns:
+            What `embed` does, and the scalars `loss`, `acc1`, `acc5` of the online classifier. A
+            method returns its own loss plus `loss`.
+        """
+        _, views, targets = batch
+        outs: dict[str, Any] = self.embed(views)
+        online = classification(torch.cat(outs["logits"]), targets.repeat(self.num_large_crops))
+        outs.update(online)
+        self.measure(
+            {
+                "train_class_loss": online["loss"],
+                "train_acc1": online["acc1"],
+                "train_acc5": online["acc5"],
+            },
+            online["labelled"],
+        )
+        if self.knn is not None:
+            self.knn.update(outs["feats"][0].detach(), targets)
+        return outs
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Measure the online classifier; keep the features for online kNN, where it is enabled."""
+        X, targets = batch
+        out = self(X)
+        online = classification(out["logits"], targets)
+        rows = online.pop("labelled")
+        self.measure({f"val_{name}": value for name, value in online.items()}, rows)
+        if self.knn is not None:
+            self.knn.ask(out["feats"], targets)
+
+    def on_validation_epoch_end(self) -> None:
+        """Classify the validation features by the epoch's training features of all processes."""
+        if self.knn is None:
+            return
+        found = self.knn.answer(self.device)
+        if found is not None:
+            hits, rows = (torch.tensor(float(count), device=self.device) for count in found)
+            self.measure({"val_knn_acc1": 100 * hits / rows.clamp(min=1)}, rows)
+
+    def on_train_epoch_start(self) -> None:
+        """Start the kNN bank anew."""
+        if self.knn is not None:
+            self.knn.reset()
+
+    def temperature_curve(self, s: Tensor) -> Tensor | None:
+        """Temperature at each cosine similarity in `s`, for pictures; None where there is none."""
+        return None
+
+    def contrast(self, outs: dict[str, list[Tensor]], batch: Batch) -> Contrast:
+        """Pairs that the loss compares, for telemetry; by default all views against all.
+
+        Args:
+            outs: of `embed`.
+            batch: the batch.
+        """
+        z = outs.get("z", outs["feats"])
+        z = z if all(part.ndim == 2 for part in z) else outs["feats"]
+        return Contrast.among_views(torch.cat(z), batch[0].repeat(len(z)))
+
+    def pair_temperature(self, s: Tensor, contrast: Contrast, indexes: Tensor) -> Tensor | None:
+        """Temperature of each pair of a batch, for telemetry: (A, B) or (A, 1), or None.
+
+        Args:
+            s: (A, B) similarities, through which a gradient may be asked.
+            contrast: what the pairs are.
+            indexes: (N,) data set index of the images.
+        """
+        return self.temperature_curve(s)
+
+
+class BaseMomentumMethod(BaseMethod):
+    """A method with a momentum copy of its backbone, updated after each optimizer step.
+
+    m goes from `momentum.base_tau` to `momentum.final_tau` by a cosine over the run. It is a
+    function of the optimizer's step alone, so a resumed run goes on exactly.
+    """
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        self.momentum_backbone = momentum_copy(self.backbone)
+        self.momentum_classifier: nn.Linear | None = None
+        if cfg.momentum.classifier:
+            self.momentum_classifier = nn.Linear(self.features_dim, self.num_classes)
+        self._last_step = 0
+
+    @property
+    def learnable_params(self) -> list[ParamGroup]:
+        """Adds the classifier on the momentum backbone, where there is one."""
+        groups = super().learnable_params
+        if self.momentum_classifier is not None:
+            classifier = groups[1] | {
+                "name": "momentum_classifier",
+                "params": self.momentum_classifier.parameters(),
+            }
+            groups.append(classifier)
+        return groups
+
+    @property
+    def momentum_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
+        """Pairs (online module, momentum module)."""
+        return [(self.backbone, self.momentum_backbone)]
+
+    @torch.no_grad()
+    def momentum_forward(self, X: Tensor) -> dict[str, Any]:
+        """Map images (N, C, H, W) to the momentum backbone's `feats` (N, D)."""
+        return {"feats": self.momentum_backbone(self._layout(X))}
+
+    def embed(self, views: list[Tensor]) -> dict[str, list[Tensor]]:
+        """Adds `momentum_<key>`, a list per large view of what `momentum_forward` returns."""
+        outs = super().embed(views)
+        momentum = [self.momentum_forward(view) for view in views[: self.num_large_crops]]
+        outs.update({f"momentum_{key}": [out[key] for out in momentum] for key in momentum[0]})
+        return outs
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Any:
+        """Adds the classifier on the momentum backbone, where there is one."""
+        outs = super().training_step(batch, batch_idx)
+        targets = batch[2]
+        if self.momentum_classifier is not None:
+            logits = self.momentum_classifier(torch.cat(outs["momentum_feats"]))
+            online = classification(logits, targets.repeat(self.num_large_crops))
+            metrics = {
+                "train_momentum_class_loss": online["loss"],
+                "train_momentum_acc1": online["acc1"],
+            }
+            self.measure(metrics, online["labelled"])
+            outs["loss"] = outs["loss"] + online["loss"]
+        return outs
+
+    def on_train_start(self) -> None:
+        """Take up the step count, also of a resumed run."""
+        self._last_step = self.trainer.global_step
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Move the momentum modules once per optimizer step, not per accumulated batch."""
+        step = self.trainer.global_step
+        if step > self._last_step:
+            base, final = self.cfg.momentum.base_tau, self.cfg.momentum.final_tau
+            progress = (step - 1) / self.trainer.estimated_stepping_batches
+            m = final - (final - base) * (math.cos(math.pi * progress) + 1) / 2
+            for online, momentum in self.momentum_pairs:
+                update_momentum(online, momentum, m)
+            self.log("tau", m)
+            self._last_step = step
+
+
+def momentum_copy(module: nn.Module) -> nn.Module:
+    """Return a copy of `module` with equal weights that no optimizer moves."""
+    twin = copy.deepcopy(module)
+    deactivate_requires_grad(twin)
+    return twin
+
+
+# A method's own part is a mixin over these: bound to BaseMethod here, to solo-learn's there.
+if TYPE_CHECKING:
+    Host = BaseMethod
+    MomentumHost = BaseMomentumMethod
+else:
+    Host = MomentumHost = object
