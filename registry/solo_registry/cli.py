@@ -16,8 +16,8 @@ from solo_registry.errors import UserError
 from solo_registry.evaluation.cli import COMMANDS as EVALUATION
 from solo_registry.leaderboard.commands import WORDS
 from solo_registry.leaderboard.commands import app as leaderboard
+from solo_registry.runs.lifetime import STOPPED, end_with_parent, stop
 from solo_registry.sweep.command import sweep
-from solo_registry.training.lifetime import STOPPED, end_with_parent, stop
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

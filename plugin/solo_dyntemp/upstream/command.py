@@ -11,7 +11,7 @@ from pathlib import Path
 from solo_dyntemp.upstream.changes import Change, planned_changes
 from solo_registry.console import terminal
 from solo_registry.errors import UserError
-from solo_registry.training.run_folder import whole_file
+from solo_registry.runs.run_folder import whole_file
 
 BRANCH = "simclr-dyntemp"
 MESSAGE = """Add SimCLR and MoCo V2+ with dynamic temperature (DySTreSS)

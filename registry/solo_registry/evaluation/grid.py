@@ -15,8 +15,8 @@ from solo_registry.errors import UserError, nearest
 from solo_registry.evaluation.run import features_of
 from solo_registry.metrics.knn import knn_accuracy
 from solo_registry.metrics.neighbours import Distance
-from solo_registry.training.loaded_run import LoadedRun
-from solo_registry.training.run_folder import write_json
+from solo_registry.runs.loaded_run import LoadedRun
+from solo_registry.runs.run_folder import write_json
 
 
 def knn_grid(

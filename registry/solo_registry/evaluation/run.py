@@ -28,9 +28,9 @@ from solo_registry.metrics.histogram import SimilarityHistogram, similarity_hist
 from solo_registry.metrics.long_tail import long_tail_results, summary
 from solo_registry.metrics.protocol import PROTOCOLS, Features, describe, evaluate_features
 from solo_registry.plots.tables import result_table
+from solo_registry.runs.loaded_run import LoadedRun
+from solo_registry.runs.run_folder import SCHEMA_VERSION, RunFolder, write_json
 from solo_registry.training.divergence import check_outputs
-from solo_registry.training.loaded_run import LoadedRun
-from solo_registry.training.run_folder import SCHEMA_VERSION, RunFolder, write_json
 
 PAIRED_IMAGES = 2000  # test images whose two views are compared
 PIXELS = 32  # larger images are averaged down to this size for the raw-pixel baseline

@@ -16,9 +16,9 @@ from solo_registry.backbones import LOW_RESOLUTION, build_backbone
 from solo_registry.data.sets import SetInfo
 from solo_registry.errors import UserError, nearest
 from solo_registry.export.card import by_config, card, plain, preprocessing
-from solo_registry.training.loaded_run import LoadedRun
-from solo_registry.training.model import read_checkpoint
-from solo_registry.training.run_folder import whole_file, write_json
+from solo_registry.runs.loaded_run import LoadedRun
+from solo_registry.runs.model import read_checkpoint
+from solo_registry.runs.run_folder import whole_file, write_json
 
 TARGETS = ("timm", "huggingface", "torch")
 

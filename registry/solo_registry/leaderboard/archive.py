@@ -16,8 +16,8 @@ from yaml import YAMLError
 
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.board import Board
-from solo_registry.leaderboard.records import json_or_empty
-from solo_registry.training.run_folder import json_text, whole_file
+from solo_registry.runs.records import json_or_empty
+from solo_registry.runs.run_folder import json_text, whole_file
 
 SUFFIX = ".tar.xz"
 KEPT = ("cost.json", "environment.json", "error.json", "metrics.csv", "resolved.yaml",

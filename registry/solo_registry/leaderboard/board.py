@@ -9,7 +9,7 @@ from typing import Any
 
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.plan import Job
-from solo_registry.leaderboard.records import Record, read_record
+from solo_registry.runs.records import Record, read_record
 
 BOARD_VERSION = 1
 

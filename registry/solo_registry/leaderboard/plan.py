@@ -13,7 +13,7 @@ from solo_registry.config.resolve import resolve
 from solo_registry.data.opened import Digests
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.suite import SuiteConfig
-from solo_registry.training.run_folder import RunFolder
+from solo_registry.runs.run_folder import RunFolder
 
 Phase = Literal["tuning", "final"]
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from solo_registry.leaderboard.plan import Job
-from solo_registry.leaderboard.records import Record, read_record
+from solo_registry.runs.records import Record, read_record
 
 INTERVAL = 0.5  # seconds between looks at the folders
 SHOWN = 8  # running jobs that get a line of their own

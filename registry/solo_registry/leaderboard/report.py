@@ -18,7 +18,7 @@ from solo_registry.leaderboard.board import Board
 from solo_registry.leaderboard.plan import short
 from solo_registry.leaderboard.rows import METRICS, Row, Table, board_table, folder_table
 from solo_registry.plots.names import LABELS, number
-from solo_registry.training.run_folder import whole_file
+from solo_registry.runs.run_folder import whole_file
 
 SHOWN = ("linear_acc1", "knn_acc1", "uniformity", "tolerance")
 HOW = (

@@ -11,8 +11,8 @@ from typing import Any
 from solo_registry.errors import UserError, nearest
 from solo_registry.leaderboard.board import Board
 from solo_registry.leaderboard.plan import Job
-from solo_registry.leaderboard.records import Record, contradictions, find_records
 from solo_registry.leaderboard.statistics import Comparison, Summary, compare, holm, summarise
+from solo_registry.runs.records import Record, contradictions, find_records
 
 METRICS = (
     "knn_acc1", "linear_acc1", "uniformity", "tolerance", "alignment", "inter_class_uniformity",

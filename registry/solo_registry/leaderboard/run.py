@@ -19,10 +19,10 @@ from solo_registry.leaderboard.board import BOARD_VERSION, Board
 from solo_registry.leaderboard.engine import Engine, engine
 from solo_registry.leaderboard.plan import Job, Planner, pair
 from solo_registry.leaderboard.progress import watching
-from solo_registry.leaderboard.records import Record, read_record
 from solo_registry.leaderboard.suite import SuiteConfig, parse_seeds, read_suite
 from solo_registry.leaderboard.tuning import select
-from solo_registry.training.run_folder import RunFolder, write_json
+from solo_registry.runs.records import Record, read_record
+from solo_registry.runs.run_folder import RunFolder, write_json
 
 
 @dataclass

@@ -7,8 +7,8 @@ from statistics import fmean
 from typing import Any
 
 from solo_registry.leaderboard.plan import Job
-from solo_registry.leaderboard.records import Record
 from solo_registry.leaderboard.suite import SuiteConfig
+from solo_registry.runs.records import Record
 
 
 def select(suite: SuiteConfig, records: Mapping[Job, Record]) -> dict[str, dict[str, Any]]:

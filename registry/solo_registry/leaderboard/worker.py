@@ -19,8 +19,8 @@ from omegaconf import DictConfig
 
 from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.resolve import resolve
-from solo_registry.training.lifetime import STOPPED, end_with_parent, stop_once
-from solo_registry.training.run_folder import RunFolder, write_json
+from solo_registry.runs.lifetime import STOPPED, end_with_parent, stop_once
+from solo_registry.runs.run_folder import RunFolder, write_json
 
 
 def run_job(cfg: DictConfig) -> None:

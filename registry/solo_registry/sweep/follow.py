@@ -12,11 +12,11 @@ from multiprocessing.process import BaseProcess
 import optuna
 import pandas as pd
 
-from solo_registry.leaderboard.records import read_record
 from solo_registry.leaderboard.worker import settle
+from solo_registry.runs.records import read_record
+from solo_registry.runs.run_folder import RunFolder
 from solo_registry.sweep.plan import Trial
 from solo_registry.sweep.space import SpaceConfig
-from solo_registry.training.run_folder import RunFolder
 
 INTERVAL = 0.2  # seconds between looks
 GRACE = 30.0  # seconds that a run gets to end by itself

@@ -13,8 +13,8 @@ from solo_registry.data.opened import Digests
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.engine import Engine
 from solo_registry.leaderboard.plan import key_of, selecting, unique
+from solo_registry.runs.run_folder import RunFolder
 from solo_registry.sweep.space import Point, SpaceConfig
-from solo_registry.training.run_folder import RunFolder
 
 State = Literal["finished", "pruned", "failed"]
 

@@ -16,9 +16,9 @@ from rich.console import Console
 
 from solo_registry.errors import UserError
 from solo_registry.plots.names import LABELS, number
+from solo_registry.runs.run_folder import whole_file
 from solo_registry.sweep.figures import draw
 from solo_registry.sweep.plan import Planner, Trial
-from solo_registry.training.run_folder import whole_file
 
 SHOWN = 5  # trials in the page's table
 FINAL_SEEDS = "1,2,3,4,5"

@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from rich.console import Console
 
-from solo_registry.training.run_folder import whole_file, write_json
+from solo_registry.runs.run_folder import whole_file, write_json
 
 
 class WholeCheckpointIO(TorchCheckpointIO):

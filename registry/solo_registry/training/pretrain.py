@@ -29,6 +29,15 @@ from solo_registry.data.module import PretrainDataModule, build_data
 from solo_registry.data.opened import OpenedData, open_data
 from solo_registry.errors import UserError
 from solo_registry.evaluation.run import evaluate_run
+from solo_registry.runs.lifetime import STOPPED, is_stop, parent_of_all
+from solo_registry.runs.model import build_method, read_checkpoint, two_images
+from solo_registry.runs.run_data import (
+    data_record,
+    refuse_changed_data,
+    refuse_foreign_checkpoint,
+    require_digest,
+)
+from solo_registry.runs.run_folder import RunFolder, whole_file
 from solo_registry.training.callbacks import (
     CostFile,
     EpochLines,
@@ -38,8 +47,6 @@ from solo_registry.training.callbacks import (
     WholeCheckpointIO,
 )
 from solo_registry.training.divergence import Divergence, told_of_divergence
-from solo_registry.training.lifetime import STOPPED, is_stop, parent_of_all
-from solo_registry.training.model import build_method, read_checkpoint, two_images
 from solo_registry.training.processes import (
     NOT_MET,
     build_strategy,
@@ -48,13 +55,6 @@ from solo_registry.training.processes import (
     not_met,
     notice,
 )
-from solo_registry.training.run_data import (
-    data_record,
-    refuse_changed_data,
-    refuse_foreign_checkpoint,
-    require_digest,
-)
-from solo_registry.training.run_folder import RunFolder, whole_file
 from solo_registry.training.signals import OwnSignals
 from solo_registry.training.telemetry import Telemetry
 

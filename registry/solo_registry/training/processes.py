@@ -27,7 +27,7 @@ from omegaconf import DictConfig
 
 from solo_registry.config.devices import count_devices, count_processes
 from solo_registry.errors import UserError
-from solo_registry.training.lifetime import PARENT
+from solo_registry.runs.lifetime import PARENT
 
 UNPARALLEL_STEPS = 0xFFFFFFF0  # SLURM's numbers for batch script, interactive shell and the like
 MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")

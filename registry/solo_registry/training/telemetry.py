@@ -21,8 +21,8 @@ from solo_registry.data.sampling import PretrainSet
 from solo_registry.methods.base import BaseMethod
 from solo_registry.metrics.mechanism import Mechanism
 from solo_registry.metrics.protocol import Features, geometry
+from solo_registry.runs.run_folder import RunFolder, whole_file
 from solo_registry.training.callbacks import CostFile
-from solo_registry.training.run_folder import RunFolder, whole_file
 
 MOST_VIEWS = 2048  # whose pairs are compared at a time; a matrix of them takes 32 MB
 

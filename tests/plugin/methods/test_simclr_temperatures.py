@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from solo_registry.config.resolve import resolve
 from solo_registry.data.module import build_data
 from solo_registry.errors import UserError
-from solo_registry.training.model import build_method
+from solo_registry.runs.model import build_method
 
 Tiny = Callable[..., DictConfig]
 # of each source: the temperature, its range and its other values

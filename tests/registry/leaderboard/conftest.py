@@ -14,7 +14,7 @@ from solo_registry.config.identity import config_hash
 from solo_registry.config.resolve import resolve
 from solo_registry.leaderboard.board import BOARD_VERSION
 from solo_registry.metrics.protocol import PROTOCOLS
-from solo_registry.training.run_folder import SCHEMA_VERSION, RunFolder, write_json
+from solo_registry.runs.run_folder import SCHEMA_VERSION, RunFolder, write_json
 
 MakeRun = Callable[..., RunFolder]
 

@@ -9,7 +9,7 @@ from tests.registry.leaderboard.test_report import QUIET, files, first_run
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.archive import pack
 from solo_registry.leaderboard.report import write_report
-from solo_registry.training.run_folder import RunFolder
+from solo_registry.runs.run_folder import RunFolder
 
 
 def test_the_archive_of_a_board_gives_the_same_report_anywhere(

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from solo_registry.leaderboard.plan import Job
 from solo_registry.leaderboard.progress import Watch
-from solo_registry.training.run_folder import RunFolder
+from solo_registry.runs.run_folder import RunFolder
 
 
 def test_a_run_that_is_measured_again_is_told_when_it_is_done(

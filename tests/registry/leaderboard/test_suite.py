@@ -9,10 +9,10 @@ from solo_registry.data.module import build_data
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.engine import engine
 from solo_registry.leaderboard.plan import Planner
-from solo_registry.leaderboard.records import Record
 from solo_registry.leaderboard.run import read_words, run_board
 from solo_registry.leaderboard.suite import parse_seeds, read_suite
 from solo_registry.leaderboard.tuning import select
+from solo_registry.runs.records import Record
 
 NODE: dict[str, Any] = {
     "words": ["data=digits"],

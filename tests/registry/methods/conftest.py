@@ -18,7 +18,7 @@ from solo_registry.catalog.plugins import load_plugins
 from solo_registry.catalog.registry import METHODS
 from solo_registry.config.resolve import resolve
 from solo_registry.data.module import build_data
-from solo_registry.training.model import build_method
+from solo_registry.runs.model import build_method
 
 Tiny = Callable[..., DictConfig]
 VIT = {"name": "vit_tiny", "kwargs": {"depth": 2, "embed_dim": 16, "num_heads": 2, "patch_size": 2}}

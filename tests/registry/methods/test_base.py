@@ -11,7 +11,7 @@ from solo_registry.config.resolve import resolve
 from solo_registry.data.module import build_data
 from solo_registry.methods.base import BaseMethod
 from solo_registry.metrics.online import classification
-from solo_registry.training.model import build_method
+from solo_registry.runs.model import build_method
 
 Tiny = Callable[..., DictConfig]
 VARIED = ["dcl", "dclw", "mocov2plus", "mocov3", "nnclr", "simclr", "supcon"]  # have a *_dyntemp

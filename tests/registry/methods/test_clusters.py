@@ -16,7 +16,7 @@ from solo_registry.config.resolve import resolve
 from solo_registry.data.module import build_data
 from solo_registry.errors import UserError
 from solo_registry.methods.parts.clusters import ClusterBank
-from solo_registry.training.model import build_method
+from solo_registry.runs.model import build_method
 
 Tiny = Callable[..., DictConfig]
 QUICK = ("optimizer.batch_size=16", "data.fraction=0.06", "max_epochs=2")

@@ -13,7 +13,7 @@ from torch import Tensor
 from solo_registry.config.resolve import resolve
 from solo_registry.data.module import build_data, eval_loader
 from solo_registry.metrics.linear_probe import linear_probe
-from solo_registry.training.model import build_method
+from solo_registry.runs.model import build_method
 
 Make = Callable[..., DictConfig]
 LEARN = (

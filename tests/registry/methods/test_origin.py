@@ -9,7 +9,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from solo_registry.catalog.registry import METHODS
 from solo_registry.config.resolve import resolve
 from solo_registry.data.module import build_data
-from solo_registry.training.model import build_method
+from solo_registry.runs.model import build_method
 
 FAMILIES = {
     "contrastive", "non-contrastive", "clustering", "distillation", "masked", "temperature",

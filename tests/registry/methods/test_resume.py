@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from solo_registry.training.model import read_checkpoint
+from solo_registry.runs.model import read_checkpoint
 from solo_registry.training.pretrain import pretrain
 
 Make = Callable[..., DictConfig]

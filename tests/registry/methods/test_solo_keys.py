@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from solo_registry.catalog.registry import METHODS
 from solo_registry.config.resolve import resolve
 from solo_registry.data.module import build_data
-from solo_registry.training.model import build_method
+from solo_registry.runs.model import build_method
 
 WIDTHS: dict[str, Any] = {"proj_hidden_dim": 32, "proj_output_dim": 16}
 PREDICTOR = {**WIDTHS, "pred_hidden_dim": 32}

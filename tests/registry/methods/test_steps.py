@@ -16,7 +16,7 @@ from solo_registry.data.module import build_data
 from solo_registry.errors import UserError
 from solo_registry.methods.base import BaseMomentumMethod
 from solo_registry.metrics.online import classification
-from solo_registry.training.model import build_method
+from solo_registry.runs.model import build_method
 
 Make = Callable[..., DictConfig]
 STEADY = (

@@ -13,9 +13,9 @@ import torch
 from solo_registry.config.resolve import resolve
 from solo_registry.data.module import build_data
 from solo_registry.methods.parts.method import ContrastiveMixin
+from solo_registry.runs.model import build_method
+from solo_registry.runs.run_folder import RunFolder
 from solo_registry.training.callbacks import CostFile
-from solo_registry.training.model import build_method
-from solo_registry.training.run_folder import RunFolder
 from solo_registry.training.telemetry import Telemetry
 
 KINDS = [

@@ -12,7 +12,7 @@ from solo_registry.data.module import build_data
 from solo_registry.metrics.contrast import Contrast, pair_gradient
 from solo_registry.metrics.mechanism import Mechanism
 from solo_registry.plots.mechanism import mechanism_picture, trajectory_picture
-from solo_registry.training.model import build_method
+from solo_registry.runs.model import build_method
 
 N, D = 12, 8
 METHODS = ["simclr", "dcl", "supcon", "mocov3", "nnclr"]

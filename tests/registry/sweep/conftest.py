@@ -22,9 +22,9 @@ from solo_registry.data.opened import open_data
 from solo_registry.leaderboard.engine import Engine
 from solo_registry.leaderboard.worker import write_error
 from solo_registry.metrics.protocol import PROTOCOLS
+from solo_registry.runs.run_folder import SCHEMA_VERSION, RunFolder, write_json
 from solo_registry.sweep.report import Sweep
 from solo_registry.sweep.run import run_sweep
-from solo_registry.training.run_folder import SCHEMA_VERSION, RunFolder, write_json
 
 EPOCHS = 6
 WORDS = ("method=simclr_dyntemp", "data=digits", "space=cosine", f"max_epochs={EPOCHS}")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from solo_registry.runs.run_folder import RunFolder
 from solo_registry.sweep import follow
 from solo_registry.sweep.plan import Trial
-from solo_registry.training.run_folder import RunFolder
 
 
 class Asked:

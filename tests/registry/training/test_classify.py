@@ -20,11 +20,11 @@ from solo_registry.data.subset import stratified
 from solo_registry.errors import UserError
 from solo_registry.evaluation.grid import knn_grid
 from solo_registry.evaluation.run import evaluate_again
+from solo_registry.runs.run_folder import RunFolder
 from solo_registry.training import callbacks
 from solo_registry.training.classifier import Classifier, Recipe
 from solo_registry.training.classify import classify
 from solo_registry.training.pretrain import pretrain
-from solo_registry.training.run_folder import RunFolder
 
 Tiny = Callable[..., DictConfig]
 QUIET = Console(quiet=True)

@@ -23,7 +23,8 @@ from solo_registry.config.identity import config_hash
 from solo_registry.config.resolve import resolve
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.worker import settle
-from solo_registry.training.lifetime import PARENT
+from solo_registry.runs.lifetime import PARENT
+from solo_registry.runs.run_folder import RunFolder
 from solo_registry.training.pretrain import pretrain
 from solo_registry.training.processes import (
     build_strategy,
@@ -33,7 +34,6 @@ from solo_registry.training.processes import (
     one_process,
     srun_tasks,
 )
-from solo_registry.training.run_folder import RunFolder
 
 Tiny = Callable[..., DictConfig]
 TELLING = (

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from solo_registry.config.resolve import resolve
 from solo_registry.errors import UserError
-from solo_registry.training.model import read_checkpoint
+from solo_registry.runs.model import read_checkpoint
 from solo_registry.training.pretrain import pretrain
 
 Tiny = Callable[..., DictConfig]

@@ -13,9 +13,9 @@ from solo_registry.data.opened import open_data
 from solo_registry.data.sets import SetInfo
 from solo_registry.errors import UserError, nearest
 from solo_registry.methods.base import BaseMethod
-from solo_registry.training.model import load_weights, rebuild_method
-from solo_registry.training.run_data import read_info, require_digest
-from solo_registry.training.run_folder import RunFolder
+from solo_registry.runs.model import load_weights, rebuild_method
+from solo_registry.runs.run_data import read_info, require_digest
+from solo_registry.runs.run_folder import RunFolder
 
 
 class LoadedRun:

@@ -13,7 +13,7 @@ from solo_registry.config.identity import settings_hash
 from solo_registry.data.opened import OpenedData
 from solo_registry.data.sets import SetInfo
 from solo_registry.errors import UserError
-from solo_registry.training.run_folder import RunFolder
+from solo_registry.runs.run_folder import RunFolder
 
 SCHEMA_VERSION = 1
 SHOWN = 3  # differences that a message names

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from solo_registry.training.lifetime import PARENT, end_with_parent, is_stop, parent_of_all
+from solo_registry.runs.lifetime import PARENT, end_with_parent, is_stop, parent_of_all
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 
-IMPORTS = "from solo_registry.training.lifetime import *; import subprocess"
+IMPORTS = "from solo_registry.runs.lifetime import *; import subprocess"
 CHILD = "end_with_parent(); print('up', flush=True); time.sleep(60)"
 STARTERS = {
     "program": f"""

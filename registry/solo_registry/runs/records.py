@@ -15,7 +15,7 @@ from solo_registry.config.identity import is_named
 from solo_registry.config.schema import EvaluationConfig
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.plan import key_of
-from solo_registry.training.run_folder import RunFolder
+from solo_registry.runs.run_folder import RunFolder
 
 Status = Literal["finished", "failed", "unfinished", "damaged"]
 

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from solo_registry.errors import UserError
 from solo_registry.training.callbacks import WholeCheckpointIO
-from solo_registry.training.run_folder import (
+from solo_registry.runs.run_folder import (
     SCHEMA_VERSION,
     RunFolder,
     cannot_write,

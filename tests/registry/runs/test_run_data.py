@@ -23,7 +23,7 @@ from solo_registry.training import callbacks
 from solo_registry.training.classifier import Recipe
 from solo_registry.training.classify import classify
 from solo_registry.training.pretrain import pretrain
-from solo_registry.training.run_folder import RunFolder
+from solo_registry.runs.run_folder import RunFolder
 
 Start = Callable[..., RunFolder]
 QUIET = Console(quiet=True)
