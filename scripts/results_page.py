@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 
 from solo_registry.catalog.plugins import load_plugins
+from solo_registry.config.overrides import short
 from solo_registry.leaderboard.archive import SUFFIX, unpacked
 from solo_registry.leaderboard.board import Board
-from solo_registry.leaderboard.plan import short
 from solo_registry.leaderboard.report import frame, interval, verdict
 from solo_registry.leaderboard.rows import Row, Table, board_table
 from solo_registry.plots.names import number

@@ -60,7 +60,7 @@ def knn(
     download: Download = False,
 ) -> None:
     """Weighted kNN for lists of k, temperatures and distances: dyntemp knn RUN --k 1,10,200."""
-    from solo_registry.evaluation.grid import knn_grid
+    from solo_registry.evaluation.knn_grid import knn_grid
 
     knn_grid(
         run,
@@ -92,8 +92,8 @@ def classifier(
         val_path: ValPath = None,
         download: Download = False,
     ) -> None:
-        from solo_registry.training.classifier import Recipe
-        from solo_registry.training.classify import classify
+        from solo_registry.evaluation.classifier import Recipe
+        from solo_registry.evaluation.classify import classify
 
         recipe = Recipe(frozen, epochs, lr, labels, batch_size, pretrained=not untrained)
         where = {"train_path": data_path, "val_path": val_path, "download": download}

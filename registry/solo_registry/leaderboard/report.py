@@ -12,10 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from solo_registry.config.overrides import short
 from solo_registry.errors import UserError, nearest
 from solo_registry.leaderboard.archive import SUFFIX, unpacked
 from solo_registry.leaderboard.board import Board
-from solo_registry.leaderboard.plan import short
 from solo_registry.leaderboard.rows import METRICS, Row, Table, board_table, folder_table
 from solo_registry.plots.names import LABELS, number
 from solo_registry.runs.run_folder import whole_file

@@ -13,11 +13,12 @@ from typing import Any
 from rich.console import Console
 
 from solo_registry.catalog.plugins import load_plugins
+from solo_registry.config.overrides import pair
 from solo_registry.config.resolve import expanded
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.board import BOARD_VERSION, Board
 from solo_registry.leaderboard.engine import Engine, engine
-from solo_registry.leaderboard.plan import Job, Planner, pair
+from solo_registry.leaderboard.plan import Job, Planner
 from solo_registry.leaderboard.progress import watching
 from solo_registry.leaderboard.suite import SuiteConfig, parse_seeds, read_suite
 from solo_registry.leaderboard.tuning import select

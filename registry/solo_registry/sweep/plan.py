@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig
 
+from solo_registry.config.overrides import key_of, unique
 from solo_registry.config.resolve import resolve
 from solo_registry.data.opened import Digests
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.engine import Engine
-from solo_registry.leaderboard.plan import key_of, selecting, unique
+from solo_registry.leaderboard.plan import selecting
 from solo_registry.runs.run_folder import RunFolder
 from solo_registry.sweep.space import Point, SpaceConfig
 

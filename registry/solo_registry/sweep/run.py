@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from solo_registry.catalog.plugins import load_plugins
+from solo_registry.config.overrides import pair
 from solo_registry.config.resolve import expanded
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.engine import Engine, engine
-from solo_registry.leaderboard.plan import pair
 from solo_registry.leaderboard.progress import progress_bar
 from solo_registry.leaderboard.run import notes
 from solo_registry.leaderboard.worker import start

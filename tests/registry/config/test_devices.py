@@ -14,9 +14,9 @@ from solo_registry.config.devices import count_devices, device_of, read_devices,
 from solo_registry.config.resolve import resolve
 from solo_registry.console import terminal
 from solo_registry.errors import UserError
+from solo_registry.evaluation.classifier import Recipe
+from solo_registry.evaluation.classify import classify
 from solo_registry.evaluation.run import evaluate_again
-from solo_registry.training.classifier import Recipe
-from solo_registry.training.classify import classify
 from solo_registry.training.pretrain import pretrain
 
 Tiny = Callable[..., DictConfig]

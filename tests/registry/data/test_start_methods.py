@@ -43,8 +43,8 @@ def main(start_method, folder, *formats):
     from omegaconf import OmegaConf
     from rich.console import Console
 
-    from solo_registry.training.classifier import Recipe
-    from solo_registry.training.classify import classify
+    from solo_registry.evaluation.classifier import Recipe
+    from solo_registry.evaluation.classify import classify
     from solo_registry.training.pretrain import pretrain
 
     data = {"dataset": "custom", "train_path": folder, "val_path": folder, "num_workers": 1}

@@ -16,12 +16,12 @@ from rich.console import Console
 
 from solo_registry.config.compose import run_with_config
 from solo_registry.errors import UserError
-from solo_registry.evaluation.grid import knn_grid
+from solo_registry.evaluation.knn_grid import knn_grid
 from solo_registry.evaluation.run import evaluate_again
 from solo_registry.export.folder import export_run
 from solo_registry.training import callbacks
-from solo_registry.training.classifier import Recipe
-from solo_registry.training.classify import classify
+from solo_registry.evaluation.classifier import Recipe
+from solo_registry.evaluation.classify import classify
 from solo_registry.training.pretrain import pretrain
 from solo_registry.runs.run_folder import RunFolder
 

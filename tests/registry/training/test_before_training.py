@@ -18,8 +18,8 @@ from rich.console import Console
 from solo_registry.catalog.registry import METHODS
 from solo_registry.config.resolve import resolve
 from solo_registry.errors import UserError
-from solo_registry.training.classifier import Recipe
-from solo_registry.training.classify import classify
+from solo_registry.evaluation.classifier import Recipe
+from solo_registry.evaluation.classify import classify
 from solo_registry.training.pretrain import pretrain
 
 Tiny = Callable[..., DictConfig]

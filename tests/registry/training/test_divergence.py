@@ -16,13 +16,13 @@ from torch import Tensor
 
 from solo_registry.console import terminal
 from solo_registry.errors import UserError
-from solo_registry.evaluation.grid import knn_grid
+from solo_registry.evaluation.classifier import Classifier, Recipe
+from solo_registry.evaluation.classify import classify
+from solo_registry.evaluation.knn_grid import knn_grid
 from solo_registry.evaluation.run import evaluate_again
 from solo_registry.methods.simclr import SimCLR
 from solo_registry.runs.model import read_checkpoint
 from solo_registry.runs.run_folder import RunFolder
-from solo_registry.training.classifier import Classifier, Recipe
-from solo_registry.training.classify import classify
 from solo_registry.training.pretrain import pretrain
 
 Tiny = Callable[..., DictConfig]

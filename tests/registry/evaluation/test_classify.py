@@ -18,12 +18,12 @@ from typer.testing import CliRunner
 from solo_registry.cli import app
 from solo_registry.data.subset import stratified
 from solo_registry.errors import UserError
-from solo_registry.evaluation.grid import knn_grid
+from solo_registry.evaluation.classifier import Classifier, Recipe
+from solo_registry.evaluation.classify import classify
+from solo_registry.evaluation.knn_grid import knn_grid
 from solo_registry.evaluation.run import evaluate_again
 from solo_registry.runs.run_folder import RunFolder
 from solo_registry.training import callbacks
-from solo_registry.training.classifier import Classifier, Recipe
-from solo_registry.training.classify import classify
 from solo_registry.training.pretrain import pretrain
 
 Tiny = Callable[..., DictConfig]

@@ -25,12 +25,12 @@ from solo_registry.data.sampling import EpochSampler, PretrainSet, ResumableLoad
 from solo_registry.data.sets import UNLABELLED, ImageSet
 from solo_registry.data.subset import stratified
 from solo_registry.errors import UserError
+from solo_registry.evaluation.classifier import Classifier, Recipe
 from solo_registry.metrics.accuracy import top_accuracy
 from solo_registry.runs.loaded_run import LoadedRun
 from solo_registry.runs.model import read_checkpoint, two_images
 from solo_registry.runs.run_folder import json_text, write_json
 from solo_registry.training.callbacks import LastCheckpoint, SeedEpoch, WholeCheckpointIO
-from solo_registry.training.classifier import Classifier, Recipe
 from solo_registry.training.divergence import Divergence, check_outputs
 from solo_registry.training.pretrain import fit
 from solo_registry.training.processes import one_process
