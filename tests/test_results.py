@@ -16,9 +16,9 @@ from solo_registry.config.identity import config_hash
 from solo_registry.config.resolve import resolve
 from solo_registry.data.arrays import DEBIAN_FASHION_MNIST
 from solo_registry.data.opened import Digests
+from solo_registry.jobs.hydra_launcher import engine
 from solo_registry.leaderboard.archive import unpacked
 from solo_registry.leaderboard.board import Board
-from solo_registry.leaderboard.engine import engine
 from solo_registry.leaderboard.report import frame
 
 SCRIPT = runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "results_page.py"))

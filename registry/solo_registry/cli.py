@@ -59,7 +59,7 @@ def pretrain(ctx: typer.Context) -> None:
     from solo_registry.config.compose import run_with_config
 
     def train(cfg: DictConfig) -> None:
-        from solo_registry.training.pretrain import pretrain as run
+        from solo_registry.jobs.pretrain import pretrain as run
 
         run(cfg)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from solo_registry.errors import UserError
-from solo_registry.leaderboard.plan import Job
+from solo_registry.jobs.job import Job
 from solo_registry.runs.records import Record, read_record
 
 BOARD_VERSION = 1

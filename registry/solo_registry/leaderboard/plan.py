@@ -3,51 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 from omegaconf import DictConfig
 
-from solo_registry.config.overrides import key_of, short, unique
+from solo_registry.config.overrides import key_of, unique
 from solo_registry.config.resolve import resolve
 from solo_registry.data.opened import Digests
 from solo_registry.errors import UserError
+from solo_registry.jobs.job import Job, Phase, selecting
 from solo_registry.leaderboard.suite import SuiteConfig
 from solo_registry.runs.run_folder import RunFolder
-
-Phase = Literal["tuning", "final"]
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run of a board.
-
-    Attributes:
-        strategy: the row it counts for.
-        phase: "tuning" is measured on the validation split, "final" on the test split.
-        point: the words of its grid point.
-        seed: its seed.
-        words: all words: `dyntemp pretrain WORDS` is this run.
-        path: its folder, below `runs_dir`.
-    """
-
-    strategy: str
-    phase: Phase
-    point: tuple[str, ...]
-    seed: int
-    words: tuple[str, ...]
-    path: str
-
-    @property
-    def label(self) -> str:
-        """One line for progress: strategy, point and seed."""
-        point = " ".join(short(word) for word in self.point)
-        return " ".join(part for part in (self.strategy, point, f"seed {self.seed}") if part)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
-        return asdict(self)
 
 
 class Planner:
@@ -140,13 +106,3 @@ class Planner:
             folder = RunFolder.of(cfg).path.parent.relative_to(Path(cfg.runs_dir))
             self._folders[words] = folder, cfg.data.digest
         return self._folders[words]
-
-
-def selecting(metric: str) -> list[str]:
-    """Return the words that leave out what a selection by `metric` does not need.
-
-    >>> selecting("linear_acc1")
-    ['evaluation.baselines=false', 'telemetry.every_n_epochs=0']
-    """
-    words = ["evaluation.baselines=false", "telemetry.every_n_epochs=0"]
-    return words if metric == "linear_acc1" else [*words, "evaluation.linear=false"]

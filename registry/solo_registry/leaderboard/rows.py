@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from solo_registry.errors import UserError, nearest
+from solo_registry.jobs.job import Job
 from solo_registry.leaderboard.board import Board
-from solo_registry.leaderboard.plan import Job
 from solo_registry.leaderboard.statistics import Comparison, Summary, compare, holm, summarise
 from solo_registry.runs.records import Record, contradictions, find_records
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,11 @@ from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.overrides import pair
 from solo_registry.config.resolve import expanded
 from solo_registry.errors import UserError
+from solo_registry.jobs.hydra_launcher import Engine, engine
+from solo_registry.jobs.job import Job
+from solo_registry.jobs.progress import notes, watching
 from solo_registry.leaderboard.board import BOARD_VERSION, Board
-from solo_registry.leaderboard.engine import Engine, engine
-from solo_registry.leaderboard.plan import Job, Planner
-from solo_registry.leaderboard.progress import watching
+from solo_registry.leaderboard.plan import Planner
 from solo_registry.leaderboard.suite import SuiteConfig, parse_seeds, read_suite
 from solo_registry.leaderboard.tuning import select
 from solo_registry.runs.records import Record, read_record
@@ -118,16 +117,6 @@ def run_board(words: Sequence[str], console: Console) -> Board:
         write_json(board.path / "board.json", board.plan)
         launch(hydra, final, request.runs_dir, suite.metric, console)
     return Board.read(path)
-
-
-@contextmanager
-def notes(console: Console) -> Iterator[None]:
-    """Tell each warning once, in a line."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    for text in dict.fromkeys(str(warning.message) for warning in caught):
-        console.print(f"note: {text}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _plan(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from solo_registry.leaderboard.plan import Job
+from solo_registry.jobs.job import Job
 from solo_registry.leaderboard.suite import SuiteConfig
 from solo_registry.runs.records import Record
 

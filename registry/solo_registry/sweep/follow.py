@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 import optuna
 import pandas as pd
 
-from solo_registry.leaderboard.worker import settle
+from solo_registry.jobs.worker import settle
 from solo_registry.runs.records import read_record
 from solo_registry.runs.run_folder import RunFolder
 from solo_registry.sweep.plan import Trial

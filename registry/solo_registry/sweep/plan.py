@@ -12,8 +12,8 @@ from solo_registry.config.overrides import key_of, unique
 from solo_registry.config.resolve import resolve
 from solo_registry.data.opened import Digests
 from solo_registry.errors import UserError
-from solo_registry.leaderboard.engine import Engine
-from solo_registry.leaderboard.plan import selecting
+from solo_registry.jobs.hydra_launcher import Engine
+from solo_registry.jobs.job import selecting
 from solo_registry.runs.run_folder import RunFolder
 from solo_registry.sweep.space import Point, SpaceConfig
 

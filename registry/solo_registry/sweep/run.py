@@ -17,10 +17,9 @@ from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.overrides import pair
 from solo_registry.config.resolve import expanded
 from solo_registry.errors import UserError
-from solo_registry.leaderboard.engine import Engine, engine
-from solo_registry.leaderboard.progress import progress_bar
-from solo_registry.leaderboard.run import notes
-from solo_registry.leaderboard.worker import start
+from solo_registry.jobs.hydra_launcher import Engine, engine
+from solo_registry.jobs.progress import notes, progress_bar
+from solo_registry.jobs.worker import start
 from solo_registry.plots.names import number
 from solo_registry.sweep.follow import follow
 from solo_registry.sweep.plan import Planner, Trial

@@ -1,9 +1,10 @@
-"""One pretraining run, from a composed config to result.json."""
+"""One pretraining run, from a composed config to its last checkpoint."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,16 +20,13 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.devices import count_processes, trainer_devices
 from solo_registry.config.identity import config_hash
 from solo_registry.config.index_file import INDEX_FILE, write_indices
 from solo_registry.config.resolve import lr_product, resolve
-from solo_registry.console import quiet_libraries, terminal
 from solo_registry.data.module import PretrainDataModule, build_data
 from solo_registry.data.opened import OpenedData, open_data
 from solo_registry.errors import UserError
-from solo_registry.evaluation.run import evaluate_run
 from solo_registry.runs.lifetime import STOPPED, is_stop, parent_of_all
 from solo_registry.runs.model import build_method, read_checkpoint, two_images
 from solo_registry.runs.run_data import (
@@ -61,22 +59,33 @@ from solo_registry.training.telemetry import Telemetry
 WANDB_SECONDS = 15  # for its server to answer
 
 
-def pretrain(given: DictConfig, console: Console | None = None) -> RunFolder:
-    """Train, or go on training, or do nothing if the run is finished; then evaluate.
+@dataclass
+class Trained:
+    """What `train` leaves to be measured.
+
+    Attributes:
+        run: the run's folder.
+        cfg: its resolved config.
+        data: its data; None where it was finished before.
+        measures: whether this process measures the run: one of several does.
+    """
+
+    run: RunFolder
+    cfg: DictConfig
+    data: PretrainDataModule | None
+    measures: bool
+
+
+def train(given: DictConfig, console: Console) -> Trained:
+    """Train, or go on training, or do nothing if the run is finished.
 
     Args:
         given: the composed config.
         console: where progress is told.
 
-    Returns:
-        The run's folder, with result.json unless `evaluation.enabled` is false.
-
     Raises:
         UserError: anything in config, data or checkpoint that cannot work, before training starts.
     """
-    console = console or terminal()
-    quiet_libraries()
-    load_plugins()
     cfg = resolve(given)
     environment = cluster_environment(cfg)
     opened = open_data(cfg.data)
@@ -85,13 +94,12 @@ def pretrain(given: DictConfig, console: Console | None = None) -> RunFolder:
     cfg.data.digest = opened.digest
     run = RunFolder.of(cfg)
     if run.read_result() is not None:
-        if is_further(environment):
-            return run
-        console.print(f"already finished: {run.path}", soft_wrap=True)
-        evaluate_run(run.path, cfg.evaluation, console)
-        return run
+        if not is_further(environment):
+            console.print(f"already finished: {run.path}", soft_wrap=True)
+        return Trained(run, cfg, None, not is_further(environment))
     if is_further(environment) and count_processes(cfg) == 1:
-        return run  # with --multirun, what rank 0 started for one run comes by the others too
+        # with --multirun, what rank 0 started for one run comes by the others too
+        return Trained(run, cfg, None, measures=False)
     refuse_changed_data(run, cfg, opened)
     data = build_data(cfg, opened)
     measured = data.train_set if data.val_set is None else data.val_set
@@ -116,9 +124,7 @@ def pretrain(given: DictConfig, console: Console | None = None) -> RunFolder:
         if resume:
             console.print(f"resuming from {resume}", soft_wrap=True)
     fit(trainer, model, data, resume)
-    if trainer.is_global_zero:
-        evaluate_run(run.path, cfg.evaluation, console, data=data)
-    return run
+    return Trained(run, cfg, data, trainer.is_global_zero)
 
 
 def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None) -> None:

@@ -19,8 +19,8 @@ from solo_dyntemp.hosts.found import SOLO_METHODS, solo_learn
 from solo_dyntemp.hosts.solo_checks import solo_config
 from solo_registry.catalog.registry import METHODS, Registry
 from solo_registry.config.resolve import resolve
+from solo_registry.jobs.pretrain import pretrain
 from solo_registry.runs.model import read_checkpoint
-from solo_registry.training.pretrain import pretrain
 
 NAMES = [name for name, _, _ in SOLO_METHODS]
 SMALL = {

@@ -14,8 +14,8 @@ from solo_registry.catalog.registry import METHODS, TEMPERATURES
 from solo_registry.config.resolve import resolve
 from solo_registry.data.module import build_data
 from solo_registry.errors import UserError
+from solo_registry.jobs.pretrain import pretrain
 from solo_registry.runs.model import build_method, read_checkpoint
-from solo_registry.training.pretrain import pretrain
 
 Tiny = Callable[..., DictConfig]
 NAMES = [

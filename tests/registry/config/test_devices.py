@@ -17,7 +17,7 @@ from solo_registry.errors import UserError
 from solo_registry.evaluation.classifier import Recipe
 from solo_registry.evaluation.classify import classify
 from solo_registry.evaluation.run import evaluate_again
-from solo_registry.training.pretrain import pretrain
+from solo_registry.jobs.pretrain import pretrain
 
 Tiny = Callable[..., DictConfig]
 # Lightning's meaning: a number is a count, a comma makes ids

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from solo_registry.data.sets import ImageSet, TensorSet, load_set
 from solo_registry.errors import UserError
-from solo_registry.training.pretrain import pretrain
+from solo_registry.jobs.pretrain import pretrain
 
 h5py = pytest.importorskip("h5py", reason="h5py is not installed")
 Save = Callable[..., Path]

@@ -45,7 +45,7 @@ def main(start_method, folder, *formats):
 
     from solo_registry.evaluation.classifier import Recipe
     from solo_registry.evaluation.classify import classify
-    from solo_registry.training.pretrain import pretrain
+    from solo_registry.jobs.pretrain import pretrain
 
     data = {"dataset": "custom", "train_path": folder, "val_path": folder, "num_workers": 1}
     for name in formats:

@@ -15,7 +15,7 @@ from solo_registry.config.resolve import resolve
 from solo_registry.data.sets import load_set
 from solo_registry.data.subset import chosen_images, class_sizes, long_tail
 from solo_registry.errors import UserError
-from solo_registry.training.pretrain import pretrain
+from solo_registry.jobs.pretrain import pretrain
 
 Tiny = Callable[..., DictConfig]
 

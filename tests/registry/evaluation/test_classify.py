@@ -22,9 +22,9 @@ from solo_registry.evaluation.classifier import Classifier, Recipe
 from solo_registry.evaluation.classify import classify
 from solo_registry.evaluation.knn_grid import knn_grid
 from solo_registry.evaluation.run import evaluate_again
+from solo_registry.jobs.pretrain import pretrain
 from solo_registry.runs.run_folder import RunFolder
 from solo_registry.training import callbacks
-from solo_registry.training.pretrain import pretrain
 
 Tiny = Callable[..., DictConfig]
 QUIET = Console(quiet=True)

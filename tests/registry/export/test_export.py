@@ -24,9 +24,9 @@ from solo_registry.data.sets import SetInfo, TensorSet, load_set
 from solo_registry.errors import UserError
 from solo_registry.export.card import preprocessing
 from solo_registry.export.folder import export_run
+from solo_registry.jobs.pretrain import pretrain
 from solo_registry.runs.model import read_checkpoint
 from solo_registry.runs.run_folder import RunFolder
-from solo_registry.training.pretrain import pretrain
 
 Tiny = Callable[..., DictConfig]
 QUIET = Console(quiet=True)

@@ -7,7 +7,7 @@ import pytest
 from solo_registry.config.resolve import resolve
 from solo_registry.data.module import build_data
 from solo_registry.errors import UserError
-from solo_registry.leaderboard.engine import engine
+from solo_registry.jobs.hydra_launcher import engine
 from solo_registry.leaderboard.plan import Planner
 from solo_registry.leaderboard.run import read_words, run_board
 from solo_registry.leaderboard.suite import parse_seeds, read_suite

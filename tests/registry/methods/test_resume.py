@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from solo_registry.jobs.pretrain import pretrain
 from solo_registry.runs.model import read_checkpoint
-from solo_registry.training.pretrain import pretrain
 
 Make = Callable[..., DictConfig]
 

@@ -22,7 +22,7 @@ from solo_registry.export.folder import export_run
 from solo_registry.training import callbacks
 from solo_registry.evaluation.classifier import Recipe
 from solo_registry.evaluation.classify import classify
-from solo_registry.training.pretrain import pretrain
+from solo_registry.jobs.pretrain import pretrain
 from solo_registry.runs.run_folder import RunFolder
 
 Start = Callable[..., RunFolder]

@@ -19,8 +19,8 @@ from rich.console import Console
 from solo_registry.config.identity import config_hash
 from solo_registry.config.resolve import resolve
 from solo_registry.data.opened import open_data
-from solo_registry.leaderboard.engine import Engine
-from solo_registry.leaderboard.worker import write_error
+from solo_registry.jobs.hydra_launcher import Engine
+from solo_registry.jobs.worker import write_error
 from solo_registry.metrics.protocol import PROTOCOLS
 from solo_registry.runs.run_folder import SCHEMA_VERSION, RunFolder, write_json
 from solo_registry.sweep.report import Sweep

@@ -6,8 +6,8 @@ from solo_registry.config.identity import config_hash
 from solo_registry.config.resolve import resolve
 from solo_registry.data.opened import open_data
 from solo_registry.errors import UserError
+from solo_registry.jobs.hydra_launcher import engine
 from solo_registry.leaderboard import plan as leaderboard
-from solo_registry.leaderboard.engine import engine
 from solo_registry.leaderboard.suite import read_suite
 from solo_registry.sweep.plan import Planner
 from solo_registry.sweep.space import read_space

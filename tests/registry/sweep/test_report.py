@@ -12,7 +12,7 @@ from tests.registry.sweep.conftest import Formula, Search, inside
 
 from solo_registry.config.identity import config_hash
 from solo_registry.config.resolve import resolve
-from solo_registry.leaderboard.engine import engine
+from solo_registry.jobs.hydra_launcher import engine
 from solo_registry.sweep.figures import shown_range, smooth
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is not monotone")

@@ -7,7 +7,7 @@ import pytest
 
 from solo_registry.config.compose import options_of
 from solo_registry.errors import UserError
-from solo_registry.leaderboard.engine import engine
+from solo_registry.jobs.hydra_launcher import engine
 from solo_registry.sweep.plan import Planner
 from solo_registry.sweep.space import read_space
 

@@ -85,7 +85,7 @@ def main() -> None:
     from hydra import compose, initialize_config_module
     from omegaconf import OmegaConf
 
-    from solo_registry.training.pretrain import pretrain
+    from solo_registry.jobs.pretrain import pretrain
 
     load_plugins()
     DATASETS.add_lazy("dots", "__main__:dots", summary="noise")

@@ -20,7 +20,7 @@ from solo_registry.config.resolve import resolve
 from solo_registry.errors import UserError
 from solo_registry.evaluation.classifier import Recipe
 from solo_registry.evaluation.classify import classify
-from solo_registry.training.pretrain import pretrain
+from solo_registry.jobs.pretrain import pretrain
 
 Tiny = Callable[..., DictConfig]
 FEW = ("optimizer.batch_size=1", "data.fraction=0.01", "max_epochs=1", "evaluation.enabled=false")

@@ -20,10 +20,10 @@ from solo_registry.evaluation.classifier import Classifier, Recipe
 from solo_registry.evaluation.classify import classify
 from solo_registry.evaluation.knn_grid import knn_grid
 from solo_registry.evaluation.run import evaluate_again
+from solo_registry.jobs.pretrain import pretrain
 from solo_registry.methods.simclr import SimCLR
 from solo_registry.runs.model import read_checkpoint
 from solo_registry.runs.run_folder import RunFolder
-from solo_registry.training.pretrain import pretrain
 
 Tiny = Callable[..., DictConfig]
 WORKER = Path(__file__).with_name("online_worker.py")

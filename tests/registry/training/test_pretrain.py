@@ -19,11 +19,11 @@ from rich.console import Console
 
 from solo_registry.config.resolve import resolve
 from solo_registry.errors import UserError
+from solo_registry.jobs.pretrain import pretrain
 from solo_registry.runs.model import read_checkpoint
 from solo_registry.runs.run_folder import RunFolder, write_json
 from solo_registry.sweep import follow
 from solo_registry.training import callbacks
-from solo_registry.training.pretrain import pretrain
 
 Tiny = Callable[..., DictConfig]
 METHODS = ["simclr", "simclr_dyntemp", "mocov2plus_dyntemp"]

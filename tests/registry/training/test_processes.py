@@ -22,10 +22,10 @@ from omegaconf import DictConfig
 from solo_registry.config.identity import config_hash
 from solo_registry.config.resolve import resolve
 from solo_registry.errors import UserError
-from solo_registry.leaderboard.worker import settle
+from solo_registry.jobs.pretrain import pretrain
+from solo_registry.jobs.worker import settle
 from solo_registry.runs.lifetime import PARENT
 from solo_registry.runs.run_folder import RunFolder
-from solo_registry.training.pretrain import pretrain
 from solo_registry.training.processes import (
     build_strategy,
     cluster_environment,

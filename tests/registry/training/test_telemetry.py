@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 
 from solo_registry.config.resolve import resolve
 from solo_registry.errors import UserError
+from solo_registry.jobs.pretrain import pretrain
 from solo_registry.runs.model import read_checkpoint
-from solo_registry.training.pretrain import pretrain
 
 Tiny = Callable[..., DictConfig]
 

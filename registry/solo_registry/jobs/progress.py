@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from solo_registry.leaderboard.plan import Job
+from solo_registry.jobs.job import Job
 from solo_registry.runs.records import Record, read_record
 
 INTERVAL = 0.5  # seconds between looks at the folders
@@ -101,3 +102,13 @@ def watching(jobs: Sequence[Job], runs_dir: Path, metric: str, console: Console)
             stop.set()
             thread.join()
             watch.look()
+
+
+@contextmanager
+def notes(console: Console) -> Iterator[None]:
+    """Tell each warning once, in a line."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for text in dict.fromkeys(str(warning.message) for warning in caught):
+        console.print(f"note: {text}", soft_wrap=True, highlight=False, markup=False)

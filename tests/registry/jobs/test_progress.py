@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from solo_registry.leaderboard.plan import Job
-from solo_registry.leaderboard.progress import Watch
+from solo_registry.jobs.job import Job
+from solo_registry.jobs.progress import Watch
 from solo_registry.runs.run_folder import RunFolder
 
 

@@ -79,7 +79,7 @@ def context() -> SpawnContext | ForkServerContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     forkserver = multiprocessing.get_context("forkserver")
-    forkserver.set_forkserver_preload(["solo_registry.training.pretrain"])
+    forkserver.set_forkserver_preload(["solo_registry.jobs.pretrain"])
     # Ctrl-C while it imports would show its stack trace; a run lets the signal through when ready
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     ensure_running()
@@ -96,7 +96,7 @@ def write_error(run: RunFolder, error: str, trace: str) -> None:
 def _child(cfg: DictConfig, words: list[str], path: str) -> None:
     from rich.console import Console
 
-    from solo_registry.training.pretrain import pretrain
+    from solo_registry.jobs.pretrain import pretrain
 
     end_with_parent()
     run = RunFolder(Path(path))

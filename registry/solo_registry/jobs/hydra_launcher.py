@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from solo_registry.config.compose import PluginConfigs, hydra_words, translate
 from solo_registry.config.schema import PretrainConfig
 from solo_registry.errors import UserError, nearest
-from solo_registry.leaderboard.worker import run_job
+from solo_registry.jobs.worker import run_job
 from solo_registry.runs.lifetime import parent_of_all
 
 ALL_AT_ONCE = "submitit_local"  # starts every job of a batch at the same time

@@ -1,0 +1,51 @@
+"""One run among many: its words, and where it lies."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from solo_registry.config.overrides import short
+
+Phase = Literal["tuning", "final"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a board.
+
+    Attributes:
+        strategy: the row it counts for.
+        phase: "tuning" is measured on the validation split, "final" on the test split.
+        point: the words of its grid point.
+        seed: its seed.
+        words: all words: `dyntemp pretrain WORDS` is this run.
+        path: its folder, below `runs_dir`.
+    """
+
+    strategy: str
+    phase: Phase
+    point: tuple[str, ...]
+    seed: int
+    words: tuple[str, ...]
+    path: str
+
+    @property
+    def label(self) -> str:
+        """One line for progress: strategy, point and seed."""
+        point = " ".join(short(word) for word in self.point)
+        return " ".join(part for part in (self.strategy, point, f"seed {self.seed}") if part)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return asdict(self)
+
+
+def selecting(metric: str) -> list[str]:
+    """Return the words that leave out what a selection by `metric` does not need.
+
+    >>> selecting("linear_acc1")
+    ['evaluation.baselines=false', 'telemetry.every_n_epochs=0']
+    """
+    words = ["evaluation.baselines=false", "telemetry.every_n_epochs=0"]
+    return words if metric == "linear_acc1" else [*words, "evaluation.linear=false"]
