@@ -85,7 +85,7 @@ setup(
     ],
     extras_require=EXTRAS,
     entry_points={
-        "console_scripts": ["dyntemp = solo_registry.cli:main"],
+        "console_scripts": ["dyntemp = solo_registry.cli.main:main"],
         "solo_registry.plugins": ["dyntemp = solo_dyntemp.plugin:register"],
     },
 )

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from typer.testing import CliRunner
 
-from solo_registry.cli import app
+from solo_registry.cli.main import app
 from solo_registry.data.subset import stratified
 from solo_registry.errors import UserError
 from solo_registry.evaluation.classifier import Classifier, Recipe

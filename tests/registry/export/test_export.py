@@ -15,7 +15,7 @@ from rich.console import Console
 from sklearn.datasets import load_sample_images
 from typer.testing import CliRunner
 
-from solo_registry.cli import app
+from solo_registry.cli.main import app
 from solo_registry.config.compose import run_with_config
 from solo_registry.config.identity import config_hash
 from solo_registry.config.resolve import resolve

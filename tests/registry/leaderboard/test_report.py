@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 from rich.console import Console
-from tests.registry.leaderboard.conftest import SCORES, MakeRun, change
+from tests.registry.conftest import MakeRun
+from tests.registry.leaderboard.conftest import SCORES, change
 
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.report import write_report

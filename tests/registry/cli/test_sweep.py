@@ -6,14 +6,15 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 
-from solo_registry.cli import main
+from solo_registry.cli import sweep as command
+from solo_registry.cli.main import main
 from solo_registry.errors import UserError
-from solo_registry.sweep import command, run
+from solo_registry.sweep import run
 
 
 def test_help_names_the_words_without_importing_optuna() -> None:
     program = (
-        "import sys, solo_registry.cli as cli; sys.argv = ['dyntemp', 'sweep', '--help']\n"
+        "import sys, solo_registry.cli.main as cli; sys.argv = ['dyntemp', 'sweep', '--help']\n"
         "try: cli.main()\nexcept SystemExit: pass\n"
         "print(sorted({'torch', 'hydra', 'optuna', 'pandas'} & set(sys.modules)))"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from solo_registry.cli import main
+from solo_registry.cli.main import main
 
 Dyntemp = Callable[..., tuple[int, str, str]]
 SOLO_YAML = """
@@ -72,7 +72,7 @@ def dyntemp(
 
 def test_help_lists_the_commands_without_importing_torch() -> None:
     program = (
-        "import sys, solo_registry.cli as cli; sys.argv = ['dyntemp', '--help']\n"
+        "import sys, solo_registry.cli.main as cli; sys.argv = ['dyntemp', '--help']\n"
         "try: cli.main()\nexcept SystemExit: pass\n"
         "print('torch' in sys.modules, 'hydra' in sys.modules)"
     )

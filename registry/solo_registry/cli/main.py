@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 
+from solo_registry.cli.evaluation import COMMANDS as EVALUATION
+from solo_registry.cli.leaderboard import WORDS
+from solo_registry.cli.leaderboard import app as leaderboard
+from solo_registry.cli.sweep import sweep
 from solo_registry.errors import UserError
-from solo_registry.evaluation.cli import COMMANDS as EVALUATION
-from solo_registry.leaderboard.commands import WORDS
-from solo_registry.leaderboard.commands import app as leaderboard
 from solo_registry.runs.lifetime import STOPPED, end_with_parent, stop
-from solo_registry.sweep.command import sweep
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
