@@ -19,7 +19,7 @@ MakeRun = Callable[..., RunFolder]
 @pytest.fixture
 def make_run(tiny: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch) -> MakeRun:
     """Return a maker of finished runs: make_run(method, seed, kNN accuracy, words...)."""
-    from solo_registry.training import run_folder
+    from solo_registry.runs import run_folder
 
     monkeypatch.setattr(run_folder, "environment", lambda: {"threads": 1, "versions": {}})
 

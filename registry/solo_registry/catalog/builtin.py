@@ -119,7 +119,7 @@ for name, module, unread, summary, paper in (
     ("tiny_imagenet", "imagenet", TINY, "110,000 color 64x64 images, 200 classes", ""),
     ("imagenet100", "imagenet", FOLDERS, "ImageNet, the 100 classes of your data.class_list", ""),
     ("imagenet", "imagenet", FOLDERS, "1,331,167 color images, 1,000 classes", "1409.0575"),
-    ("custom", "folder", FOLDERS, "your own image folders, with or without labels", ""),
+    ("custom", "custom", FOLDERS, "your own image folders, with or without labels", ""),
 ):
     DATASETS.add_lazy(
         name,

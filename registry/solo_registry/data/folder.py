@@ -19,16 +19,12 @@ from torch import Tensor
 
 from solo_registry.config.settings import setting
 from solo_registry.config.text_file import open_file
-from solo_registry.data.classes import class_folders, existing_folder, labelled_files
-from solo_registry.data.files import composed, images_below
+from solo_registry.data.files import composed
 from solo_registry.data.pixels import SUFFIXES, decode, defect
 from solo_registry.data.sets import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     UNLABELLED,
     ImageSet,
     SetInfo,
-    Split,
     grey_info,
 )
 from solo_registry.errors import UserError
@@ -36,7 +32,6 @@ from solo_registry.errors import UserError
 SHOW_PROGRESS_FROM = 5000
 DIGEST_FILES = 1024  # how many a digest looks into
 DIGEST_BYTES = 2**16  # at either end
-H5_SUFFIXES = (".h5", ".hdf5")
 
 
 class FolderSet(ImageSet):
@@ -196,38 +191,6 @@ class FolderSet(ImageSet):
         paths = [os.fsdecode(self._paths[index]) for index in indices]
         chosen = self.targets[torch.as_tensor(indices)]
         return type(self)(self.info, self.root, paths, chosen, self.on_error)
-
-
-def custom(data: Any, split: Split) -> ImageSet | None:
-    """Open the image folder `data.train_path`, or for "val" `data.val_path` (None without one).
-
-    Each folder in it is a class (or each that `data.class_list` names), and all images below belong
-    to it; with `data.no_labels` every image below counts, and none has a label. The classes of
-    "val" are those of "train". Images become RGB, or grey with `data.channels=1`, as
-    `pixels.decode` says. A file .h5 or .hdf5 is read as `h5` says.
-
-    `checked` looks at the files before training: each must have a readable header and a whole end,
-    and one that looks cut short is decoded to be sure. `data.check_files=false` leaves that out.
-    """
-    named = setting(data, f"{split}_path", None)
-    if named is None:
-        if split == "val":
-            return None
-        raise UserError("data.train_path is not set; it names the folder of images")
-    path = Path(named).expanduser()
-    if setting(data, "format", "") == "h5" or path.suffix in H5_SUFFIXES:
-        from solo_registry.data.h5 import h5_set
-
-        return h5_set(path, data, split)
-    root = existing_folder(path, f"data.{split}_path")
-    info = SetInfo("custom", 0, 3, None, IMAGENET_MEAN, IMAGENET_STD, ())
-    if setting(data, "no_labels", False):
-        (paths,) = images_below(root, [root])
-        return open_files(info, root, paths, [UNLABELLED] * len(paths), data)
-    train = existing_folder(Path(setting(data, "train_path", root)).expanduser(), "data.train_path")
-    classes = class_folders(train, setting(data, "class_list", None))
-    paths, labels = labelled_files(root, classes, setting(data, "class_list", None))
-    return open_files(with_classes(info, classes), root, paths, labels, data)
 
 
 def with_classes(info: SetInfo, classes: Sequence[str]) -> SetInfo:

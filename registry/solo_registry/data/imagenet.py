@@ -9,8 +9,9 @@ from typing import Any
 from solo_registry.config.settings import setting
 from solo_registry.config.text_file import read_text
 from solo_registry.data.classes import class_folders, labelled_files
+from solo_registry.data.custom import custom
 from solo_registry.data.files import composed, images_below
-from solo_registry.data.folder import FolderSet, custom, open_files, with_classes
+from solo_registry.data.folder import FolderSet, open_files, with_classes
 from solo_registry.data.sets import IMAGENET_MEAN, IMAGENET_STD, ImageSet, SetInfo, Split
 from solo_registry.errors import UserError
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from solo_registry.config.overrides import short
 
 Phase = Literal["tuning", "final"]
+SELECTING = ("knn_acc1", "linear_acc1")  # the metrics by which settings can be chosen
 
 
 @dataclass(frozen=True)

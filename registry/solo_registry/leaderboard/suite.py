@@ -14,8 +14,7 @@ from omegaconf import MISSING
 
 from solo_registry.config.resolve import check_choice, read_section
 from solo_registry.errors import UserError, nearest
-
-METRICS = ("knn_acc1", "linear_acc1")
+from solo_registry.jobs.job import SELECTING
 
 
 @dataclass
@@ -90,7 +89,7 @@ def read_suite(name: str, node: Any, changes: Sequence[str], chosen: Sequence[st
 
 
 def _check(name: str, suite: SuiteConfig) -> None:
-    check_choice("suite.metric", suite.metric, METRICS)
+    check_choice("suite.metric", suite.metric, SELECTING)
     if not 0 < suite.tuning.validation_fraction < 1:
         fraction = suite.tuning.validation_fraction
         raise UserError(f"suite.tuning.validation_fraction must be in (0, 1), got {fraction}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,9 +14,7 @@ from solo_registry.plots.names import LABELS, number
 from solo_registry.plots.style import BLACK, BLUE, ORANGE, RED, new_figure, save
 from solo_registry.sweep.plan import Trial
 from solo_registry.sweep.space import SpaceConfig
-
-if TYPE_CHECKING:
-    from solo_registry.sweep.report import Sweep
+from solo_registry.sweep.state import Sweep
 
 CELLS = 240  # of the smoothed map, each way
 WIDTH = 0.10  # of the smoothing, as a share of the range

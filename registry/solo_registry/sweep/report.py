@@ -5,13 +5,11 @@ All of it is a function of the trials alone: the same run folders give the same 
 
 from __future__ import annotations
 
-import math
 import shlex
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from solo_registry.errors import UserError
@@ -19,6 +17,7 @@ from solo_registry.plots.names import LABELS, number
 from solo_registry.runs.run_folder import whole_file
 from solo_registry.sweep.figures import draw
 from solo_registry.sweep.plan import Planner, Trial
+from solo_registry.sweep.state import Sweep
 
 SHOWN = 5  # trials in the page's table
 FINAL_SEEDS = "1,2,3,4,5"
@@ -42,47 +41,6 @@ hydra:
     subdir: .
 
 """
-
-
-@dataclass
-class Sweep:
-    """A search and its trials so far.
-
-    Attributes:
-        planner: makes words of points.
-        path: where its results go.
-        cfg: the resolved config of a corner.
-        trials: in the order in which they were asked for.
-        order: the parameters, the most important first.
-    """
-
-    planner: Planner
-    path: Path
-    cfg: DictConfig
-    trials: list[Trial] = field(default_factory=list)
-    order: list[str] = field(default_factory=list)
-
-    def of_state(self, state: str) -> list[Trial]:
-        """Return the trials that ended so."""
-        return [trial for trial in self.trials if trial.state == state]
-
-    @property
-    def ranked(self) -> list[Trial]:
-        """The finished trials, best first; of equal ones the earlier wins."""
-        return sorted(self.of_state("finished"), key=lambda trial: -(trial.value or 0.0))
-
-    @property
-    def command(self) -> str:
-        """Runs the winner; Hydra wants an absolute path."""
-        folder = self.path.as_posix() if self.path.is_absolute() else f"$PWD/{self.path.as_posix()}"
-        return f'dyntemp pretrain --config-path "{folder}" --config-name best'
-
-    @property
-    def margin(self) -> float:
-        """One standard error of the winner's accuracy, from the number of held-out images."""
-        best = self.ranked[0]
-        share = (best.value or 0.0) / 100
-        return 100 * math.sqrt(share * (1 - share) / best.images)
 
 
 def write_report(sweep: Sweep, console: Console) -> None:

@@ -23,8 +23,9 @@ from solo_registry.jobs.worker import start
 from solo_registry.plots.names import number
 from solo_registry.sweep.follow import follow
 from solo_registry.sweep.plan import Planner, Trial
-from solo_registry.sweep.report import Sweep, write_report, write_trials
+from solo_registry.sweep.report import write_report, write_trials
 from solo_registry.sweep.space import read_space
+from solo_registry.sweep.state import Sweep
 from solo_registry.sweep.study import ask, by_importance, new_study
 
 STATES = {

@@ -13,7 +13,7 @@ from typing import Any
 
 from solo_registry.config.resolve import check_choice, read_section
 from solo_registry.errors import UserError, nearest
-from solo_registry.leaderboard.suite import METRICS
+from solo_registry.jobs.job import SELECTING
 
 PRUNERS = ("median", "halving", "hyperband", "none")
 INTERMEDIATE = ("val_knn_acc1", "val_acc1")
@@ -116,7 +116,7 @@ def read_space(name: str, node: Any, changes: Sequence[str]) -> SpaceConfig:
     """
     space = read_section("sweep", SpaceConfig, node, changes)
     for key, value, allowed in (
-        ("metric", space.metric, METRICS),
+        ("metric", space.metric, SELECTING),
         ("intermediate", space.intermediate, INTERMEDIATE),
         ("pruner.name", space.pruner.name, PRUNERS),
     ):

@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from solo_registry.data.folder import FolderSet, custom
+from solo_registry.data.custom import custom
+from solo_registry.data.folder import FolderSet
 from solo_registry.data.module import eval_loader
 from solo_registry.data.sets import load_set
 from solo_registry.errors import UserError

@@ -23,8 +23,8 @@ from solo_registry.jobs.hydra_launcher import Engine
 from solo_registry.jobs.worker import write_error
 from solo_registry.metrics.protocol import PROTOCOLS
 from solo_registry.runs.run_folder import SCHEMA_VERSION, RunFolder, write_json
-from solo_registry.sweep.report import Sweep
 from solo_registry.sweep.run import run_sweep
+from solo_registry.sweep.state import Sweep
 
 EPOCHS = 6
 WORDS = ("method=simclr_dyntemp", "data=digits", "space=cosine", f"max_epochs={EPOCHS}")
@@ -99,8 +99,8 @@ def finish(run: RunFolder, cfg: DictConfig, knn: float) -> None:
 @pytest.fixture
 def formula(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Formula]]:
     """Replace the training of runs."""
+    from solo_registry.runs import run_folder
     from solo_registry.sweep import run as module
-    from solo_registry.training import run_folder
 
     monkeypatch.setattr(run_folder, "environment", lambda: {"threads": 1, "versions": {}})
     compose, made = Engine.compose, {}  # most of the time goes into composing the same words again

@@ -1,0 +1,52 @@
+"""What a sweep has come to so far."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from solo_registry.sweep.plan import Planner, Trial
+
+
+@dataclass
+class Sweep:
+    """A search and its trials so far.
+
+    Attributes:
+        planner: makes words of points.
+        path: where its results go.
+        cfg: the resolved config of a corner.
+        trials: in the order in which they were asked for.
+        order: the parameters, the most important first.
+    """
+
+    planner: Planner
+    path: Path
+    cfg: DictConfig
+    trials: list[Trial] = field(default_factory=list)
+    order: list[str] = field(default_factory=list)
+
+    def of_state(self, state: str) -> list[Trial]:
+        """Return the trials that ended so."""
+        return [trial for trial in self.trials if trial.state == state]
+
+    @property
+    def ranked(self) -> list[Trial]:
+        """The finished trials, best first; of equal ones the earlier wins."""
+        return sorted(self.of_state("finished"), key=lambda trial: -(trial.value or 0.0))
+
+    @property
+    def command(self) -> str:
+        """Runs the winner; Hydra wants an absolute path."""
+        folder = self.path.as_posix() if self.path.is_absolute() else f"$PWD/{self.path.as_posix()}"
+        return f'dyntemp pretrain --config-path "{folder}" --config-name best'
+
+    @property
+    def margin(self) -> float:
+        """One standard error of the winner's accuracy, from the number of held-out images."""
+        best = self.ranked[0]
+        share = (best.value or 0.0) / 100
+        return 100 * math.sqrt(share * (1 - share) / best.images)

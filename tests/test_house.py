@@ -1,0 +1,78 @@
+"""The rooms of the house and the one direction of their imports, as ARCHITECTURE.md draws them."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+# from the ground up; a room imports rooms before it, never one after it
+ROOMS = (
+    "errors", "console", "optimizers", "catalog", "config", "metrics", "plots", "losses",
+    "backbones", "data", "methods", "verify_ddp", "runs", "training", "evaluation", "jobs",
+    "leaderboard", "sweep", "export", "cli", "__main__",
+)  # fmt: skip
+APART = {("leaderboard", "sweep"), ("leaderboard", "export"), ("sweep", "export")}
+MOVED = {"registry", "contract"}  # names of before, which only other packages use
+
+
+def modules(source: Path, package: str) -> dict[str, Path]:
+    """Every module of a package by its dotted name."""
+    files = sorted((source / package).rglob("*.py"))
+    names = {path: ".".join(path.relative_to(source).with_suffix("").parts) for path in files}
+    return {name.removesuffix(".__init__"): path for path, name in names.items()
+            if "templates" not in path.parts}  # fmt: skip
+
+
+def imports(path: Path, known: dict[str, Path]) -> set[str]:
+    """The modules among `known` that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            while name and name not in known:
+                name = name.rpartition(".")[0]
+            found.add(name)
+    return found - {""}
+
+
+REGISTRY = modules(ROOT / "registry", "solo_registry")
+PLUGIN = modules(ROOT / "plugin", "solo_dyntemp")
+ARROWS = {
+    name: imports(path, REGISTRY | PLUGIN) - {name} for name, path in (REGISTRY | PLUGIN).items()
+}
+
+
+def room(module: str) -> str:
+    return module.split(".")[1]
+
+
+def test_every_module_has_a_room() -> None:
+    rooms = {room(name) for name in REGISTRY if "." in name}
+    assert rooms == {*ROOMS, *MOVED}
+
+
+def test_arrows_point_down() -> None:
+    wrong = []
+    for name in REGISTRY:
+        for target in ARROWS[name] - {"solo_registry"}:
+            if "." not in name or room(name) in MOVED:
+                continue
+            here, there = room(name), room(target)
+            up = here != there and (there in MOVED or ROOMS.index(there) > ROOMS.index(here))
+            if up or {(here, there), (there, here)} & APART:
+                wrong.append(f"{name} imports {target}")
+    assert not wrong
+
+
+def test_the_registry_does_not_know_the_plugin() -> None:
+    assert not [name for name in REGISTRY for target in ARROWS[name] if target in PLUGIN]
+
+
+def test_no_circle_of_imports() -> None:
+    TopologicalSorter(ARROWS).prepare()  # raises CycleError, which names the circle
