@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from solo_dyntemp.gather import gather, rank
-from solo_dyntemp.losses.kernels import fused, tiled
+from solo_dyntemp.losses.kernels import tiled, triton
 from solo_dyntemp.losses.kernels.dense import Pairs, contrast
 from solo_dyntemp.losses.kernels.walk import Walk
 from solo_dyntemp.losses.reduction import Terms
 from solo_dyntemp.temperature import Temperature
 
 IMPLEMENTATIONS = ("auto", "dense", "tiled", "triton")
-LOG_SUMS = {"tiled": tiled.logsumexp, "triton": fused.logsumexp}
+LOG_SUMS = {"tiled": tiled.logsumexp, "triton": triton.logsumexp}
 # pairs from which on tiled is the faster; measured on a CPU, guessed for CUDA
 CROSSOVER = {"cpu": 50_000, "cuda": 2**24}
 
@@ -40,7 +40,9 @@ def choose(
             f"implementation={implementation!r} needs the same number of views of every image, "
             "all on one process; use implementation='dense'"
         )
-    if implementation == "triton" and (reason := fused.obstacle(temperature, rows, columns)):
+    if implementation == "triton" and (
+        reason := triton.unsupported_reason(temperature, rows, columns)
+    ):
         raise ValueError(f"implementation='triton' {reason}; use implementation='auto'")
     if implementation == "tiled" and not temperature.elementwise:
         raise ValueError(
@@ -51,7 +53,7 @@ def choose(
         return implementation
     if count is None or not temperature.elementwise:
         return "dense"
-    if rows.is_cuda and fused.obstacle(temperature, rows, columns) is None:
+    if rows.is_cuda and triton.unsupported_reason(temperature, rows, columns) is None:
         return "triton"
     crossover = CROSSOVER.get(rows.device.type, CROSSOVER["cpu"])
     return "tiled" if len(rows) * columns >= crossover else "dense"

@@ -11,7 +11,7 @@ from pathlib import Path
 from solo_dyntemp.upstream.changes import Change, planned_changes
 from solo_registry.console import terminal
 from solo_registry.errors import UserError
-from solo_registry.runs.run_folder import whole_file
+from solo_registry.runs.run_folder import atomic_write
 
 BRANCH = "simclr-dyntemp"
 MESSAGE = """Add SimCLR and MoCo V2+ with dynamic temperature (DySTreSS)
@@ -133,7 +133,7 @@ def write(clone: Path, changes: Sequence[Change]) -> str:
     """
     git(clone, "switch", "--create", BRANCH)
     for change in changes:
-        with whole_file(clone / change.path) as part:
+        with atomic_write(clone / change.path) as part:
             part.write_text(change.after, encoding="utf-8", newline="\n")
     git(clone, "add", "--", *(change.path for change in changes))
     if not all(git(clone, "config", key, check=False) for key in ("user.name", "user.email")):
@@ -146,7 +146,7 @@ def write_description(clone: Path) -> Path:
     """Write the pull request's text beside the clone, not into it; return where."""
     path = clone.with_name(f"{clone.name}-{BRANCH}-pr.md")
     text = Path(__file__).with_name("pull_request.md").read_text(encoding="utf-8")
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")
     terminal().print(text, soft_wrap=True, highlight=False, markup=False)
     return path

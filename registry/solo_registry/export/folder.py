@@ -18,7 +18,7 @@ from solo_registry.errors import UserError, nearest
 from solo_registry.export.card import by_config, card, plain, preprocessing
 from solo_registry.runs.loaded_run import LoadedRun
 from solo_registry.runs.model import read_checkpoint
-from solo_registry.runs.run_folder import whole_file, write_json
+from solo_registry.runs.run_folder import atomic_write, write_json
 
 TARGETS = ("timm", "huggingface", "torch")
 
@@ -61,7 +61,7 @@ def export_run(path: Path, to: str, out: Path | None, console: Console) -> Path:
     check_target(to, cfg, call)
     out = out or run.path / "export" / to
     name = "backbone.pt" if to == "torch" else "model.safetensors"
-    with whole_file(out / name) as part:
+    with atomic_write(out / name) as part:
         if to == "torch":
             torch.save(weights, part)
         else:
@@ -72,7 +72,7 @@ def export_run(path: Path, to: str, out: Path | None, console: Console) -> Path:
     picture = run.plots / "temperature.png"
     if picture.exists():
         shutil.copyfile(picture, out / picture.name)
-    with whole_file(out / "README.md") as part:
+    with atomic_write(out / "README.md") as part:
         shown = picture.name if picture.exists() else None
         text = card(to, cfg, call, info, result, int(backbone.num_features), shown)  # type: ignore[arg-type]
         part.write_text(text, encoding="utf-8")

@@ -17,7 +17,7 @@ from yaml import YAMLError
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.board import Board
 from solo_registry.runs.records import json_or_empty
-from solo_registry.runs.run_folder import json_text, whole_file
+from solo_registry.runs.run_folder import atomic_write, json_text
 
 SUFFIX = ".tar.xz"
 KEPT = ("cost.json", "environment.json", "error.json", "metrics.csv", "resolved.yaml",
@@ -53,7 +53,7 @@ def pack(path: Path, out: Path | None = None) -> Path:
         for name in KEPT:
             if (file := board.runs_dir / place / name).is_file():
                 files[f"runs/{place}/{name}"] = _public(file)
-    with whole_file(out) as part, tarfile.open(part, "w:xz") as archive:
+    with atomic_write(out) as part, tarfile.open(part, "w:xz") as archive:
         for name, content in files.items():
             entry = tarfile.TarInfo(f"{out.name.removesuffix(SUFFIX)}/{name}")
             entry.size = len(content)

@@ -18,7 +18,7 @@ from solo_registry.leaderboard.archive import SUFFIX, unpacked
 from solo_registry.leaderboard.board import Board
 from solo_registry.leaderboard.rows import METRICS, Row, Table, board_table, folder_table
 from solo_registry.plots.names import LABELS, number
-from solo_registry.runs.run_folder import whole_file
+from solo_registry.runs.run_folder import atomic_write
 
 SHOWN = ("linear_acc1", "knn_acc1", "uniformity", "tolerance")
 HOW = (
@@ -80,7 +80,7 @@ def _write(table: Table, out: Path, console: Console) -> list[str]:
         "index.html": html(table, rows, pictures, out),
     }
     for name, text in texts.items():
-        with whole_file(out / name) as part:
+        with atomic_write(out / name) as part:
             part.write_text(text, encoding="utf-8")
     show(table, console)
     for problem in table.problems:

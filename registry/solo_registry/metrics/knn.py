@@ -9,7 +9,7 @@ from torch import Tensor
 
 from solo_registry.metrics.accuracy import top_accuracy
 from solo_registry.metrics.checks import check_feats, check_targets
-from solo_registry.metrics.neighbours import CHUNK_SIZE, Distance, Vote
+from solo_registry.metrics.neighbours import CHUNK_SIZE, Distance, KNNVoter
 
 
 def knn_predict(
@@ -60,7 +60,7 @@ def knn_predict(
     >>> [round(score, 4) for score in scores[0].tolist()]
     [0.653, 0.347]
     """
-    vote = Vote(num_classes, temperature, distance, chunk_size, device)
+    vote = KNNVoter(num_classes, temperature, distance, chunk_size, device)
     _check(train_feats, train_targets, test_feats, num_classes)
     return vote.scores(*vote.nearest([(train_feats, train_targets)], test_feats, k))
 
@@ -103,14 +103,14 @@ def knn_accuracy(
     >>> knn_accuracy(bank, classes, bank, classes, k=(1, 2), num_classes=3)
     {1: 100.0, 2: 100.0}
     """
-    vote = Vote(num_classes, temperature, distance, chunk_size, device)
+    vote = KNNVoter(num_classes, temperature, distance, chunk_size, device)
     if not k or min(k) < 1:
         raise ValueError(f"k must name numbers of neighbours of at least 1, got {list(k)}")
     _check(train_feats, train_targets, test_feats, num_classes)
     check_targets("test_targets", test_targets, test_feats.shape[0], num_classes)
-    closeness, classes = vote.nearest([(train_feats, train_targets)], test_feats, max(k))
+    similarity, classes = vote.nearest([(train_feats, train_targets)], test_feats, max(k))
     return {
-        each: top_accuracy(vote.scores(closeness[:, :each], classes[:, :each]), test_targets)
+        each: top_accuracy(vote.scores(similarity[:, :each], classes[:, :each]), test_targets)
         for each in k
     }
 

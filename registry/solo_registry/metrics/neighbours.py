@@ -29,7 +29,7 @@ _EUCLIDEAN_EPS = 1e-5
 
 
 @dataclass(frozen=True)
-class Vote:
+class KNNVoter:
     """How neighbours are found and weighted.
 
     Attributes:
@@ -42,7 +42,7 @@ class Vote:
     Raises:
         ValueError: if a value is out of range.
 
-    >>> Vote(num_classes=10, temperature=0.0)
+    >>> KNNVoter(num_classes=10, temperature=0.0)
     Traceback (most recent call last):
     ValueError: temperature must be positive and finite, got 0.0
     """
@@ -73,7 +73,7 @@ class Vote:
             k: number of neighbours.
 
         Returns:
-            (M, k) closeness (cosine similarity, or minus the distance) and (M, k) classes.
+            (M, k) similarity (cosine similarity, or minus the distance) and (M, k) classes.
 
         Raises:
             ValueError: if `k` is below 1 or above the number of labelled rows.
@@ -106,20 +106,20 @@ class Vote:
         best, order = best.sort(dim=1, descending=True)
         return best, classes.gather(1, order)
 
-    def scores(self, closeness: Tensor, classes: Tensor) -> Tensor:
+    def scores(self, similarity: Tensor, classes: Tensor) -> Tensor:
         """Turn neighbours into class scores.
 
         Args:
-            closeness: (M, k) as returned by `nearest`.
+            similarity: (M, k) as returned by `nearest`.
             classes: (M, k) classes of the neighbours.
 
         Returns:
             (M, C) shares of the votes; each row sums to 1.
         """
         if self.distance == "cosine":
-            weights = (closeness / self.temperature).softmax(dim=1)
+            weights = (similarity / self.temperature).softmax(dim=1)
         else:
-            weights = 1.0 / (_EUCLIDEAN_EPS - closeness)
+            weights = 1.0 / (_EUCLIDEAN_EPS - similarity)
             weights = weights / weights.sum(dim=1, keepdim=True)
         scores = weights.new_zeros(weights.shape[0], self.num_classes)
         return scores.scatter_add_(1, classes, weights)
@@ -135,7 +135,7 @@ class Vote:
         return -torch.cdist(queries, bank)
 
 
-def _top(closeness: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _top(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k largest values of each row, in any order, and their columns.
 
     The columns are dealt into groups. The k largest values lie in the k groups of largest maximum,
@@ -145,16 +145,16 @@ def _top(closeness: Tensor, k: int) -> tuple[Tensor, Tensor]:
     >>> sorted(columns[0].tolist())
     [98, 99]
     """
-    width = closeness.shape[1]
+    width = similarity.shape[1]
     size = int((width / k) ** 0.5)
     if size < 2:
-        top = closeness.topk(min(k, width), sorted=False)
+        top = similarity.topk(min(k, width), sorted=False)
         return top.values, top.indices
     groups = width // size  # group j holds the columns j, j + groups, j + 2 groups, ...
-    dealt = closeness[:, : groups * size].reshape(-1, size, groups)
+    dealt = similarity[:, : groups * size].reshape(-1, size, groups)
     chosen = dealt.amax(dim=1).topk(k, sorted=False).indices.unsqueeze(1)
-    members = torch.arange(size, device=closeness.device).unsqueeze(1) * groups
-    rest = torch.arange(groups * size, width, device=closeness.device)
-    columns = torch.cat([(chosen + members).flatten(1), rest.expand(len(closeness), -1)], dim=1)
-    top = closeness.gather(1, columns).topk(k, sorted=False)
+    members = torch.arange(size, device=similarity.device).unsqueeze(1) * groups
+    rest = torch.arange(groups * size, width, device=similarity.device)
+    columns = torch.cat([(chosen + members).flatten(1), rest.expand(len(similarity), -1)], dim=1)
+    top = similarity.gather(1, columns).topk(k, sorted=False)
     return top.values, columns.gather(1, top.indices)

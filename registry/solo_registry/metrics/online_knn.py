@@ -11,7 +11,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from solo_registry.errors import UserError
 from solo_registry.metrics.accuracy import top_accuracy, top_hits
 from solo_registry.metrics.checks import UNLABELLED, check_feats, check_targets
-from solo_registry.metrics.neighbours import CHUNK_SIZE, Distance, Vote
+from solo_registry.metrics.neighbours import CHUNK_SIZE, Distance, KNNVoter
 
 ROUND = 1024  # validation rows of each process that are classified at a time
 
@@ -67,7 +67,7 @@ class OnlineKNN:
             raise ValueError(f"dtype must be floating point, got {dtype}")
         self.k = k
         self._dtype = dtype
-        self._vote = Vote(num_classes, temperature, distance, device=device)
+        self._vote = KNNVoter(num_classes, temperature, distance, device=device)
         self.reset()
 
     def __len__(self) -> int:
@@ -208,8 +208,8 @@ class OnlineKNN:
             parts = _everyones(feats[mine], device)
             first = sum(map(len, parts[:rank]))
             found = [torch.cat(_everyones(part, device), 1) for part in self._nearest(parts)]
-            closeness, classes = (part[first : first + len(parts[rank])] for part in found)
-            best = closeness.topk(self.k)
+            similarity, classes = (part[first : first + len(parts[rank])] for part in found)
+            best = similarity.topk(self.k)
             scores = self._vote.scores(best.values, classes.gather(1, best.indices))
             right += top_hits(scores, targets[mine])
         return right, len(targets)
@@ -217,13 +217,13 @@ class OnlineKNN:
     def _nearest(self, queries: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Find the k nearest rows of this bank; where it has fewer, the rest is infinitely far."""
         together = torch.cat(queries)
-        closeness = torch.full((len(together), self.k), -torch.inf)
+        similarity = torch.full((len(together), self.k), -torch.inf)
         classes = torch.zeros((len(together), self.k), dtype=torch.long)
         count = min(self.k, self._rows)
         if count:
             near, of = self._vote.nearest(self._full, together, count)
-            closeness[:, :count], classes[:, :count] = near.cpu(), of.cpu()
-        return closeness, classes
+            similarity[:, :count], classes[:, :count] = near.cpu(), of.cpu()
+        return similarity, classes
 
     def _check_dim(self, feats: Tensor) -> None:
         blocks = self._full or self._recent

@@ -39,7 +39,7 @@ PACKAGES = (
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on leaving, it becomes `path` in one step.
 
     If anything fails before, a full disk included, the old file stays as it was. Whoever writes the
@@ -83,7 +83,7 @@ def json_text(content: Any) -> str:
 
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as JSON, all or nothing."""
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json_text(content), encoding="utf-8")
 
 
@@ -127,7 +127,7 @@ class RunFolder:
             UserError: the folder cannot be written.
         """
         for name, config in (("config.yaml", given), ("resolved.yaml", cfg)):
-            with whole_file(self.path / name) as part:
+            with atomic_write(self.path / name) as part:
                 part.write_text(OmegaConf.to_yaml(config), encoding="utf-8")
         write_json(self.data, data)
         write_json(self.path / "environment.json", environment())

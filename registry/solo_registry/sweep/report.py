@@ -14,7 +14,7 @@ from rich.console import Console
 
 from solo_registry.errors import UserError
 from solo_registry.plots.names import LABELS, number
-from solo_registry.runs.run_folder import whole_file
+from solo_registry.runs.run_folder import atomic_write
 from solo_registry.sweep.figures import draw
 from solo_registry.sweep.plan import Planner, Trial
 from solo_registry.sweep.state import Sweep
@@ -59,7 +59,7 @@ def write_report(sweep: Sweep, console: Console) -> None:
         )
     texts = {"best.yaml": best_yaml(sweep), "report.md": page(sweep, draw(sweep))}
     for name, text in texts.items():
-        with whole_file(sweep.path / name) as part:
+        with atomic_write(sweep.path / name) as part:
             part.write_text(text, encoding="utf-8")
     best, metric = sweep.ranked[0], sweep.planner.space.metric
     console.print(
@@ -86,7 +86,7 @@ def write_trials(sweep: Sweep) -> None:
         }
         for trial in sweep.trials
     ]
-    with whole_file(sweep.path / "trials.csv") as part:
+    with atomic_write(sweep.path / "trials.csv") as part:
         pd.DataFrame(rows).to_csv(part, index=False)
 
 

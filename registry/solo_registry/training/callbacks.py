@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from rich.console import Console
 
-from solo_registry.runs.run_folder import whole_file, write_json
+from solo_registry.runs.run_folder import atomic_write, write_json
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -29,7 +29,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
         """Save to `path`; on a full disk the file that was there stays."""
         buffer = io.BytesIO()  # torch's own file writer hides the reason of a failed write
         torch.save(checkpoint, buffer)
-        with whole_file(Path(path)) as part:
+        with atomic_write(Path(path)) as part:
             part.write_bytes(buffer.getbuffer())
 
 
@@ -75,7 +75,7 @@ class MetricsFile(Callback):
                 row[name.removesuffix("_epoch")] = value
         self.rows.append(row)
         if trainer.is_global_zero:
-            with whole_file(self.path) as part:
+            with atomic_write(self.path) as part:
                 pd.DataFrame(self.rows).to_csv(part, index=False)
 
     def state_dict(self) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from solo_registry.runs.run_data import (
     refuse_foreign_checkpoint,
     require_digest,
 )
-from solo_registry.runs.run_folder import RunFolder, whole_file
+from solo_registry.runs.run_folder import RunFolder, atomic_write
 from solo_registry.training.callbacks import (
     CostFile,
     EpochLines,
@@ -116,7 +116,7 @@ def train(given: DictConfig, console: Console) -> Trained:
     if trainer.is_global_zero:
         run.open(given, cfg, data_record(cfg, opened, data.info))
         if data.train_set.indices is not None:
-            with whole_file(run.path / INDEX_FILE) as part:
+            with atomic_write(run.path / INDEX_FILE) as part:
                 write_indices(data.train_set.indices, part)
         if text := notice(cfg):
             console.print(text, soft_wrap=True)
@@ -171,7 +171,7 @@ def checkpoint_to_resume(cfg: DictConfig, run: RunFolder, opened: OpenedData) ->
     refuse_foreign_checkpoint(path, cfg, opened)
     read_checkpoint(path, run.identity)
     if not run.checkpoint.exists():  # so that the run has its weights even if no epoch is left
-        with whole_file(run.checkpoint) as part:
+        with atomic_write(run.checkpoint) as part:
             shutil.copyfile(path, part)
     return path
 

@@ -21,7 +21,7 @@ from solo_registry.data.sampling import PretrainSet
 from solo_registry.methods.base import BaseMethod
 from solo_registry.metrics.mechanism import Mechanism
 from solo_registry.metrics.protocol import Features, geometry
-from solo_registry.runs.run_folder import RunFolder, whole_file
+from solo_registry.runs.run_folder import RunFolder, atomic_write
 from solo_registry.training.callbacks import CostFile
 
 MOST_VIEWS = 2048  # whose pairs are compared at a time; a matrix of them takes 32 MB
@@ -76,7 +76,7 @@ class Telemetry(Callback):
         """
         started = time.perf_counter()
         mechanism, feats = Mechanism(self.bins), []
-        with left_as_it_was(model), trainer.precision_plugin.forward_context():
+        with preserve_state(model), trainer.precision_plugin.forward_context():
             torch.manual_seed(mix(b"telemetry", self.images.seed, epoch))
             for indexes in self.batches:
                 feats.append(self.one_batch(model, indexes, mechanism))
@@ -87,7 +87,7 @@ class Telemetry(Callback):
         self.tables["mechanism"] += [{"epoch": epoch, **row} for row in mechanism.rows()]
         self.tables["trajectory"].append({"epoch": epoch, **found, **mechanism.summary()})
         for name, path in self.files.items() if trainer.is_global_zero else ():
-            with whole_file(path) as part:
+            with atomic_write(path) as part:
                 pd.DataFrame(self.tables[name]).to_parquet(part, index=False)
         self.cost.leave_out(time.perf_counter() - started)
 
@@ -123,7 +123,7 @@ class Telemetry(Callback):
 
 
 @contextmanager
-def left_as_it_was(model: LightningModule) -> Iterator[None]:
+def preserve_state(model: LightningModule) -> Iterator[None]:
     """Put modes, buffers and torch's random states back on leaving."""
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]

@@ -38,7 +38,7 @@ def detach(request):
 
 @pytest.fixture(params=["dense", "tiled"])
 def implementation(request):
-    """The kernels that run everywhere; kernels/test_fused.py has the third."""
+    """The kernels that run everywhere; kernels/test_triton.py has the third."""
     return request.param
 
 

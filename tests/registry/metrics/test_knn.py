@@ -5,7 +5,7 @@ from lightly.utils.benchmarking.knn import knn_predict as lightly_knn_predict
 
 from solo_registry.errors import UserError
 from solo_registry.metrics.knn import knn_accuracy, knn_predict
-from solo_registry.metrics.neighbours import Vote, _top
+from solo_registry.metrics.neighbours import KNNVoter, _top
 from solo_registry.metrics.online_knn import OnlineKNN
 
 N, M, D, C = 157, 61, 16, 7
@@ -27,13 +27,13 @@ def reference(train, targets, test, k, temperature, distance="cosine"):
     rows = []
     for query in test:
         if distance == "cosine":
-            closeness = F.cosine_similarity(query.unsqueeze(0), train)
-            weights = (closeness / temperature).exp()
+            similarity = F.cosine_similarity(query.unsqueeze(0), train)
+            weights = (similarity / temperature).exp()
         else:
-            closeness = -(query - train).square().sum(1).sqrt()
-            weights = 1 / (1e-5 - closeness)
+            similarity = -(query - train).square().sum(1).sqrt()
+            weights = 1 / (1e-5 - similarity)
         votes = torch.zeros(C, dtype=torch.float64)
-        for index in closeness.argsort(descending=True)[:k].tolist():
+        for index in similarity.argsort(descending=True)[:k].tolist():
             votes[targets[index]] += weights[index]
         rows.append(votes / votes.sum())
     return torch.stack(rows)
@@ -266,7 +266,7 @@ def test_online_skips_unlabelled_and_names_bad_input():
 
 def test_vote_refuses_no_classes():
     with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
-        Vote(0)
+        KNNVoter(0)
 
 
 @pytest.mark.gpu

@@ -19,7 +19,7 @@ from solo_registry.runs.run_folder import (
     SCHEMA_VERSION,
     RunFolder,
     cannot_write,
-    whole_file,
+    atomic_write,
     write_json,
 )
 
@@ -27,7 +27,7 @@ from solo_registry.runs.run_folder import (
 def test_a_failure_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     write_json(path, {"a": 1})
-    with pytest.raises(KeyError), whole_file(path) as part:
+    with pytest.raises(KeyError), atomic_write(path) as part:
         part.write_text("half")
         raise KeyError
     assert json.loads(path.read_text()) == {"a": 1}
@@ -77,14 +77,14 @@ def test_a_file_has_the_permissions_of_any_new_file(
         path = tmp_path / oct(mask)
         before = os.umask(mask)
         try:
-            with whole_file(path) as part:
+            with atomic_write(path) as part:
                 assert not part.exists()
                 write(part)
         finally:
             os.umask(before)
         assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
     path.chmod(0o640)
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         write(part)
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert sorted(os.listdir(tmp_path)) == ["0o2", "0o22", "0o77"]

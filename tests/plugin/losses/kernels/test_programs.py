@@ -9,7 +9,7 @@ import subprocess
 import pytest
 import torch
 
-from solo_dyntemp.losses.kernels import fused
+from solo_dyntemp.losses.kernels import triton as launcher
 from solo_dyntemp.losses.kernels.walk import Walk
 from solo_dyntemp.temperature import (
     Batch,
@@ -52,7 +52,7 @@ def compiled(name, capability, walk, dimensions=128, anchor=True, candidate=True
     from solo_dyntemp.losses.kernels import programs
 
     kernel = getattr(programs, name)
-    options = fused.options(walk, dimensions, torch.device("cpu"))
+    options = launcher.options(walk, dimensions, torch.device("cpu"))
     options |= {"AS_ANCHOR": anchor, "AS_CANDIDATE": candidate}
     signature, constants, attributes = {}, {}, {}
     for place, argument in enumerate(kernel.arg_names):

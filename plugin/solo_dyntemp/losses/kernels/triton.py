@@ -24,7 +24,7 @@ CAPABILITY, TRITON = (8, 0), (3, 4)
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
-def obstacle(temperature: Temperature, rows: Tensor, columns: int) -> str | None:
+def unsupported_reason(temperature: Temperature, rows: Tensor, columns: int) -> str | None:
     """Return why the kernels cannot take this, as the end of "implementation='triton' ...".
 
     Args:
@@ -212,7 +212,7 @@ class _LogSumExp(torch.autograd.Function):
 def logsumexp(rows: Tensor, columns: Tensor, walk: Walk) -> Tensor:
     """Return log Σ_j exp(s_ij / τ(s_ij)) over the candidates j that are not left out, shape (A,).
 
-    As `tiled.logsumexp`, for what `obstacle` finds nothing against.
+    As `tiled.logsumexp`, for what `unsupported_reason` finds nothing against.
 
     Args:
         rows: anchors at unit length, shape (A, D), float32.

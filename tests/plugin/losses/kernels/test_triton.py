@@ -18,13 +18,13 @@ import torch
 
 from solo_dyntemp.losses import dyntemp_infonce
 from solo_dyntemp.losses.contrast import choose
-from solo_dyntemp.losses.kernels import fused, tiled
+from solo_dyntemp.losses.kernels import tiled, triton
 from solo_dyntemp.temperature import CosineTemperature, DualConstantTemperature, as_temperature
 
 pytest.importorskip("triton", reason="triton is not installed")
 
-WORKER = Path(__file__).with_name("fused_worker.py")
-spec = importlib.util.spec_from_file_location("fused_worker", WORKER)
+WORKER = Path(__file__).with_name("triton_worker.py")
+spec = importlib.util.spec_from_file_location("triton_worker", WORKER)
 worker = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(worker)
 
@@ -108,10 +108,10 @@ def test_finds_what_it_cannot_take(monkeypatch, temperature, rows, message):
 
 def test_says_when_triton_is_missing_or_too_old(monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    monkeypatch.setattr(fused, "TRITON", (99, 0))
-    assert "needs triton 99.0, got 3." in fused.obstacle(COSINE, torch.randn(8, 3), 8)
+    monkeypatch.setattr(triton, "TRITON", (99, 0))
+    assert "needs triton 99.0, got 3." in triton.unsupported_reason(COSINE, torch.randn(8, 3), 8)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "needs the package triton" in fused.obstacle(COSINE, torch.randn(8, 3), 8)
+    assert "needs the package triton" in triton.unsupported_reason(COSINE, torch.randn(8, 3), 8)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_says_when_triton_is_missing_or_too_old(monkeypatch):
     [
         (tiled.logsumexp, None),
         (
-            lambda z, _, walk: 1.001 * fused.tiled.logsumexp(z, z, walk),
+            lambda z, _, walk: 1.001 * triton.tiled.logsumexp(z, z, walk),
             "gives wrong results on cpu",
         ),
         (lambda z, _, walk: z.nothing, r"fails on cpu \(AttributeError: .*nothing"),
@@ -128,32 +128,32 @@ def test_says_when_triton_is_missing_or_too_old(monkeypatch):
 )
 def test_is_tried_before_it_is_used(monkeypatch, log_sums, message):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    monkeypatch.setattr(fused, "logsumexp", log_sums)
-    fused._trial_problem.cache_clear()
+    monkeypatch.setattr(triton, "logsumexp", log_sums)
+    triton._trial_problem.cache_clear()
     z = torch.randn(8, 3)
     with pytest.warns(UserWarning, match=message) if message else nullcontext():
-        problem = fused.obstacle(COSINE, z, 8)
+        problem = triton.unsupported_reason(COSINE, z, 8)
     assert re.search(message, problem) if message else problem is None
-    assert fused.obstacle(COSINE, z, 8) == problem  # and warns no more
-    fused._trial_problem.cache_clear()
+    assert triton.unsupported_reason(COSINE, z, 8) == problem  # and warns no more
+    triton._trial_problem.cache_clear()
 
 
 def test_a_formula_is_written_once_for_value_objects_and_a_module_is_not_kept(monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    monkeypatch.setattr(fused, "_trial_problem", lambda device: None)  # not what is asked here
-    rows, written, write = torch.randn(8, 3), [], fused.formula.write
+    monkeypatch.setattr(triton, "_trial_problem", lambda device: None)  # not what is asked here
+    rows, written, write = torch.randn(8, 3), [], triton.formula.write
 
     def count(*words):
         written.append(words)
         return write(*words)
 
-    assert fused.obstacle(CosineTemperature(0.07, 0.31), rows, 8) is None
-    monkeypatch.setattr(fused.formula, "write", count)
-    assert fused.obstacle(CosineTemperature(0.07, 0.31), rows, 8) is None and not written
+    assert triton.unsupported_reason(CosineTemperature(0.07, 0.31), rows, 8) is None
+    monkeypatch.setattr(triton.formula, "write", count)
+    assert triton.unsupported_reason(CosineTemperature(0.07, 0.31), rows, 8) is None and not written
     module = as_temperature(lambda s: 0.1 + s.cosh())
     kept = weakref.ref(module)
     for _ in range(2):
-        assert "cannot write Function" in fused.obstacle(module, rows, 8)
+        assert "cannot write Function" in triton.unsupported_reason(module, rows, 8)
     assert len(written) == 2
     written.clear()
     del module

@@ -1,6 +1,6 @@
 """Runs the Triton kernels in Triton's interpreter, which a process must choose before its start.
 
-Called as: TRITON_INTERPRET=1 fused_worker.py FILE. The test computes the same by other kernels.
+Called as: TRITON_INTERPRET=1 triton_worker.py FILE. The test computes the same by other kernels.
 """
 
 from __future__ import annotations
