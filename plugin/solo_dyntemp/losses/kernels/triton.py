@@ -113,12 +113,25 @@ def _trial(log_sums: Any, z: Tensor, walk: Walk) -> Tensor:
 
 
 def _functions(walk: Walk, device: torch.device) -> dict[str, Any]:
-    """Return τ and, unless it is detached, τ' as the kernels' arguments."""
-    tau, numbers = formula.write(walk.temperature, device)
-    if walk.detach:
+    """Return τ and, unless it is detached, τ' as the kernels' arguments.
+
+    Those of a value object are written once, not at each launch.
+    """
+    write = _known_functions if is_dataclass(walk.temperature) else _write_functions
+    return dict(write(walk.temperature, walk.detach, device))
+
+
+def _write_functions(
+    temperature: Temperature, detach: bool, device: torch.device
+) -> dict[str, Any]:
+    tau, numbers = formula.write(temperature, device)
+    if detach:
         return {"TAU": tau, "numbers": numbers, "SLOPE": None, "slope_numbers": numbers}
-    slope, slope_numbers = formula.write(walk.temperature.derivative, device)
+    slope, slope_numbers = formula.write(temperature.derivative, device)
     return {"TAU": tau, "numbers": numbers, "SLOPE": slope, "slope_numbers": slope_numbers}
+
+
+_known_functions = lru_cache(maxsize=64)(_write_functions)
 
 
 def options(walk: Walk, dimensions: int, device: torch.device) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import torch
 from solo_dyntemp.losses import dyntemp_infonce
 from solo_dyntemp.losses.contrast import choose
 from solo_dyntemp.losses.kernels import tiled, triton
+from solo_dyntemp.losses.kernels.walk import Walk
 from solo_dyntemp.temperature import CosineTemperature, DualConstantTemperature, as_temperature
 
 pytest.importorskip("triton", reason="triton is not installed")
@@ -149,7 +150,11 @@ def test_a_formula_is_written_once_for_value_objects_and_a_module_is_not_kept(mo
 
     assert triton.unsupported_reason(CosineTemperature(0.07, 0.31), rows, 8) is None
     monkeypatch.setattr(triton.formula, "write", count)
-    assert triton.unsupported_reason(CosineTemperature(0.07, 0.31), rows, 8) is None and not written
+    again = CosineTemperature(0.07, 0.31)
+    assert triton.unsupported_reason(again, rows, 8) is None and not written
+    for _ in range(2):  # as at each launch
+        functions = triton._functions(Walk(again, detach=False, block=1), rows.device)
+    assert {"TAU", "SLOPE"} < set(functions) and not written
     module = as_temperature(lambda s: 0.1 + s.cosh())
     kept = weakref.ref(module)
     for _ in range(2):
