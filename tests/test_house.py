@@ -76,3 +76,12 @@ def test_the_registry_does_not_know_the_plugin() -> None:
 
 def test_no_circle_of_imports() -> None:
     TopologicalSorter(ARROWS).prepare()  # raises CycleError, which names the circle
+
+
+def test_names_of_before_still_lead_to_the_same_objects() -> None:
+    from solo_registry import contract, registry
+    from solo_registry.catalog import registry as catalog
+    from solo_registry.methods import base
+
+    assert all(getattr(registry, name) is getattr(catalog, name) for name in registry.__all__)
+    assert all(getattr(contract, name) is getattr(base, name) for name in contract.__all__)
