@@ -82,7 +82,8 @@ def test_the_index_names_every_page() -> None:
 def test_a_wrong_link_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     page = tmp_path / "page.md"
-    page.write_text("# A `b.c` d\n[x](#a-bc-d) [y](#e) [z](gone.md)\n```\n[in code](gone.md)\n```\n")
+    text = "# A `b.c` d\n[x](#a-bc-d) [y](#e) [z](gone.md)\n```\n[in code](gone.md)\n```\n"
+    page.write_text(text)
     assert [fault.partition(": ")[2] for fault in broken(page)] == [
         "#e: no such heading", "gone.md: no such file",
     ]  # fmt: skip
