@@ -12,9 +12,9 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from solo_registry.config.identity import is_named
+from solo_registry.config.overrides import key_of
 from solo_registry.config.schema import EvaluationConfig
 from solo_registry.errors import UserError
-from solo_registry.config.overrides import key_of
 from solo_registry.runs.run_folder import RunFolder
 
 Status = Literal["finished", "failed", "unfinished", "damaged"]

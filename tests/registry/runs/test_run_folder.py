@@ -14,14 +14,14 @@ import torch
 from safetensors.torch import save_file
 
 from solo_registry.errors import UserError
-from solo_registry.training.callbacks import WholeCheckpointIO
 from solo_registry.runs.run_folder import (
     SCHEMA_VERSION,
     RunFolder,
-    cannot_write,
     atomic_write,
+    cannot_write,
     write_json,
 )
+from solo_registry.training.callbacks import WholeCheckpointIO
 
 
 def test_a_failure_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
