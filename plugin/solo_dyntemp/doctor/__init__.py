@@ -1,1 +1,1 @@
-"""What of this environment works, and the command that cures what does not; installs nothing."""
+"""Checks which parts of this environment work, and names the repair commands; installs nothing."""

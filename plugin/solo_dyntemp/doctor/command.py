@@ -36,9 +36,9 @@ def run(words: Sequence[str]) -> None:
     """
     parser = argparse.ArgumentParser(
         prog="dyntemp doctor",
-        description="Say what of this environment works, and give the command that cures what does "
-        "not. Everything is tried out in processes of its own; nothing is installed or changed. "
-        "The exit code is 1 if a topic you name cannot be used; without one, if core is broken.",
+        description="Check which parts of this environment work, and name the command that repairs "
+        "what does not. Each check is a process of its own; nothing is installed or changed. "
+        "The exit code is 1 if a topic you name cannot be used; without topics, if core is broken.",
     )
     parser.add_argument("topics", nargs="*", metavar="TOPIC", help=f"of {', '.join(CHECKS)}")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
@@ -59,15 +59,15 @@ def run(words: Sequence[str]) -> None:
 
 
 def examine(topics: Sequence[str]) -> list[Finding]:
-    """Run the checks of some topics, several at a time, and return what they found in order."""
+    """Run the checks of some topics, several at a time, and return their findings in order."""
     checks = [check for topic in topics for check in CHECKS[topic]]
     console = terminal()
-    with ThreadPoolExecutor(4) as pool, console.status("trying things out ..."):
+    with ThreadPoolExecutor(4) as pool, console.status("checking ..."):
         return [finding for findings in pool.map(lambda f: f(), checks) for finding in findings]
 
 
 def show(findings: Sequence[Finding]) -> None:
-    """Print the findings as a table, and below it the cures, whole lines to copy."""
+    """Print the findings as a table, and below it the repair commands, whole lines to copy."""
     from rich.markup import escape
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""What our own engine needs, and what it can use where it is installed."""
+"""Checks of the libraries that our engine needs, and of those that it can use."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ def imports() -> list[Finding]:
 
 
 def lightnings() -> list[Finding]:
-    """The two names of Lightning: their classes do not mix, so versions at least must agree."""
+    """Check that `lightning` and `pytorch-lightning` have one version; their classes do not mix."""
     ours, other = installed("lightning"), installed("pytorch-lightning")
     what, detail = "one Lightning", f"lightning {ours}, pytorch-lightning {other}"
-    if other is None or other == ours:  # lightly brings the second
+    if other is None or other == ours:  # lightly installs the second
         return [Finding("core", what, "ok", detail)]
     return [Finding("core", what, "broken", detail, f"pip install pytorch-lightning=={ours}")]
 
 
 def cuda() -> list[Finding]:
-    """A product of matrices on the GPU."""
+    """Check CUDA by a matrix product on the GPU."""
     good, said = attempt(ON_GPU)
     if good:
         return [Finding("cuda", "CUDA", "ok", said)]
@@ -77,7 +77,7 @@ def cuda() -> list[Finding]:
 
 
 def dali() -> list[Finding]:
-    """DALI runs a pipeline, and is built for the CUDA of torch."""
+    """Check that DALI runs a pipeline, and is built for torch's CUDA."""
     names = {dist.metadata["Name"] or "": dist.version for dist in distributions()}
     found = {name: v for name, v in names.items() if name.startswith("nvidia-dali-cuda")}
     _, cuda_version = attempt("import torch; print(torch.version.cuda)")
@@ -98,7 +98,7 @@ def dali() -> list[Finding]:
 
 
 def loggers() -> list[Finding]:
-    """The loggers besides metrics.csv."""
+    """Check the optional loggers."""
     findings = []
     programs = {
         "tensorboard": "from torch.utils.tensorboard import SummaryWriter",

@@ -1,4 +1,4 @@
-"""Trying things out in a process of their own, so that what crashes or hangs cannot reach us."""
+"""Runs checks in processes of their own, so that a crash or a hang does not affect us."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-SECONDS = 120  # the first import of torch from a slow disk takes long
+SECONDS = 120  # because the first import of torch from a slow disk takes long
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found.
+    """The result of one check.
 
     Attributes:
-        topic: what a user asks for: core, cuda, dali, loggers, hydra or solo.
-        what: the thing that was tried.
-        state: "ok"; "missing" (optional, not installed); "broken" (there, but does not work);
-            "known" (works, with a limit that has a way round).
-        detail: what was seen.
-        cure: the command that mends it, or an empty text.
+        topic: the topic that a user names: core, cuda, dali, loggers, hydra or solo.
+        what: the thing that was checked.
+        state: "ok"; "missing" (optional, not installed); "broken" (installed, but does not work);
+            "known" (works, with a limit that has a workaround).
+        detail: what the check saw.
+        cure: the command that repairs it, or an empty text.
     """
 
     topic: str
@@ -35,7 +35,7 @@ def attempt(program: str) -> tuple[bool, str]:
     """Run Python code in a fresh process.
 
     Returns:
-        whether it ended well, and what it printed, or the last line of its error.
+        Whether it succeeded, and its output or the last line of its error.
     """
     try:
         done = subprocess.run(
@@ -62,7 +62,7 @@ def installed(package: str) -> str | None:
 
 
 def lacking(error: str) -> str | None:
-    """Return the module that an error text says is not there.
+    """Return the module that an error text reports as missing.
 
     >>> lacking("ModuleNotFoundError: No module named 'einops.layers'")
     'einops'

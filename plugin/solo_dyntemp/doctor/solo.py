@@ -1,4 +1,4 @@
-"""Whether solo-learn is usable here, and which of its known faults this environment has."""
+"""Checks whether solo-learn is usable here, and which of its known faults this environment has."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from solo_dyntemp.hosts.found import solo_learn
 CLONE = "git clone https://github.com/vturrisi/solo-learn"
 ON_PATH = "export PYTHONPATH=$PWD/solo-learn"
 KNOWN_VERSION, KNOWN_COMMIT = "1.0.6", "9187ea3"
-NEEDS = "einops scipy tqdm wandb"  # what its scripts import and we do not bring
+NEEDS = "einops scipy tqdm wandb"  # packages that its scripts import and we do not install
 VISIBLE = (
     "from hydra.core.plugins import Plugins;"
     "from hydra.plugins.search_path_plugin import SearchPathPlugin as P;"
@@ -29,7 +29,7 @@ READS_CONFIG = (
 
 
 def hydra_plugin() -> list[Finding]:
-    """Whether Hydra sees us, for solo-learn's scripts: in default editable mode it does not."""
+    """Check that Hydra finds our plugin, for solo-learn's scripts; in editable mode it may not."""
     good, said = attempt(VISIBLE)
     what = "Hydra plugin"
     if good and "SoloDynTemp" in said:
@@ -45,7 +45,7 @@ def hydra_plugin() -> list[Finding]:
 
 
 def editable_project() -> str | None:
-    """Folder we are installed from in editable mode, or None."""
+    """Return the folder of our editable installation, or None."""
     try:
         text = distribution("solo-dyntemp").read_text("direct_url.json")
     except PackageNotFoundError:
@@ -56,7 +56,7 @@ def editable_project() -> str | None:
 
 
 def solo() -> list[Finding]:
-    """solo-learn itself, then each known fault."""
+    """Check solo-learn itself, then each known fault."""
     folder = solo_learn()
     if folder is None:
         other = importlib.util.find_spec("solo")
@@ -71,7 +71,7 @@ def solo() -> list[Finding]:
 
 
 def version_of(folder: Path) -> Finding:
-    """Version and commit of the solo-learn at `folder`."""
+    """Check version and commit of the solo-learn at `folder`."""
     setup = folder.with_name("setup.py")
     match = re.search(r'version="([^"]+)"', setup.read_text()) if setup.is_file() else None
     version = match[1] if match else installed("solo-learn") or "of unknown version"
@@ -89,7 +89,7 @@ def version_of(folder: Path) -> Finding:
 
 
 def imported() -> Finding:
-    """Whether its methods import, and ours attach to them."""
+    """Check that solo-learn's methods can be imported, and that `attach` adds ours."""
     program = (
         "from solo_dyntemp.hosts.solo_learn import attach; import solo.args; print(len(attach()))"
     )
@@ -102,12 +102,12 @@ def imported() -> Finding:
 
 
 def faults(folder: Path) -> list[Finding]:
-    """The known faults of solo-learn 1.0.6, each tried out."""
+    """Check each known fault of solo-learn 1.0.6."""
     return [knn(folder), reading_checkpoints(), building(folder)]
 
 
 def knn(folder: Path) -> Finding:
-    """Its kNN passes an argument that torchmetrics 1.x refuses; so does `knn_eval`."""
+    """Check whether its kNN and `knn_eval` pass an argument that torchmetrics 1.x refuses."""
     program = "from solo.utils.knn import WeightedKNNClassifier; WeightedKNNClassifier(k=1)"
     good, said = attempt(program)
     if good:
@@ -121,7 +121,7 @@ def knn(folder: Path) -> Finding:
 
 
 def reading_checkpoints() -> Finding:
-    """main_linear.py calls torch.load, which refuses a checkpoint with a config in it."""
+    """Check whether torch.load in main_linear.py refuses a checkpoint with a config in it."""
     good, _ = attempt(READS_CONFIG)
     if good:
         return Finding("solo", "its torch.load", "ok", "takes configs in checkpoints")
@@ -131,7 +131,7 @@ def reading_checkpoints() -> Finding:
 
 
 def building(folder: Path) -> Finding:
-    """Its setup.py imports pkg_resources, which setuptools 82 no longer has, and pip takes that."""
+    """Check whether its setup.py imports pkg_resources, which setuptools 82 no longer has."""
     what = "pip install of its clone"
     if version := installed("solo-learn"):
         return Finding("solo", what, "ok", f"installed: {version}")
@@ -142,7 +142,7 @@ def building(folder: Path) -> Finding:
 
 
 def build(folder: Path) -> str:
-    """Return the command that installs the clone beside us; older pip reads the first variable."""
+    """Return the command that installs the clone; older pip reads the first variable."""
     return (
         "echo 'setuptools<82' > old.txt; PIP_CONSTRAINT=old.txt PIP_BUILD_CONSTRAINT=old.txt "
         f"pip install --no-deps {quote(str(folder.parent))} && pip install {NEEDS}"

@@ -1,4 +1,4 @@
-"""Whether solo-learn is importable, and what it has; found without importing it."""
+"""Finds solo-learn without importing it, and lists its methods."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 WHERE = (
     "put a clone of https://github.com/vturrisi/solo-learn on PYTHONPATH, or see "
-    "docs/solo_learn.md; `dyntemp doctor` says what is lacking"
+    "docs/solo_learn.md; `dyntemp doctor` says what is missing"
 )
-# its methods: name, summary, arXiv number
+# solo-learn's methods: name, summary, arXiv number
 SOLO_METHODS = (
     ("all4one", "neighbour contrast, self-attention and redundancy reduction", "2303.09417"),
     ("barlow_twins", "cross-correlation of two views made the identity", "2103.03230"),
@@ -34,7 +34,7 @@ SOLO_METHODS = (
 
 
 def solo_learn() -> Path | None:
-    """Return the folder of the package `solo` that the methods above are in, or None."""
+    """Return the folder of the package `solo` that has the methods above, or None."""
     try:
         spec = importlib.util.find_spec("solo")
     except ValueError:  # a module without a spec

@@ -1,9 +1,9 @@
 """solo-learn's own methods on our engine: `method=solo/byol`.
 
-Their classes keep their losses, heads, queues and momentum; backbone, data, augmentation,
-optimizer, learning-rate schedule, validation, checkpoints and evaluation are ours, so that a run of
-theirs and one of ours differ in the method alone. `FromSolo` goes before their class and replaces
-what reaches beyond the method; `solo_config` writes our config in their form.
+solo-learn's classes keep their losses, heads, queues and momentum. Backbone, data, augmentation,
+optimizer, learning-rate schedule, validation, checkpoints and evaluation are ours. So a run of
+theirs and a run of ours differ in the method alone. `FromSolo` precedes their class in the bases
+and replaces everything that is not the method. `solo_config` translates our config into theirs.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ LATE_BUFFERS = {
 
 
 class FromSolo(Theirs):
-    """What our engine replaces in a class of solo-learn's; the rest of the method is theirs."""
+    """The parts of a solo-learn class that our engine replaces; the rest stays theirs."""
 
-    KWARGS: ClassVar[dict[str, Any]] = {}  # of the method's YAML here
-    NAME: ClassVar[str] = ""  # in solo-learn
+    KWARGS: ClassVar[dict[str, Any]] = {}  # those of the method's YAML file here
+    NAME: ClassVar[str] = ""  # the method's name in solo-learn
     momentum_updater: Any = None
 
     # ours: one optimizer, one schedule and one validation for every method
@@ -50,7 +50,7 @@ class FromSolo(Theirs):
     validation_step = BaseMethod.validation_step
     on_validation_epoch_end = BaseMethod.on_validation_epoch_end
     watch, measure = BaseMethod.watch, BaseMethod.measure
-    # what telemetry asks for
+    # `Telemetry` calls these
     embed, contrast = BaseMethod.embed, BaseMethod.contrast
     pair_temperature = BaseMethod.pair_temperature
 
@@ -61,7 +61,7 @@ class FromSolo(Theirs):
 
     @classmethod
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
-        """Fill in and check our config; their constructor calls this with the config it got."""
+        """Fill in and check our config; solo-learn's constructor calls this with its config."""
         if not cfg.method.startswith(PREFIX):
             return super().add_and_assert_specific_cfg(cfg)
         fill_method_kwargs(cfg, cls.KWARGS)
@@ -69,14 +69,14 @@ class FromSolo(Theirs):
         return cfg
 
     def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
-        """Load weights and buffers, also those that their class has only while it trains."""
+        """Load weights and buffers, also buffers that their class creates only in training."""
         for name in LATE_BUFFERS.get(self.NAME, ()):
             if name in state_dict and name not in self._buffers:
                 self.register_buffer(name, torch.empty_like(state_dict[name], device=self.device))
         return super().load_state_dict(state_dict, *args, **kwargs)
 
     def on_train_start(self) -> None:
-        """Start as their class does, but go on where a checkpoint left off."""
+        """Start as their class does, but resume from the state of the checkpoint."""
         late = (name for name in LATE_BUFFERS.get(self.NAME, ()) if name in self._buffers)
         loaded = {name: getattr(self, name).clone() for name in late}
         super().on_train_start()
@@ -88,25 +88,25 @@ class FromSolo(Theirs):
             self.momentum_updater.update_tau(step, self.trainer.estimated_stepping_batches)
 
     def on_train_epoch_start(self) -> None:
-        """Start their epoch, and the kNN bank anew."""
+        """Call their hook, and empty the kNN bank."""
         super().on_train_epoch_start()
         if self.knn is not None:
             self.knn.reset()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Any:
-        """Their step; the first view's features go to the kNN bank."""
+        """Call their step, and add the first view's features to the kNN bank."""
         self._first = batch[1][0]
         self._online_losses: list[Tensor] = []
         if self.NAME == "supcon" and bool((batch[2] < 0).any()):
             raise UserError(f"method '{self.cfg.method}' needs a label for every image")
         loss = super().training_step(batch, batch_idx)
         if self.NAME == "deepclusterv2" and self.current_epoch == 0:
-            # no image has a cluster yet: theirs is a mean of nothing, NaN with a gradient of 0
+            # no image has a cluster yet, so their loss is a mean of nothing: NaN with gradient 0
             loss = loss.nan_to_num() + torch.stack(self._online_losses).mean()
         return loss
 
     def _base_shared_step(self, X: Tensor, targets: Tensor) -> dict[str, Any]:
-        """Forward one view; theirs gives NaN where no image has a label."""
+        """Forward one view; replace their NaN if no image has a label."""
         out: dict[str, Any] = self(X)
         if self.knn is not None and X is self._first:
             self.knn.update(out["feats"].detach(), targets)
@@ -115,7 +115,7 @@ class FromSolo(Theirs):
         return {**out, **online}
 
     def _shared_step_momentum(self, X: Tensor, targets: Tensor) -> dict[str, Any]:
-        """Forward one view through the momentum network; theirs gives NaN without labels."""
+        """Forward one view through the momentum network; replace their NaN without labels."""
         theirs: Any = self
         out: dict[str, Any] = theirs.momentum_forward(X)
         if theirs.momentum_classifier is None:
@@ -131,13 +131,13 @@ class FromSolo(Theirs):
         return online
 
     def log_dict(self, dictionary: Any, *args: Any, **kwargs: Any) -> None:
-        """Log what theirs logs but for the means of batches that `measure` replaces."""
+        """Log what their class logs, without the batch means that `measure` replaces."""
         other = {key: value for key, value in dictionary.items() if not key.startswith(MEASURED)}
         if other:
             super().log_dict(other, *args, **kwargs)
 
     def temperature_curve(self, s: Tensor) -> Tensor | None:
-        """None: their temperatures do not belong to pairs of images in every method."""
+        """Return None, because in some of their methods temperatures do not belong to pairs."""
         return None
 
 
@@ -150,12 +150,12 @@ def bound(name: str) -> type:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of functions that newer libraries deprecate
+            warnings.simplefilter("ignore")  # about functions that newer libraries deprecate
             theirs = import_module("solo.methods").METHODS[name]
     except (ImportError, AttributeError, KeyError) as error:
         raise UserError(
             f"method '{PREFIX}{name}': solo-learn cannot be used here ({error!r}); "
-            "`dyntemp doctor` says why and what cures it"
+            "`dyntemp doctor` says why, and how to repair it"
         ) from error
     kwargs = {"NAME": name, "KWARGS": default_kwargs(name), "__module__": __name__}
     return type(theirs.__name__, (FromSolo, theirs), kwargs)
@@ -170,7 +170,7 @@ def default_kwargs(name: str) -> dict[str, Any]:
 
 
 def __getattr__(name: str) -> type:
-    """Let the registry find `solo_dyntemp.hosts.from_solo:byol`."""
+    """Return `bound(name)`, so that the registry finds `solo_dyntemp.hosts.from_solo:byol`."""
     if name not in {known for known, *_ in SOLO_METHODS}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return bound(name)

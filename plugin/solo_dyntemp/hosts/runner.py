@@ -1,7 +1,7 @@
-"""`dyntemp solo SCRIPT ARGS...`: solo-learn's own scripts, unchanged, with our methods known.
+"""`dyntemp solo SCRIPT ARGS...`: runs solo-learn's own scripts, unchanged, with our methods.
 
-Its Hydra scripts find us by themselves; `main_knn.py` and `main_umap.py` parse arguments without
-Hydra, so somebody has to register the methods before they run.
+solo-learn's Hydra scripts find our plugin by themselves. `main_knn.py` and `main_umap.py` parse
+arguments without Hydra, so `run_script` registers the methods before it runs them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from solo_registry.errors import UserError, nearest
 
-# faults of solo-learn 1.0.6 on current libraries: what the error says, what it means
+# faults of solo-learn 1.0.6 on current libraries: a part of the error's text, and our explanation
 KNOWN_FAULTS = {
     "compute_on_step": (
         "solo/utils/knn.py passes compute_on_step, which torchmetrics 1.x refuses; remove that "

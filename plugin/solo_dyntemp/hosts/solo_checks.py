@@ -1,4 +1,4 @@
-"""What solo-learn's methods need of a config, told before training; our config in their form."""
+"""Checks a config for solo-learn's methods before training, and translates it for them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from solo_registry.errors import UserError, nearest
 from solo_registry.methods.parts.queue import queue_size
 from solo_registry.methods.parts.views import require_two_views
 
-MULTICROP = ("byol", "simclr", "supcon", "swav")  # small crops besides the two large ones
+MULTICROP = ("byol", "simclr", "supcon", "swav")  # accept small crops besides the two large ones
 ANY_CROPS = ("mae", "wmse")
 MASKED = ("vit_base", "vit_large", "vit_small", "vit_tiny")  # solo-learn's ViTs that mask patches
-MOST_CLUSTERS = 3000  # DeepCluster V2's recipe
+MOST_CLUSTERS = 3000  # as in DeepCluster V2's recipe
 
 
 def check_method(cfg: DictConfig, name: str) -> None:
-    """Refuse what the method `name` of solo-learn would fail at, most of it hours later.
+    """Refuse configs at which solo-learn's method `name` would fail, often hours later.
 
     Raises:
-        UserError: with the key, its value and what is allowed.
+        UserError: the message names the key, its value and what is allowed.
     """
     kwargs, batch = cfg.method_kwargs, cfg.optimizer.batch_size
     large = cfg.data.num_large_crops
@@ -62,7 +62,7 @@ def check_method(cfg: DictConfig, name: str) -> None:
 
 
 def check_mae(cfg: DictConfig) -> None:
-    """MAE needs a ViT that masks patches, and its decoder is made for color images."""
+    """Check MAE's needs: a ViT that masks patches, and color images for its decoder."""
     if (backbone := cfg.backbone.name) not in MASKED:
         raise UserError(
             f"method '{cfg.method}' masks patches of a ViT, backbone.name is '{backbone}'."
@@ -79,21 +79,22 @@ def check_mae(cfg: DictConfig) -> None:
 
 
 def mae_patch(cfg: DictConfig) -> int:
-    """Patch size: the one given, or an eighth of the image, at most 16 pixels (4 for 32x32)."""
+    """Return the patch size: the config's, or an eighth of the image, at most 16 pixels."""
     size: int = cfg.augmentations[0].crop_size
     return int(cfg.backbone.kwargs.get("patch_size", max(2, min(16, size // 8))))
 
 
 def solo_config(cfg: DictConfig, name: str) -> DictConfig:
-    """Return our resolved config as solo-learn's constructors read it.
+    """Return our resolved config in the form that solo-learn's constructors read.
 
-    The learning rate is scaled already; they multiply it by `accumulate_grad_batches` again. Our
-    backbones stand in their table under a name of their own, so that every name and stem works.
+    Our learning rate is scaled already, but they multiply it by `accumulate_grad_batches` again; so
+    it is divided here. Our backbones are in their table under names of their own, so that every
+    name and stem works.
     """
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     plain["method"] = name
-    plain["knn_eval"]["enabled"] = False  # ours is used; theirs fails with torchmetrics 1.x
-    plain["scheduler"]["interval"] = "epoch"  # ours is used; theirs warns of steps
+    plain["knn_eval"]["enabled"] = False  # ours is used, because theirs fails with torchmetrics 1.x
+    plain["scheduler"]["interval"] = "epoch"  # ours is used, because theirs warns about steps
     optimizer, accumulated = plain["optimizer"], cfg.accumulate_grad_batches
     optimizer["lr"] = optimizer["effective_lr"] / accumulated
     optimizer["classifier_lr"] = optimizer["effective_classifier_lr"] / accumulated
@@ -115,10 +116,10 @@ def solo_config(cfg: DictConfig, name: str) -> DictConfig:
 
 
 def add_backbone(name: str) -> str:
-    """Make one of our backbones known to solo-learn; return its name there.
+    """Add one of our backbones to solo-learn's table; return its name there.
 
-    "resnet" must not come first, which would make them replace stem and head, but must stay in the
-    name, which gives MoCo v3 its heads for a ResNet.
+    The name must not begin with "resnet", because solo-learn would replace stem and head. But it
+    must contain "resnet" for a ResNet, because MoCo v3 chooses its heads by this.
     """
     theirs = import_module("solo.methods.base").BaseMethod._BACKBONES
     theirs.setdefault(f"ours/{name}", partial(timm_backbone, name))
@@ -126,10 +127,10 @@ def add_backbone(name: str) -> str:
 
 
 def clusters(cfg: DictConfig) -> list[int]:
-    """Numbers of k-means clusters; null is three times 3,000, or a tenth of the images if fewer.
+    """Return the numbers of k-means clusters; null means 3,000 three times, or images / 10 if less.
 
     Raises:
-        UserError: there are more clusters than features they are made of.
+        UserError: there are more clusters than features to cluster.
     """
     batch = cfg.optimizer.batch_size
     bank = cfg.data.train_images // (batch * count_processes(cfg)) * batch

@@ -9,7 +9,7 @@ from torch import Tensor
 def check_embeddings(**tensors: Tensor) -> None:
     """Raise ValueError unless all tensors are floating, (N, D), not empty, on one device.
 
-    Half precision and float32 may be mixed, since the losses compute in float32; double may not.
+    Half precision and float32 may be mixed, because the losses compute in float32. Double may not.
     """
     first = next(iter(tensors.values()))
     for name, tensor in tensors.items():

@@ -1,4 +1,4 @@
-"""Anchors of this process against the views of all: the terms of a loss by one of the kernels."""
+"""Chooses a kernel, and computes the terms of a loss: this process's anchors against all views."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from solo_dyntemp.temperature import Temperature
 
 IMPLEMENTATIONS = ("auto", "dense", "tiled", "triton")
 LOG_SUMS = {"tiled": tiled.logsumexp, "triton": triton.logsumexp}
-# pairs from which on tiled is the faster; measured on a CPU, guessed for CUDA
+# from this number of pairs on, tiled is faster than dense; measured on a CPU, a guess for CUDA
 CROSSOVER = {"cpu": 50_000, "cuda": 2**24}
 
 
@@ -26,14 +26,14 @@ def choose(
     """Return "dense", "tiled" or "triton" for "auto", else the implementation itself.
 
     Args:
-        implementation: what the user asked for.
+        implementation: the user's choice.
         temperature: the temperature of the batch.
-        count: views of every image, None where images differ in it.
+        count: number of views of every image; None if images differ in it.
         rows: the anchors of this process, shape (A, D).
         columns: number of candidates.
 
     Raises:
-        ValueError: the implementation that is asked for cannot take this; the text says why.
+        ValueError: the chosen implementation cannot compute this; the message says why.
     """
     if implementation in LOG_SUMS and count is None:
         raise ValueError(
@@ -72,7 +72,7 @@ def dense_terms(
 
     Args:
         rows: embeddings of this process at unit length, shape (M, D).
-        ids: identity of each row, shape (M,); equal ones are positives.
+        ids: identity of each row, shape (M,); rows of equal identity are positives.
         everywhere: identities of the rows of all processes.
         detach: stop the gradient through the temperature.
         decoupled: positives do not enter the denominator.
@@ -88,7 +88,7 @@ def dense_terms(
 def sparse_terms(
     chosen: str, rows: Tensor, count: int, detach: bool, *, decoupled: bool = False
 ) -> Callable[[Temperature], Terms]:
-    """Return a function that computes the few positives apart, the denominators by a kernel.
+    """Return a function that computes the few positives directly and the denominators by a kernel.
 
     Args:
         chosen: "tiled" or "triton".

@@ -49,7 +49,7 @@ def dyntemp_dcl(
         z1: projections of the first views, not normalised, shape (N, D).
         z2: projections of the second views, shape (N, D).
         temperature: τ: a temperature, a number or an elementwise function.
-        detach_temperature: stop the gradient through τ (the authors of DySTreSS let it pass here).
+        detach_temperature: stop the gradient through τ. (The code of DySTreSS does not, in DCL.)
         sigma: σ of DCLW's weight, 0.5 in its paper; None for DCL.
         indexes: data set index of each image, shape (N,); for temperatures per sample only.
         implementation: "dense" builds the matrix, "tiled" and, on an NVIDIA GPU,
@@ -60,7 +60,7 @@ def dyntemp_dcl(
 
     Raises:
         ValueError: a shape, type, device or value is not as described, there is only one image, or
-            processes bring different shapes.
+            processes have batches of different shapes.
 
     >>> from solo_dyntemp.temperature import CosineTemperature
     >>> z = torch.eye(2)
@@ -159,7 +159,7 @@ class DynTempDCL(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        """Say how the loss is set."""
+        """Return the settings of the loss for `repr`."""
         return (
             f"temperature={self.temperature}, detach_temperature={self.detach_temperature}, "
             f"sigma={self.sigma}, implementation={self.implementation}"

@@ -1,4 +1,4 @@
-"""Preparing embeddings: precision and length."""
+"""Prepares embeddings: precision and unit length."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
-SHORTEST = 1e-12  # a vector not longer than this has no direction
+SHORTEST = 1e-12  # a vector of at most this length counts as having no direction
 
 
 def full_precision(z: Tensor) -> AbstractContextManager[None]:
@@ -18,8 +18,8 @@ def full_precision(z: Tensor) -> AbstractContextManager[None]:
 def normalise(z: Tensor) -> Tensor:
     """Return the rows of `z` at unit length, at least in float32; double stays double.
 
-    A row without a direction becomes zero, and so does its gradient (a division by a small
-    constant would make it enormous). Infinite or NaN rows become NaN.
+    A row without a direction becomes zero, and so does its gradient; a division by a small constant
+    would make the gradient enormous. Infinite or NaN rows become NaN.
 
     Args:
         z: embeddings, shape (N, D).
@@ -27,7 +27,7 @@ def normalise(z: Tensor) -> Tensor:
     if z.dtype in (torch.float16, torch.bfloat16):
         z = z.float()
     length = torch.linalg.vector_norm(z, dim=1, keepdim=True)
-    # one factor for each row: a quotient of whole matrices would cost several copies of them
+    # one factor for each row; dividing whole matrices would cost several copies of them
     scale = length.clamp_min(SHORTEST).reciprocal().masked_fill(length <= SHORTEST, 0)
     unit: Tensor = z * scale
     return unit

@@ -47,7 +47,7 @@ def dyntemp_infonce(
 
     Raises:
         ValueError: a shape, type, device, index or temperature is not as described, or processes
-            bring different shapes.
+            have batches of different shapes.
 
     >>> import torch
     >>> from solo_dyntemp.temperature import CosineTemperature
@@ -116,7 +116,7 @@ class DynTempInfoNCE(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        """Say how the loss is set."""
+        """Return the settings of the loss for `repr`."""
         return (
             f"temperature={self.temperature}, detach_temperature={self.detach_temperature}, "
             f"implementation={self.implementation}"

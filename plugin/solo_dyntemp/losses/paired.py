@@ -58,7 +58,7 @@ def dyntemp_paired(
         mean over this process's anchors, a scalar.
 
     Raises:
-        ValueError: a shape, type, device or value is not as described, or processes bring
+        ValueError: a shape, type, device or value is not as described, or processes have batches of
             different shapes.
 
     >>> from solo_dyntemp.temperature import CosineTemperature

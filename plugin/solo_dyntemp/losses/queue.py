@@ -115,7 +115,7 @@ def _sparse(
 
 
 class DynTempQueueInfoNCE(nn.Module):
-    """`dyntemp_infonce_queue` as a module; the queue is the caller's.
+    """`dyntemp_infonce_queue` as a module; the caller keeps the queue.
 
     Args:
         temperature: τ: a temperature, a number or an elementwise function.
@@ -157,7 +157,7 @@ class DynTempQueueInfoNCE(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        """Say how the loss is set."""
+        """Return the settings of the loss for `repr`."""
         return (
             f"temperature={self.temperature}, detach_temperature={self.detach_temperature}, "
             f"implementation={self.implementation}"

@@ -1,4 +1,4 @@
-"""From every anchor's numerator and denominator to one scalar."""
+"""Reduces the numerators and denominators of all anchors to one scalar."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def mean_loss(
     decoupled: bool = False,
     positive_weight: Tensor | None = None,
 ) -> Tensor:
-    """Return the mean over anchors of denominator - numerator, as the temperature weighs it.
+    """Return the mean over anchors of denominator - numerator, with the temperature's weights.
 
     Args:
-        terms: computes numerators and denominators with the temperature it is given.
+        terms: computes numerators and denominators with a given temperature.
         temperature: the temperature of this batch.
         negatives: number of negatives of an anchor, the mean where anchors differ.
-        decoupled: positives are not in the denominators.
+        decoupled: whether positives are left out of the denominators.
         positive_weight: factor of each numerator, shape (M,), or None.
     """
     numerator, denominator = terms(temperature)

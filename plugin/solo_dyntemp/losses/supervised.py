@@ -42,8 +42,8 @@ def dyntemp_supcon(
         mean over this process's anchors, a scalar.
 
     Raises:
-        ValueError: a shape, type, device, label or value is not as described, or processes bring
-            different shapes.
+        ValueError: a shape, type, device, label or value is not as described, or processes have
+            batches of different shapes.
 
     >>> import torch
     >>> z, labels = torch.eye(2).repeat(3, 1), torch.tensor([0, 1, 0, 1, 0, 1])

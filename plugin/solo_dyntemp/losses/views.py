@@ -1,4 +1,4 @@
-"""Which rows are views of one image."""
+"""Groups the rows that are views of one image."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ class Views:
 
     Attributes:
         everywhere: indexes of the rows of all processes, shape (world * M,).
-        count: views of every image, or None if images differ in it or spread over processes.
+        count: number of views of every image; None if images differ in it, or if the views of an
+            image are on several processes.
         order: permutation of this process's rows that puts views of one image side by side; None
-            where `count` is.
-        negatives: rows that are no view of an anchor's image, the mean over anchors.
+            if `count` is None.
+        negatives: number of rows that are no view of an anchor's image, the mean over anchors.
     """
 
     everywhere: Tensor
@@ -29,9 +30,9 @@ class Views:
 
 
 def group(indexes: Tensor) -> Views:
-    """Group rows by index. Every process comes to the same decision.
+    """Group rows by index. Every process gets the same result.
 
-    On a GPU this waits for the device, since what follows depends on the counts.
+    On a GPU this waits for the device, because the next steps depend on the counts.
 
     Args:
         indexes: index of each row of this process, shape (M,).

@@ -1,1 +1,1 @@
-"""The pull-request kit: our methods in a solo-learn clone, as its CONTRIBUTING asks."""
+"""The pull-request kit: writes our methods into a solo-learn clone, as its CONTRIBUTING asks."""

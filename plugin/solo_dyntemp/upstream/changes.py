@@ -1,4 +1,4 @@
-"""What the pull request changes in a solo-learn clone, file by file; nothing is written here."""
+"""Computes the changes of the pull request, file by file; this module writes nothing."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from solo_registry.errors import UserError
 
-NEW_FILES = Path(__file__).with_name("templates")  # as they will lie in the clone
+NEW_FILES = Path(__file__).with_name("templates")  # with the paths that they get in the clone
 PAPER = "https://arxiv.org/abs/2308.01140"
 KNOWN = "the main of https://github.com/vturrisi/solo-learn at version 1.0.6"
 
-# file of the clone -> {a line of it: the line of ours that follows}
+# file of the clone -> {a line of it: our line, which is inserted after it}
 INSERTIONS: dict[str, dict[str, str]] = {
     "solo/losses/__init__.py": {
         "from solo.losses.mocov2plus import mocov2plus_loss_func": (
@@ -54,7 +54,7 @@ INSERTIONS: dict[str, dict[str, str]] = {
         ),
     },
 }
-# recipes of the clone that ours are made of: (folder, method)
+# the clone's recipes that ours are made from: (folder, method)
 RECIPES = [
     (f"scripts/pretrain/{folder}", method)
     for folder in ("cifar", "imagenet-100")
@@ -65,7 +65,7 @@ TAUS = "  tau_min: 0.1\n  tau_max: 0.2\n"
 
 @dataclass(frozen=True)
 class Change:
-    """A file of the clone: its path there, its text now (None: there is none) and after."""
+    """A change of a file in the clone: path, text before (None for a new file) and text after."""
 
     path: str
     before: str | None
@@ -73,7 +73,7 @@ class Change:
 
 
 def planned_changes(clone: Path) -> list[Change]:
-    """Return what is still to be changed in `clone`; empty where all of it is there already.
+    """Return the changes that `clone` does not have yet; empty if it has all of them.
 
     Raises:
         UserError: the clone is not the solo-learn we know.
@@ -95,12 +95,12 @@ def read(clone: Path, path: str) -> str:
 
 
 def change(clone: Path, path: str, after: str) -> Change:
-    """Return the change of a file that may be there already."""
+    """Return the change of a file that may exist already."""
     return Change(path, read(clone, path) if (clone / path).exists() else None, after)
 
 
 def new_files(clone: Path) -> Iterator[Change]:
-    """Python files get the licence header of the clone's own files; documentation goes as it is."""
+    """Yield the new files. Python files get the clone's licence header; others are unchanged."""
     header = licence(clone)
     for file in sorted(NEW_FILES.rglob("*.*")):
         if file.suffix in (".py", ".rst"):
@@ -124,7 +124,7 @@ def licence(clone: Path) -> str:
 
 
 def recipes(clone: Path) -> Iterator[Change]:
-    """The clone's own recipes with another method and two temperatures: nothing else differs."""
+    """Yield our recipes: the clone's own with another method and two temperatures, else equal."""
     for folder, method in RECIPES:
         text = read(clone, f"{folder}/{method}.yaml")
         for old, new in (
@@ -147,7 +147,7 @@ def replace_once(text: str, old: str, new: str, where: Path) -> str:
 
 
 def insertions(clone: Path) -> Iterator[Change]:
-    """Lines of ours after lines of theirs; what is inserted already stays as it is."""
+    """Yield the files with our lines inserted after theirs; skip lines that are there already."""
     for path, lines in INSERTIONS.items():
         before = after = read(clone, path)
         for anchor, ours in lines.items():

@@ -34,8 +34,8 @@ def run(words: Sequence[str]) -> None:
         prog="dyntemp upstream-pr",
         description="Write SimCLR and MoCo V2+ with dynamic temperature into a clean clone of "
         f"solo-learn 1.0.6, on a branch '{BRANCH}', with tests, recipes and documentation as its "
-        "CONTRIBUTING asks. Commits if git knows who you are, else leaves the files staged. "
-        "Pushes nothing.",
+        "CONTRIBUTING asks. It commits if git knows who you are, else the files stay staged. "
+        "It pushes nothing.",
     )
     parser.add_argument("clone", type=Path, help="folder of the clone")
     parser.add_argument("--dry-run", action="store_true", help="show the changes, write nothing")
@@ -45,7 +45,7 @@ def run(words: Sequence[str]) -> None:
     console = terminal()
     if not changes or on_branch(clone, changes):
         where = "the clone" if not changes else f"its branch {BRANCH}"
-        console.print(f"nothing to do: {where} has all of it already", soft_wrap=True)
+        console.print(f"nothing to do: {where} has all changes already", soft_wrap=True)
         return
     refuse_unclean(clone)
     if given.dry_run:
@@ -75,7 +75,7 @@ def git(clone: Path, *words: str, check: bool = True) -> str:
     """Run git in the clone and return what it prints.
 
     Raises:
-        UserError: it fails, unless `check` is false.
+        UserError: git fails, unless `check` is false.
     """
     try:
         done = subprocess.run(
@@ -90,10 +90,10 @@ def git(clone: Path, *words: str, check: bool = True) -> str:
 
 
 def on_branch(clone: Path, changes: Sequence[Change]) -> bool:
-    """Whether the branch holds all changes already, though another one is checked out.
+    """Whether our branch has all changes already, although another branch is checked out.
 
     Raises:
-        UserError: there is such a branch, but with other contents.
+        UserError: the branch exists, but with other contents.
     """
     if not git(clone, "branch", "--list", BRANCH):
         return False
@@ -129,7 +129,7 @@ def difference(change: Change) -> str:
 def write(clone: Path, changes: Sequence[Change]) -> str:
     """Write the files on a new branch; return whether they are "committed" or "staged".
 
-    A commit needs a name and an address; none is made up where the user has not set them.
+    A commit needs a name and an address. If the user has not set them, the files are only staged.
     """
     git(clone, "switch", "--create", BRANCH)
     for change in changes:
@@ -143,7 +143,7 @@ def write(clone: Path, changes: Sequence[Change]) -> str:
 
 
 def write_description(clone: Path) -> Path:
-    """Write the pull request's text beside the clone, not into it; return where."""
+    """Write the pull request's text beside the clone, not into it; return its path."""
     path = clone.with_name(f"{clone.name}-{BRANCH}-pr.md")
     text = Path(__file__).with_name("pull_request.md").read_text(encoding="utf-8")
     with atomic_write(path) as part:

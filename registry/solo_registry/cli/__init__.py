@@ -1,1 +1,1 @@
-"""The `dyntemp` command; heavy imports stand inside the commands, so that --help is quick."""
+"""The `dyntemp` command. Heavy imports are inside the commands, so that --help is quick."""

@@ -1,4 +1,4 @@
-"""The commands that measure a finished run, and the one that hands its backbone on."""
+"""The commands that measure a finished run, and the command that exports its backbone."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import typer
 
 Run = Annotated[Path, typer.Argument(help="A run folder, or a checkpoint inside one.")]
 Data = Annotated[str | None, typer.Option(help="Another data set than the run's: transfer.")]
-DataPath = Annotated[str | None, typer.Option(help="Where the other data set lies.")]
+DataPath = Annotated[str | None, typer.Option(help="Path of the other data set.")]
 ValPath = Annotated[str | None, typer.Option(help="Its test images, for image folders.")]
-Download = Annotated[bool, typer.Option(help="Fetch the other data set if it is not on disk.")]
+Download = Annotated[bool, typer.Option(help="Download the other data set if it is not on disk.")]
 Labels = Annotated[float, typer.Option(help="Share of the labels of each class, such as 0.01.")]
 Untrained = Annotated[bool, typer.Option(help="Start from untrained weights: the baseline.")]
 Epochs = Annotated[int, typer.Option(help="Passes over the images.")]
@@ -32,9 +32,9 @@ def evaluate(
     val_path: ValPath = None,
     download: Download = False,
 ) -> None:
-    """Measure a run again: kNN, linear probe and geometry, beside raw pixels and no training.
+    """Measure a run again: kNN, linear probe, geometry; also raw pixels and untrained backbone.
 
-    With --data the same protocols run on another data set: the result goes beside the run's own.
+    With --data the same protocols measure another data set; the result is a file of its own.
     """
     from solo_registry.evaluation.run import evaluate_again
 
@@ -78,7 +78,7 @@ def knn(
 def classifier(
     name: str, text: str, *, frozen: bool, epochs: int, lr: float
 ) -> Callable[..., None]:
-    """Make a command that trains a classifier on a run's backbone, from its recipe's defaults."""
+    """Make a command that trains a classifier on a run's backbone; the recipe gives defaults."""
 
     def command(
         run: Run,

@@ -21,11 +21,11 @@ WORDS = {"allow_extra_args": True, "ignore_unknown_options": True}  # KEY=VALUE,
 def run(ctx: typer.Context) -> None:
     """Run a suite: dyntemp leaderboard run suite=temperature data=fashion_mnist seeds=5.
 
-    Words of its own: suite=NAME, seeds=N or seeds=[3,7], strategies=a,b (a part of the suite),
+    Arguments of its own: suite=NAME, seeds=N or seeds=[3,7], strategies=a,b (a part of the suite),
     board=DIR, runs_dir=DIR, suite.KEY=VALUE (suite.metric, suite.tuning.seeds, ...), and
     hydra/launcher=basic|joblib|submitit_local|submitit_slurm|ray with hydra.launcher.KEY=VALUE.
-    All others are those of pretrain and hold for every run. Killed or stopped, the same command
-    goes on.
+    All others are those of pretrain and hold for every run. If the command was killed or stopped,
+    type it again to resume.
     """
     from solo_registry.console import quiet_libraries, terminal
     from solo_registry.leaderboard.report import write_report
@@ -70,9 +70,9 @@ def pack(
     path: Annotated[Path, typer.Argument(help="A board (boards/...).")],
     out: Annotated[Path | None, typer.Option(help="PATH.tar.xz if not given.")] = None,
 ) -> None:
-    """Put a board and the numbers of its runs into one small file, to publish.
+    """Pack a board and the numbers of its runs into one small file, to publish.
 
-    `dyntemp leaderboard report FILE` makes the table and the pictures from it, anywhere.
+    `dyntemp leaderboard report FILE` makes the table and the pictures from this file, anywhere.
     """
     from solo_registry.leaderboard import archive
 

@@ -1,4 +1,4 @@
-"""The `dyntemp` command. Heavy imports stand inside the commands, so that --help is quick."""
+"""The `dyntemp` command. Heavy imports are inside the commands, so that --help is quick."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 class Stoppable(typer.core.TyperGroup):
-    """The commands, which after Ctrl-C or SIGTERM say how to go on."""
+    """The commands. After Ctrl-C or SIGTERM they print how to resume."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:  # Typer would end without a word
+        except KeyboardInterrupt:  # Typer would end without a message
             print("\nStopped. The same command goes on from what is saved.", file=sys.stderr)
             raise SystemExit(STOPPED) from None
 
@@ -45,7 +45,7 @@ app = typer.Typer(
     help="Pretrain with a similarity-dependent temperature, and find out whether it helps.",
 )
 app.add_typer(leaderboard, name="leaderboard")
-PASS_ON = {**WORDS, "help_option_names": []}  # --help goes to the program behind, which knows more
+PASS_ON = {**WORDS, "help_option_names": []}  # --help is passed on; the program behind knows more
 Pattern = Annotated[str, typer.Argument(help="Shell pattern, such as 'sim*'.")]
 
 
@@ -79,7 +79,7 @@ def verify_ddp(
 ) -> None:
     """Check that several processes get the gradient of one: dyntemp verify-ddp method=dcl_dyntemp.
 
-    Takes the words of pretrain; needs no data and no GPU. Exits with 1 if the gradients differ.
+    Takes the arguments of pretrain; needs no data and no GPU. Exits with 1 if the gradients differ.
     """
     from solo_registry.config.compose import run_with_config
 
@@ -152,7 +152,7 @@ def datasets(pattern: Pattern = "*") -> None:
 
 @functools.cache
 def add_plugin_commands() -> None:
-    """Make the plugins' commands known; their code is imported when one is run."""
+    """Add the plugins' commands; their code is imported when a command is run."""
     from solo_registry.catalog.plugins import load_plugins
     from solo_registry.catalog.registry import COMMANDS
 
@@ -169,9 +169,9 @@ def add_plugin_commands() -> None:
 
 
 def main() -> None:
-    """Run the command; an error that the user can mend is one paragraph and exit code 2."""
+    """Run the command; a user's mistake ends in one paragraph and exit code 2."""
     signal.signal(signal.SIGTERM, stop)
-    if end_with_parent():  # a further device's process: rank 0 hears the signals and ends it
+    if end_with_parent():  # a further device's process: rank 0 handles the signals and ends it
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
     try:

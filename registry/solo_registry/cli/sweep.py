@@ -15,12 +15,12 @@ PIP = "pip install 'solo-dyntemp[sweep]'"
 def sweep(ctx: typer.Context) -> None:
     """Search settings: dyntemp sweep method=simclr_dyntemp data=digits space=cosine trials=30.
 
-    Optuna chooses each trial by those before, and ends early what falls behind.
+    Optuna chooses each trial by those before, and ends trials early that fall behind.
     Trials are measured on images held out of train, never on test images.
-    Out come every trial, a heat map, a report and best.yaml for pretrain.
-    Killed or stopped, the same command goes on; a higher trials=N adds trials.
+    The results are a list of trials, a heat map, a report and best.yaml for pretrain.
+    If the command was killed or stopped, type it again to resume; a higher trials=N adds trials.
 
-    Words of its own:
+    Arguments of its own:
       space=NAME         what is searched: temperature, cosine, ...
       trials=N           how many, 30 if not given
       out=DIR            sweeps/<method>-<space>-<data> if not given

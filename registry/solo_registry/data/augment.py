@@ -21,7 +21,7 @@ from solo_registry.data.pipeline import read_pipeline
 from solo_registry.data.sets import SetInfo
 from solo_registry.errors import UserError
 
-# What evaluation resizes to before its center crop, where image sizes vary: 256 for a crop of 224.
+# Where image sizes vary, evaluation resizes before its center crop: to 256 for a crop of 224.
 EVAL_MARGIN = 256 / 224
 
 
@@ -74,10 +74,11 @@ class Normalise:
 
 
 class Views:
-    """All views of an image, the large crops before the small ones, else in the config's order.
+    """All views of an image: first the large crops, then the small ones, in the config's order.
 
     Args:
-        augmentations: the config's pipelines; a crop is large if it has the first one's crop_size.
+        augmentations: the config's pipelines. A crop is large if its crop_size is that of the first
+            pipeline.
         info: the data set.
 
     Attributes:
@@ -131,20 +132,20 @@ class Views:
 
 
 def eval_resize(info: SetInfo, crop_size: int) -> int:
-    """Return to how many pixels evaluation resizes an image's shorter side before its crop."""
+    """Return the length in pixels of an image's shorter side before evaluation crops it."""
     return crop_size if info.image_size else round(crop_size * EVAL_MARGIN)
 
 
 class EvalTransform:
-    """What evaluation does to images: size and normalise, nothing random.
+    """Resizes and normalises images for evaluation, without randomness.
 
-    Images of one size are resized to `crop_size`; where sizes vary, the shorter side is resized to
-    256/224 of it and the center is kept. An object and no closure, as loader processes that are not
-    forked get a pickled copy.
+    Images of one size are resized to `crop_size`. Where sizes vary, the shorter side is resized to
+    256/224 of `crop_size`, and the center is kept. This is an object and not a closure, because
+    loader processes that are not forked get a pickled copy.
 
     Args:
         info: the data set.
-        crop_size: height and width of what comes out, in pixels.
+        crop_size: height and width of the result, in pixels.
 
     >>> info = SetInfo("dots", 1, 1, 8, (0.5,), (0.5,), ("dot",))
     >>> EvalTransform(info, 4)(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)).shape

@@ -1,4 +1,4 @@
-"""Folders as classes: which there are, which a list keeps, and the files in them."""
+"""Class folders: which exist, which of them a class list selects, and the files in them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def existing_folder(path: Path, key: str) -> Path:
     """Return `path` if it is a folder that can be read.
 
     Raises:
-        UserError: it is not; `key` of the config gave it.
+        UserError: it is not. The message names `key`, the config key that holds the path.
     """
     try:
         if path.is_dir():
@@ -31,11 +31,11 @@ def existing_folder(path: Path, key: str) -> Path:
 
 
 def folders_in(root: Path, every: bool) -> dict[str, str]:
-    """Return the folders in `root`: their names, composed (see `files.composed`) -> as on disk.
+    """Map the name of each folder in `root`, composed by `files.composed`, to its name on disk.
 
     Args:
         root: the folder of the classes.
-        every: each of them is a class, so that a link which is no folder has to be cured.
+        every: whether each folder is a class. If so, a link that leads to no folder is an error.
 
     Raises:
         UserError: a link leads nowhere or to `root` or above, or two names look the same.
@@ -49,7 +49,8 @@ def folders_in(root: Path, every: bool) -> dict[str, str]:
             if every:
                 where = "to a folder that it lies in" if there else "nowhere"
                 raise UserError(
-                    f"{item.path} is a link that leads {where}, and so no class: mend or remove it"
+                    f"{item.path} is a link that leads {where}, so it is no class: repair or "
+                    "remove it"
                 )
         elif item.is_dir():
             name = composed(item.name)
@@ -73,23 +74,24 @@ def class_folders(root: Path, class_list: str | None = None) -> list[str]:
         raise UserError(
             f"{root} is empty"
             if not os.listdir(root)
-            else f"{root} has no folders, which would be the classes; "
+            else f"{root} has no folders, so it has no classes; "
             "data.no_labels=true takes images without labels"
         )
     names = listed(names, root, class_list)
     if len(names) == 1:
         raise UserError(
-            f"{root} has one folder only, '{names[0]}', and so one class: give the folder that "
+            f"{root} has one folder only, '{names[0]}', so it has one class: give the folder that "
             "holds the classes, or data.no_labels=true to take the images without labels"
         )
     return names
 
 
 def listed(names: list[str], root: Path, class_list: str | None) -> list[str]:
-    """Return those class names that a file lists, all of them without a file.
+    """Return the class names that a class list selects; without a list, return all of them.
 
-    A line of the file is a name, or begins with one and a space; or all names stand in one line. A
-    line that begins with "#" is none, but for a class of that name.
+    Each line of the file is a class name, or begins with a class name and a space. Alternatively,
+    all names stand in one line. A line that begins with "#" is a comment, unless a class has that
+    name.
 
     Args:
         names: composed (see `files.composed`), as `folders_in` returns them.
@@ -125,7 +127,7 @@ def labelled_files(
     """Return the images below each class's folder in `root`, relative to it, and their labels.
 
     Raises:
-        UserError: `root` has a folder that is none of the classes, and no class list says why.
+        UserError: `root` has a folder that is not one of the classes, and there is no class list.
     """
     folders = folders_in(root, class_list is None)
     unknown = sorted(folders.keys() - set(classes)) if class_list is None else []

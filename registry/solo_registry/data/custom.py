@@ -24,15 +24,19 @@ H5_SUFFIXES = (".h5", ".hdf5")
 
 
 def custom(data: Any, split: Split) -> ImageSet | None:
-    """Open the image folder `data.train_path`, or for "val" `data.val_path` (None without one).
+    """Open the image folder `data.train_path`, or `data.val_path` for "val".
 
-    Each folder in it is a class (or each that `data.class_list` names), and all images below belong
-    to it; with `data.no_labels` every image below counts, and none has a label. The classes of
-    "val" are those of "train". Images become RGB, or grey with `data.channels=1`, as
-    `pixels.decode` says. A file .h5 or .hdf5 is read as `h5` says.
+    Each folder in it is a class, or each folder that `data.class_list` names. All images below a
+    class folder belong to the class. With `data.no_labels` all images below the root are used, and
+    none has a label. The classes of "val" are those of "train". `pixels.decode` converts images to
+    RGB, or to grey with `data.channels=1`. `h5.h5_set` opens a path that ends in .h5 or .hdf5.
 
-    `checked` looks at the files before training: each must have a readable header and a whole end,
-    and one that looks cut short is decoded to be sure. `data.check_files=false` leaves that out.
+    `FolderSet.checked` checks the files before training. Each must have a readable header and a
+    complete end. A file that looks cut short is decoded to be sure. `data.check_files=false` skips
+    this check.
+
+    Returns:
+        The images; None for "val" where `data.val_path` is not set.
     """
     named = setting(data, f"{split}_path", None)
     if named is None:

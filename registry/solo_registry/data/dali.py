@@ -1,8 +1,8 @@
 """Loaders on NVIDIA DALI, for image files and for sets in memory, on a CPU or a GPU.
 
-DALI's own random operators and readers are not used: which images come, and how each is shown, is
-drawn by `sampling` and `draws` and fed to the graph (`dali_graph`). So there is no state in it that
-a resumed run could lack, and the views are those of the other loaders.
+DALI's own random operators and readers are not used. `sampling` selects the images, `draws` draws
+how each is shown, and the graph (`dali_graph`) receives both as inputs. So DALI has no state that a
+resumed run could lack, and the views are those of the other loaders.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from solo_registry.errors import UserError
 Draw = Callable[[int, list[int], Array], list[Draws]]
 Encoded = tuple[bytes, tuple[int, int]]  # a file for DALI, the image's height and width
 
-AHEAD = 2  # batches in the making while the model computes
+AHEAD = 2  # batches that DALI prepares while the model computes
 
 
 class DaliViews:
-    """Makes views of images by DALI.
+    """Makes views of images with DALI.
 
     Args:
-        images: a set in memory, a folder, or any other set, which is then decoded without DALI.
+        images: a set in memory, a folder, or any other set. Another set decodes its own images.
         views: what to show of each image.
         batch_size: largest number of images in a batch.
         threads: of the CPU.
@@ -73,7 +73,7 @@ class DaliViews:
         """
         todo, pending = iter(work), deque[Work]()
         self.pipe = self.pipe or self._build()
-        pipe, self.pipe = self.pipe, None  # an iterator that is given up leaves no usable pipe
+        pipe, self.pipe = self.pipe, None  # an abandoned iterator leaves a pipe that is not usable
         while True:
             for epoch, indexes in todo:
                 self._feed(pipe, indexes, partial(draw, epoch, indexes))
@@ -94,7 +94,7 @@ class DaliViews:
         self.pipe = pipe
 
     def shown(self, indexes: list[int]) -> list[int]:
-        """Return which images were shown for `indexes`: others where one could not be read."""
+        """Return the images that were shown for `indexes`; an unreadable image was replaced."""
         if not isinstance(self.images, FolderSet) or not self.images.unreadable:
             return indexes
         return [next(self.images.candidates(index), index) for index in indexes]
@@ -145,12 +145,12 @@ class DaliViews:
         pipe.schedule_run()
 
     def _read(self, indexes: list[int]) -> tuple[Any, Array]:
-        """Return what DALI takes of the images, and their heights and widths."""
+        """Return the input that DALI gets for the images, and their heights and widths."""
         if isinstance(self.images, TensorSet):
             pixels = self.images.images[indexes].permute(0, 2, 3, 1).contiguous().numpy()
             return pixels, np.tile(pixels.shape[1:3], (len(indexes), 1))
         if isinstance(self.images, FolderSet):
-            # in threads, as what DALI cannot decode is decoded here
+            # in threads, because files that DALI cannot decode are decoded here
             read = list(self.readers.map(partial(self._file, self.images), self.shown(indexes)))
             for place, index in enumerate(indexes):
                 if isinstance(read[place], Exception):
@@ -161,14 +161,14 @@ class DaliViews:
         return shown, np.array([image.shape[:2] for image in shown])
 
     def _file(self, images: FolderSet, index: int) -> Encoded | Exception:
-        """Return a file's bytes, height and width, or why they cannot be had."""
+        """Return a file's bytes, height and width, or the exception that reading them raised."""
         try:
             return for_dali(images.content(index), index in self.by_pillow)
         except Exception as error:  # Pillow raises whatever it meets in broken bytes
             return error
 
     def _stand_in(self, images: FolderSet, index: int) -> Encoded:
-        """Return `_file` of the next image that can be read; refuse those that cannot."""
+        """Return `_file` of the next readable image; call `refuse` for the unreadable ones."""
         for candidate in images.candidates(index):
             read = self._file(images, candidate)
             if not isinstance(read, Exception):
@@ -177,7 +177,7 @@ class DaliViews:
         raise UserError(f"no image in {images.root} can be read")
 
     def _work_around(self, pending: Iterable[Work], error: RuntimeError) -> None:
-        """Find the files that made DALI give up: leave them out, or let Pillow decode them."""
+        """Find the files that made DALI fail; skip them, or let Pillow decode them."""
         images = self.images
         if not isinstance(images, FolderSet):
             raise error
@@ -195,12 +195,12 @@ class DaliViews:
         if not found:
             raise UserError(
                 f"DALI cannot make views of the images of {images.root}: "
-                f"{str(error).splitlines()[-1]}. data.format=image_folder does without it"
+                f"{str(error).splitlines()[-1]}. data.format=image_folder does not use DALI"
             ) from error
         if not self.by_pillow:
             warnings.warn(
-                f"DALI cannot read {images.path(found[0])}; Pillow can and decodes it, and so any "
-                "other like it",
+                f"DALI cannot read {images.path(found[0])}; Pillow can, and decodes this file and "
+                "others like it",
                 stacklevel=2,
             )
         self.by_pillow |= {*found}
@@ -221,7 +221,7 @@ class DaliViews:
         return True
 
     def _tensor(self, output: Any) -> Tensor:
-        """Copy an output out of DALI's memory, which the next batch takes."""
+        """Copy an output out of DALI's memory, which the next batch will overwrite."""
         from nvidia.dali.plugin.pytorch import feed_ndarray
 
         dense = output.as_tensor()
@@ -232,7 +232,7 @@ class DaliViews:
 
 
 class DaliLoader(EpochLoader):
-    """Training batches by DALI.
+    """Yields training batches made by DALI.
 
     Args:
         images: the images.
@@ -270,7 +270,7 @@ class DaliLoader(EpochLoader):
 
 
 class DaliEvalLoader:
-    """Batches (X, y) in order by DALI, nothing random and nothing dropped.
+    """Yields batches (X, y) made by DALI, in order. Nothing is random and nothing is dropped.
 
     Args:
         images: the images.

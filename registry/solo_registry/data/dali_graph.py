@@ -1,13 +1,14 @@
-"""DALI's graph for the views of a batch. Nothing in it is random: every draw is fed from outside.
+"""DALI's graph for the views of a batch. Nothing in it is random: `feeds` supplies every draw.
 
-What differs from `augment`, and why:
+It differs from `augment` in these points:
 
-- The color jitters of an image, in its own random order, and grayscale are one matrix (`colours`),
-  so values are cut off at 0 and 1 once and not after each jitter.
-- Hue turns colours around the grey axis, which is the best linear map for it (closer to the HSV
-  circle than DALI's own turn in YIQ); the exact one would take two thirds of the loader's time.
-- Equalization is DALI's: it lacks Pillow's rounding, which brightens images of few pixels.
-- Blurs are cut off at three widths; values are whole steps of 1/255 after the colors and the blur.
+- The color jitters of an image, in its own random order, and grayscale are one matrix (`colours`).
+  So values are clipped to 0 and 1 once, not after each jitter.
+- Hue is a rotation about the grey axis, the best linear map for it. It is closer to the HSV circle
+  than DALI's own rotation in YIQ. The exact map would take two thirds of the loader's time.
+- Equalization is DALI's. It lacks Pillow's rounding, which brightens images of few pixels.
+- The Gaussian of a blur ends at three widths. Values are rounded to whole steps of 1/255 after the
+  colors and after the blur.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def import_dali() -> Any:
 
 
 def feeds(view: View, drawn: Draws) -> dict[str, Array]:
-    """Return what the graph of a view takes for each image, by name."""
+    """Return the inputs of a view's graph for each image, by name."""
     given = {"start": drawn.box[:, :2].astype(np.int32), "shape": drawn.box[:, 2:].astype(np.int32)}
     pipeline = view.pipeline
     if view.jitters or (view.channels == 3 and pipeline.grayscale.prob > 0):
@@ -60,9 +61,9 @@ def feeds(view: View, drawn: Draws) -> dict[str, Array]:
 
 
 def colours(drawn: Draws, channels: int) -> tuple[Array, Array]:
-    """Return matrices M and K, (N, C, C) each: the jitters turn x into M x + K mean(x).
+    """Return matrices M and K, (N, C, C) each, such that the jitters map x to M x + K mean(x).
 
-    Each of them is linear in the image and its mean, and so is their product in any order.
+    Each jitter is linear in the image and its mean, so their product in any order is linear too.
 
     >>> from solo_registry.data.draws import plain
     >>> M, K = colours(plain(np.zeros((1, 4))), 3)
@@ -87,7 +88,7 @@ def colours(drawn: Draws, channels: int) -> tuple[Array, Array]:
 
 
 def _turn(shift: Array) -> Array:
-    """Matrices (N, 3, 3) that turn colours around the grey axis, a third of it from red to green.
+    """Return matrices (N, 3, 3) that rotate colours about the grey axis; 1/3 maps red to green.
 
     >>> _turn(np.array([1 / 3]))[0].round(6).tolist() == [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
     True

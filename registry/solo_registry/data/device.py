@@ -1,6 +1,6 @@
-"""Views of a whole batch at once, on the device that trains: for sets in memory.
+"""Views of a whole batch at once, on the training device, for sets in memory.
 
-The draws are those of the other loaders (`draws`), one per image; only the arithmetic differs.
+`draws` draws each image's views, as for the other loaders. Only the arithmetic differs.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from solo_registry.errors import UserError
 
 
 def show(view: View, images: Tensor, drawn: Draws) -> Tensor:
-    """Show a batch as drawn.
+    """Make a view of each image of a batch, as drawn.
 
-    The images are sorted by the order of their jitters, so that each order is a slice, small enough
-    for the cache of a CPU.
+    The images are sorted by the order of their jitters. So all images with one order are one slice,
+    small enough for the cache of a CPU.
 
     Args:
         view: the view.
@@ -65,10 +65,10 @@ def show(view: View, images: Tensor, drawn: Draws) -> Tensor:
 
 
 def in_memory(images: ImageSet) -> TensorSet:
-    """Return `images` as the set in memory that it is.
+    """Return `images`, typed as the set in memory that it is.
 
     Raises:
-        UserError: it is read from files, whose sizes vary.
+        UserError: the images are read from files, whose sizes vary.
     """
     if isinstance(images, TensorSet):
         return images
@@ -85,9 +85,9 @@ class DeviceLoader(EpochLoader):
         images: a set in memory; all of it is copied to `device`.
         views: what to show.
         seed: the run's seed.
-        sampler: which images come when.
+        sampler: yields the images of each epoch in order.
         batch_size: images per batch.
-        device: where.
+        device: where the views are made.
     """
 
     def __init__(
@@ -112,9 +112,9 @@ class DeviceLoader(EpochLoader):
 
 
 class BatchSet(Dataset[Any]):
-    """Those batches as a data set for worker processes.
+    """The batches of `DeviceLoader` as a data set for worker processes.
 
-    Where the device is the CPU, its cores do better on a batch each than all of them on one.
+    On a CPU it is faster if each core makes a batch of its own than if all cores share one batch.
 
     Args:
         images: a set in memory.
@@ -129,13 +129,13 @@ class BatchSet(Dataset[Any]):
         return len(self.images)
 
     def __getitems__(self, keys: list[tuple[int, int]]) -> Batch:
-        """Return the batch of these (epoch, index), all of one epoch; for `collated`."""
+        """Return the batch of these (epoch, index) pairs, all of one epoch; see `collated`."""
         item = keys[0][0], [index for _, index in keys]
         return whole_batch(self.images.images, self.images.targets, self.views, self.seed, item)
 
 
 def collated(batch: Batch) -> Batch:
-    """Return a batch of `BatchSet` as it is."""
+    """Return a batch of `BatchSet` unchanged; the `collate_fn` of its DataLoader."""
     return batch
 
 

@@ -1,7 +1,7 @@
-"""What is random about a view, drawn for a batch: the one place, whichever loader shows the views.
+"""Draws everything that is random about a view, for a batch at once and for every loader.
 
-A draw is a function of (seed, epoch, index, view), never of the batch an image is in. The executors
-(`augment` per image, `device` per batch, `dali`) only carry out what stands here.
+A draw is a function of (seed, epoch, index, view), never of the batch that an image is in. The
+loaders (`augment` per image, `device` per batch, `dali`) only carry out these draws.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from solo_registry.config.schema import AugmentationConfig, JitterConfig
 
 Array = NDArray[Any]
 
-LARGEST_ASPECT = 4 / 3  # of a crop, of its width to its height or the other way round
+LARGEST_ASPECT = 4 / 3  # of a crop: width to height, or height to width
 BLUR_SIGMA = (0.1, 2.0)
 TRIES = 10  # boxes tried until one fits into the image, as in torchvision
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
@@ -32,7 +32,7 @@ class Draw(NamedTuple):
     box: list[int]  # top, left, height, width
     jitter: bool
     factors: list[float]  # brightness, contrast, saturation, hue
-    order: list[int]  # in which the jitters that there are come
+    order: list[int]  # the order of the active jitters
     gray: bool
     blur: bool
     sigma: float
@@ -106,7 +106,7 @@ def draw(pipeline: AugmentationConfig, channels: int, sizes: Array, shares: Arra
 
 
 def plain(box: Array) -> Draws:
-    """Return the view that shows `box`, (N, 4), and changes nothing: evaluation's."""
+    """Return the draws of evaluation: each view shows its `box`, (N, 4), and changes nothing."""
     count = len(box)
     never = np.zeros(count, bool)
     factors = np.tile(np.array(NEUTRAL, np.float32), (count, 1))
@@ -123,7 +123,7 @@ def center_boxes(sizes: Array, share: float = 1) -> Array:
 
 
 def active_jitters(jitter: JitterConfig, channels: int) -> list[int]:
-    """Return which jitters a pipeline has on images of so many channels."""
+    """Return the jitters that a pipeline applies to images with this number of channels."""
     strengths = (jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue)
     there = range(4) if channels == 3 else range(2)
     return [kind for kind in there if jitter.prob > 0 and strengths[kind] > 0]
@@ -135,7 +135,7 @@ def _jitter_ranges(jitter: JitterConfig) -> list[tuple[float, float]]:
 
 
 def _boxes(pipeline: AugmentationConfig, sizes: Array, shares: Array) -> Array:
-    """Boxes of random area and aspect ratio, or `_largest_center` where none of ten fits."""
+    """Return boxes of random area and aspect ratio, or `_largest_center` if none of ten fits."""
     if not pipeline.rrc.enabled:
         return center_boxes(sizes)
     scale = (pipeline.rrc.crop_min_scale, pipeline.rrc.crop_max_scale)
@@ -152,7 +152,7 @@ def _boxes(pipeline: AugmentationConfig, sizes: Array, shares: Array) -> Array:
 
 
 def _largest_center(sizes: Array) -> Array:
-    """Return the largest central boxes of an allowed aspect ratio, torchvision's last resort."""
+    """Return the largest central boxes of an allowed aspect ratio, as torchvision does."""
     longest = np.rint(sizes[:, ::-1] * LARGEST_ASPECT).astype(np.int64)  # beside the other side
     box = np.minimum(sizes, longest)
     return np.concatenate(((sizes - box) // 2, box), axis=1).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Files and folders of the user: which images there are below a folder, and text files."""
+"""Finds the image files below the user's folders."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from solo_registry.config.text_file import open_file
 from solo_registry.data.pixels import FORMATS, SUFFIXES
 from solo_registry.errors import UserError
 
-# of images that are not read, beside those that Pillow opens in another way than as pixels
+# suffixes of images that are not read; below, those that Pillow opens but not as pixels are added
 LIKE_IMAGES = {
     ".arw", ".cr2", ".cr3", ".dcm", ".dng", ".exr", ".hdr", ".heic", ".heif", ".jxl", ".jxr",
     ".nef", ".nii", ".npy", ".npz", ".orf", ".raf", ".raw", ".rw2", ".svg", ".tga", ".xcf",
 }  # fmt: skip
-# files that Pillow opens and that lie beside images for another reason
+# suffixes that Pillow opens, of files that usually lie beside images for another reason
 NO_IMAGES = {".bufr", ".fit", ".grib", ".h5", ".hdf", ".iim", ".im", ".mpeg", ".mpg", ".pdf", ".ps"}
 LIKE_IMAGES |= {*Image.registered_extensions()} - SUFFIXES - NO_IMAGES
-TRIES = 10  # files of an unknown suffix that are looked into
-MADE_BY_SYSTEMS = ("__MACOSX", "@eaDir")  # folders of thumbnails and the like
+TRIES = 10  # number of files of an unknown suffix that are opened to see whether they are images
+MADE_BY_SYSTEMS = ("__MACOSX", "@eaDir")  # folders of thumbnails that operating systems create
 Place = tuple[int, int]
 
 
@@ -32,8 +32,8 @@ def images_below(root: Path, folders: Iterable[Path]) -> list[list[str]]:
     """Return the sorted paths, relative to `root`, of the image files anywhere below each folder.
 
     Links are followed: a folder or file that is linked from several places counts at each of them.
-    A link to a folder that the link lies in is not followed. A warning counts what was left out and
-    may be an image, by the reason and the suffix.
+    A link to a folder that contains the link is not followed. A warning counts the files that were
+    left out and may be images, by reason and suffix.
 
     Raises:
         UserError: a folder cannot be read.
@@ -51,7 +51,7 @@ def images_below(root: Path, folders: Iterable[Path]) -> list[list[str]]:
 
 
 class _Search:
-    """One walk through folders, and what it came upon besides images."""
+    """A search through folders; it remembers the files that it left out."""
 
     def __init__(self) -> None:
         self.left_out: dict[str, list[str]] = defaultdict(list)
@@ -75,7 +75,7 @@ class _Search:
                 linked = chain(entry.path) if entry.is_symlink() else frozenset({there})
                 yield from self.below(entry.path, above | linked)
             elif suffix in SUFFIXES:
-                yield entry.path  # a link that leads nowhere, too: reading it says so by name
+                yield entry.path  # even a link that leads nowhere: reading it raises and names it
             elif not os.path.exists(entry.path):
                 self.left_out["links that lead nowhere"].append(entry.path)
             elif self._may_be_image(entry.path, suffix):
@@ -83,7 +83,7 @@ class _Search:
                 self.left_out[what].append(entry.path)
 
     def _may_be_image(self, path: str, suffix: str) -> bool:
-        """Whether a file may be an image; the first few of an unknown suffix are looked into."""
+        """Whether a file may be an image; the first files of an unknown suffix are opened."""
         if suffix not in self.like_images and self.tried[suffix] < TRIES:
             self.tried[suffix] += 1
             if _holds_image(path):
@@ -113,7 +113,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def place(folder: str | Path) -> Place:
-    """Return what is the same for all paths that lead to one folder."""
+    """Return device and inode of a folder, which are the same for all paths that lead to it."""
     there = os.stat(folder)
     return there.st_dev, there.st_ino
 
@@ -133,14 +133,14 @@ def _holds_image(path: str) -> bool:
 
 
 def is_shown(name: str) -> bool:
-    """Whether a file or folder counts: hidden ones and a system's own, `__MACOSX`, do not."""
+    """Whether a file or folder counts; hidden ones and those of `MADE_BY_SYSTEMS` do not."""
     return not name.startswith(".") and name not in MADE_BY_SYSTEMS
 
 
 def composed(name: str) -> str:
     r"""Return a name with accents as one character each (Unicode NFC).
 
-    macOS writes them as two; a person sees no difference, and neither do we.
+    macOS writes an accented character as two. A person sees no difference, so we ignore it too.
 
     >>> composed("cafe\u0301") == "caf\u00e9"
     True

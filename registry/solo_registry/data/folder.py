@@ -30,8 +30,8 @@ from solo_registry.data.sets import (
 from solo_registry.errors import UserError
 
 SHOW_PROGRESS_FROM = 5000
-DIGEST_FILES = 1024  # how many a digest looks into
-DIGEST_BYTES = 2**16  # at either end
+DIGEST_FILES = 1024  # number of files whose content a digest covers
+DIGEST_BYTES = 2**16  # number of bytes that it reads at either end of such a file
 
 
 class FolderSet(ImageSet):
@@ -42,8 +42,8 @@ class FolderSet(ImageSet):
         root: folder that the paths are relative to.
         paths: files, relative to `root`.
         targets: (N,) int64 labels.
-        on_error: what to do with an image that cannot be decoded: "raise", or "skip" to take the
-            next one that can in its place, with a warning once per process.
+        on_error: what to do with an image that cannot be decoded: "raise", or "skip" to replace it
+            by the next readable image, with one warning per process.
     """
 
     def __init__(
@@ -88,14 +88,14 @@ class FolderSet(ImageSet):
         raise UserError(f"no image in {self.root} can be read")
 
     def candidates(self, index: int) -> Iterator[int]:
-        """Yield `index` and then those that may stand in for it, without the unreadable ones."""
+        """Yield `index` and then the images that may replace it, without unreadable ones."""
         for step in range(len(self)):
             candidate = (index + step) % len(self)
             if candidate not in self.unreadable:
                 yield candidate
 
     def decoded(self, index: int) -> Tensor:
-        """Return image `index`, uint8 (C, H, W), or raise what Pillow makes of broken bytes."""
+        """Return image `index`, uint8 (C, H, W); on broken bytes any exception of Pillow passes."""
         return decode(io.BytesIO(self.content(index)), self.info.channels)
 
     def check(self, index: int) -> None:
@@ -111,16 +111,16 @@ class FolderSet(ImageSet):
             raise UserError(_unreadable(self.path(index), str(error))) from error
         if not self.unreadable:
             warnings.warn(
-                f"cannot read {self.path(index)} ({error}): the next image stands in for it, and "
-                "so for any other like it (data.on_error=skip)",
+                f"cannot read {self.path(index)} ({error}): the next image replaces it, and the "
+                "same happens for any further unreadable image (data.on_error=skip)",
                 stacklevel=2,
             )
         self.unreadable.add(index)
 
     def outline(self, index: int, ends: bool) -> bytes:
-        """Return the number of bytes of image `index` and, if asked for, its first and last ones.
+        """Return the size of image `index` in bytes and, with `ends`, a hash of its two ends.
 
-        Of a file that cannot be read it is b"".
+        For a file that cannot be read the result is b"".
         """
         try:
             size = os.stat(os.path.join(os.fsencode(self.root), self._paths[index])).st_size
@@ -137,11 +137,11 @@ class FolderSet(ImageSet):
         return content.digest()
 
     def digest(self) -> str:
-        """Return hex digits that name every file, its size and its class, and what is in some.
+        """Return a hash, in hex digits, of all names, sizes and classes, and of some content.
 
-        The content of all of a million files would take hours, so that of 1,024 is read, evenly
-        spaced, and of these the first and last 64 KiB. In a larger set a single file that is
-        replaced by another of its name and size can go unnoticed.
+        Reading all of a million files would take hours. So the hash covers the content of 1,024
+        evenly spaced files, and of these the first and last 64 KiB. In a larger set a single file
+        that is replaced by another of the same name and size can go unnoticed.
         """
         read = set(range(0, len(self), max(1, -(-len(self) // DIGEST_FILES))))
         with ThreadPool() as pool:
@@ -206,10 +206,10 @@ def open_files(
     data: Any,
     kind: type[FolderSet] = FolderSet,
 ) -> FolderSet:
-    """Return a set of files, as the config says (`channels`, `on_error`); none is opened.
+    """Return a set of files with the config's `channels` and `on_error`; no file is opened yet.
 
     Raises:
-        UserError: there are none.
+        UserError: there are no files.
     """
     if not paths:
         raise UserError(f"no images in {root}; formats: {', '.join(sorted(SUFFIXES))}")

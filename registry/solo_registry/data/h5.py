@@ -40,7 +40,8 @@ def h5_set(path: Path, data: Any, split: Split) -> ImageSet:
     """Open an HDF5 file in either layout.
 
     Raises:
-        UserError: h5py is not installed, or the file is none, lacks the keys or has wrong shapes.
+        UserError: h5py is not installed, or the file is no HDF5 file, lacks the keys, or has arrays
+            of wrong shapes.
     """
     try:
         import h5py
@@ -80,7 +81,7 @@ def h5_set(path: Path, data: Any, split: Split) -> ImageSet:
 
 
 class H5Files(FolderSet):
-    """Image files inside an HDF5 file, read when they are asked for."""
+    """Image files inside an HDF5 file. An image is read when it is asked for."""
 
     _open: tuple[int, Any] | None = None
 
@@ -98,7 +99,7 @@ class H5Files(FolderSet):
         return value if isinstance(value, bytes) else np.asarray(value).tobytes()
 
     def outline(self, index: int, ends: bool) -> bytes:
-        """Return the number of bytes of image `index` and, if asked for, what is in it."""
+        """Return the size of image `index` in bytes and, with `ends`, a hash of its content."""
         try:
             item = self._item(index)
             if not ends and not item.dtype.hasobject:
@@ -120,7 +121,7 @@ class H5Files(FolderSet):
 
 
 def _groups(file: Any) -> dict[str, list[str]]:
-    """Keys of the images in each group of a file, by the group's name as `composed`."""
+    """Map each group's name, as `composed`, to the keys of the images in the group."""
     groups: dict[str, list[str]] = {}
     for name, group in file.items():
         if hasattr(group, "keys"):
@@ -161,7 +162,7 @@ def _arrays(path: Path, file: Any, data: Any) -> TensorSet:
 
 
 def _labels(path: Path, given: Any) -> Tensor:
-    """Read class numbers; text and fractions are no class numbers, and are not made into some."""
+    """Read class numbers; refuse text and fractions instead of converting them."""
     values = np.asarray(given[()])
     if values.dtype.kind not in "iu":
         first = values.flat[0] if values.size else ""

@@ -1,4 +1,4 @@
-"""Random numbers as functions of what they are for, with no state that a resumed run could lack."""
+"""Random numbers as pure functions of keys; there is no state that a resumed run could lack."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LAST_SHIFT = np.uint64(31)
 def mix(purpose: bytes, *numbers: int) -> int:
     """Hash a purpose and integers to 63 well-mixed bits, the same on every machine.
 
-    Neighbouring seeds, epochs or indices give unrelated results, which adding them up would not.
+    Neighbouring seeds, epochs or indices give unrelated results, unlike the sum of the numbers.
 
     >>> mix(b"views", 5, 0, 1) == mix(b"views", 5, 1, 0)
     False
@@ -32,10 +32,10 @@ def mix(purpose: bytes, *numbers: int) -> int:
 
 
 def uniforms(key: int, indexes: Any, count: int) -> NDArray[np.float64]:
-    """Draw `count` numbers for each index, each a function of (key, index, column) alone.
+    """Draw `count` numbers for each index; each is a function of (key, index, column) alone.
 
     Args:
-        key: what they are drawn for, as `mix` returns it.
+        key: the hash of the purpose, as `mix` returns it.
         indexes: (N,) integers.
         count: numbers per index.
 

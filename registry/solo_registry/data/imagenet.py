@@ -1,4 +1,4 @@
-"""ImageNet and its smaller relatives, as the folders that their archives unpack to."""
+"""ImageNet, ImageNet-100 and Tiny-ImageNet, read from the folders that their archives unpack to."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def imagenet(data: Any, split: Split) -> ImageSet | None:
 
 
 def imagenet100(data: Any, split: Split) -> ImageSet | None:
-    """Open ImageNet-100: 100 classes of ImageNet's folders, those that `data.class_list` names.
+    """Open ImageNet-100: the 100 class folders of ImageNet that `data.class_list` names.
 
-    There is no list in this package. The usual one was drawn by Tian et al. 2020 (Contrastive
-    Multiview Coding, arXiv 1906.05849) and is in their repository and in solo-learn's
-    (imagenet100_classes.txt). Without a list the folders must be 100.
+    This package contains no list. The usual one is by Tian et al. 2020 (Contrastive Multiview
+    Coding, arXiv 1906.05849). Their repository and solo-learn's (imagenet100_classes.txt) have it.
+    Without a list there must be exactly 100 folders.
     """
     images = _named("imagenet100", data, split)
     if images is not None and images.info.num_classes != 100:

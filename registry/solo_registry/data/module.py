@@ -35,10 +35,10 @@ __all__ = ["EpochSampler", "PretrainDataModule", "PretrainSet", "build_data", "e
 
 
 class PretrainDataModule(LightningDataModule):
-    """Loaders of a pretraining run; the sampler shards by rank itself.
+    """Loaders of a pretraining run. The sampler itself shards by rank.
 
-    The trainer must be made with `use_distributed_sampler=False`, and without a validation set with
-    `limit_val_batches=0`.
+    Create the trainer with `use_distributed_sampler=False`, and with `limit_val_batches=0` if there
+    is no validation set.
 
     Args:
         cfg: reads `seed`, `augmentations`, `optimizer.batch_size` (per device), `data.format`,
@@ -49,8 +49,8 @@ class PretrainDataModule(LightningDataModule):
     Attributes:
         info: facts about the data, with the config's mean and std where it gives them.
         views: the augmentation, with `num_large` and `num_small`.
-        digest: what names the images, where `build_data` opened them.
-        eval_device: where features are made outside the training loop.
+        digest: hash of the images; None unless `build_data` made this object.
+        eval_device: the device that computes features outside the training loop.
 
     Raises:
         UserError: no images, a batch larger than the data, a label that is no class, a wrong
@@ -80,7 +80,7 @@ class PretrainDataModule(LightningDataModule):
         self._check_batch(1)
 
     def train_dataloader(self) -> ResumableLoader | EpochLoader:
-        """Batches [indexes (N,), [views (N, C, H, W), ...], targets (N,)], as in solo-learn."""
+        """Return batches [indexes (N,), [views (N, C, H, W), ...], targets (N,)] (solo-learn's)."""
         rank, world_size = self._place()
         self._check_batch(world_size)
         sampler = EpochSampler(
@@ -121,9 +121,9 @@ class PretrainDataModule(LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Any] | DaliEvalLoader | list[Any]:
-        """Batches (X, y) of this rank's share of the validation images, in order.
+        """Return batches (X, y) of this rank's share of the validation images, in order.
 
-        Every process must take part in what they measure together: one without a share gets an
+        All processes measure together, so each must take part. A process without a share gets one
         image without a label, which no metric counts.
         """
         if self.val_set is None:
@@ -200,15 +200,15 @@ def eval_loader(
     indices: Sequence[int] | None = None,
     device: torch.device | None = None,
 ) -> DataLoader[Any]:
-    """Load (X, y) in order, nothing random and nothing dropped.
+    """Load batches (X, y) in order. Nothing is random and nothing is dropped.
 
     Args:
         images: the images.
         crop_size: height and width of X, in pixels.
         batch_size: images per batch; the last one may be smaller.
         num_workers: processes that read files; images in memory need none.
-        indices: which images; None is all.
-        device: where X goes next; for a GPU it lies in pinned memory.
+        indices: which images; None means all.
+        device: where X is copied next; for a GPU, X is in pinned memory.
 
     Returns:
         Batches of X, float32 (N, C, crop_size, crop_size), and y, int64 (N,).
@@ -230,7 +230,7 @@ def build_data(cfg: Any, opened: OpenedData | None = None) -> PretrainDataModule
 
     Args:
         cfg: the config.
-        opened: its data, where they are opened already.
+        opened: the config's data, if they are already open.
 
     Raises:
         UserError: see `open_set`, `prepared` and `PretrainDataModule`.
@@ -251,7 +251,7 @@ def check_labels(train_set: ImageSet, val_set: ImageSet | None, data: Any) -> No
     """Refuse a label that is no class of the training images.
 
     Args:
-        train_set: whose `info` says how many classes there are.
+        train_set: the training images; their `info` holds the number of classes.
         val_set: the validation images, if there are any.
         data: the config's `data` section, for the names of the files.
 
@@ -270,12 +270,12 @@ def check_labels(train_set: ImageSet, val_set: ImageSet | None, data: Any) -> No
         known = f"0 to {classes - 1}, " if classes else ""
         raise UserError(
             f"{where}: label {low if low < UNLABELLED else high}, but the training images have "
-            f"{classes} classes; a label is {known}or -1 for none"
+            f"{classes} classes; a label is {known}or -1 for an image without a label"
         )
 
 
 def _with_config_statistics(info: SetInfo, augmentations: Sequence[Any]) -> SetInfo:
-    """Put the pipelines' mean and std, if any, into `info`, for evaluation to use them too."""
+    """Put the pipelines' mean and std, if any, into `info`, so that evaluation uses them too."""
     pipelines = [read_pipeline(augmentation) for augmentation in augmentations]
     statistics = {(tuple(p.mean or info.mean), tuple(p.std or info.std)) for p in pipelines}
     if len(statistics) > 1:

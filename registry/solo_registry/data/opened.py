@@ -17,11 +17,11 @@ from solo_registry.errors import UserError
 
 @dataclass(frozen=True)
 class OpenedData:
-    """The images that a config names, before anything is chosen of them or looked at.
+    """The images that a config names, before any is checked or selected.
 
     Attributes:
         train: all training images.
-        val: all validation images; None where there are none, and where they are cut from `train`.
+        val: all validation images; None if there are none, or if they are held out from `train`.
     """
 
     train: ImageSet
@@ -29,15 +29,15 @@ class OpenedData:
 
     @functools.cached_property
     def digest(self) -> str:
-        """Name of the images and labels, the same on every machine: a "d" and 15 hex digits.
+        """Hash of the images and labels, the same on every machine: a "d" and 15 hex digits.
 
-        It begins with a letter, so that no program takes it for a number.
+        It begins with a letter, so that no program reads it as a number.
         """
         splits = [self.train.digest(), "" if self.val is None else self.val.digest()]
         return f"d{hashlib.sha256(' '.join(splits).encode()).hexdigest()[:15]}"
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Number of images by split and class name ("" without labels), to tell what changed."""
+        """Count the images by split and class name ("" without labels), to report changes."""
         return {
             split: dict(Counter(class_name(images, label) for label in images.targets.tolist()))
             for split, images in (("train", self.train), ("val", self.val))
@@ -46,7 +46,7 @@ class OpenedData:
 
 
 def class_name(images: ImageSet, label: int) -> str:
-    """Return the name of a label of a set; "" for none."""
+    """Return the class name of a label; "" for the label of an unlabelled image."""
     names = images.info.class_names
     return names[label] if 0 <= label < len(names) else "" if label < 0 else str(label)
 
@@ -54,8 +54,8 @@ def class_name(images: ImageSet, label: int) -> str:
 def open_data(data: Any) -> OpenedData:
     """Open the images that a config's `data` section names.
 
-    With `data.validation_fraction` the validation images are cut from train, and the test images
-    are not opened.
+    With `data.validation_fraction` the validation images are held out from train, and the test
+    images are not opened.
 
     Raises:
         UserError: see `open_set`.
@@ -69,7 +69,7 @@ def open_data(data: Any) -> OpenedData:
 
 
 class Digests:
-    """Fills in `data.digest` of many configs; data that several of them name are opened once.
+    """Fills in `data.digest` of many configs; opens data once that several configs name.
 
     >>> from omegaconf import OmegaConf
     >>> cfg = OmegaConf.create({"data": {"dataset": "digits", "digest": None}})

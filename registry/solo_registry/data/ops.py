@@ -1,9 +1,9 @@
 """The operations that views are made of, on one image or on a batch.
 
 Crop, resize and equalization of one image are torchvision's transforms v2. The others are written
-out because a small image spends its time in calls, not in arithmetic: here they take a third of the
-time of torchvision's, and the tests hold them against its results. They take float32 (..., C, H, W)
-in [0, 1], may work in place, and take a factor as a number or as one per image, (N, 1, 1, 1).
+here, because for a small image the calls cost more than the arithmetic. They take a third of the
+time of torchvision's, and the tests compare them with torchvision's results. They take float32
+(..., C, H, W) in [0, 1] and may work in place. A factor is a number, or one per image (N, 1, 1, 1).
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ def resized_crop(image: Tensor, box: Sequence[int], size: int) -> Tensor:
 def resized_crops(images: Tensor, boxes: Tensor, size: int) -> Tensor:
     """Cut another box out of each image, resized to size x size.
 
-    Each direction is a matrix product with the weights of `resized_crop`'s filter, on any device,
-    which costs little up to some hundred pixels; like there, each ends in whole steps of 1/255.
+    Each direction is a matrix product with the weights of `resized_crop`'s filter, on any device.
+    This costs little up to some hundred pixels. As in `resized_crop`, the result of each direction
+    is rounded to whole steps of 1/255.
 
     Args:
         images: (N, C, H, W) uint8.
@@ -49,16 +50,16 @@ def resized_crops(images: Tensor, boxes: Tensor, size: int) -> Tensor:
     top, left, tall, wide = boxes.unbind(1)
     rows = _bicubic_weights(height, top, tall, size).unsqueeze(1)
     columns = _bicubic_weights(width, left, wide, size)
-    # channels share the weights: as rows of one matrix they need no copies of them
+    # all channels have the same weights; as rows of one matrix they need no copies of the weights
     across = images.float().flatten(1, 2) @ columns.mT
     across = across.round_().clamp_(0, 255).view(*images.shape[:3], size)
     return (rows @ across).round_().clamp_(0, 255).div_(255)
 
 
 def _bicubic_weights(side: int, start: Tensor, length: Tensor, size: int) -> Tensor:
-    """Weights (N, size, side) with which pixel j enters resized pixel i: Keys's cubic, a = -1/2.
+    """Return weights (N, size, side) of pixel j in resized pixel i: Keys's cubic, a = -1/2.
 
-    The filter is as wide as a resized pixel where the box shrinks (antialiasing); only pixels of
+    Where the box shrinks, the filter is as wide as a resized pixel (antialiasing). Only pixels of
     the box count.
     """
     scale = (length / size).view(-1, 1, 1)
@@ -160,7 +161,7 @@ def blur(x: Tensor, sigma: Factor) -> Tensor:
 def _gaussian_weights(side: int, sigma: Factor, device: torch.device) -> Tensor:
     """Weights (..., side, side) with which pixel j enters blurred pixel i."""
     exponents = _squared_distances(side, device) * (-0.5 / sigma**2)
-    # e^-20 counts for nothing; smaller ones would be denormal numbers, which take all the time
+    # e^-20 is negligible; smaller values would be denormal numbers, which are very slow
     weights = exponents.clamp_min_(-20).exp_().sum(-3, keepdim=exponents.dim() > 3)
     return weights.div_(weights.sum(-1, keepdim=True))
 
@@ -192,7 +193,7 @@ def flip(x: Tensor) -> Tensor:
     return x.flip(-1)
 
 
-# what comes after the jitters, in this order, by the name of its draw; each takes the width of blur
+# operations after the jitters, in this order, by the name of their draw; each gets the blur's sigma
 STEPS: tuple[tuple[str, Step], ...] = (
     ("gray", lambda x, _: grayscale(x)),
     ("blur", blur),

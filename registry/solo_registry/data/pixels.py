@@ -1,7 +1,7 @@
-"""From the bytes of an image file to 8-bit pixels: one rule, which every loader follows.
+"""Decodes image files to 8-bit pixels, by one rule for every loader.
 
-The rule is `decode`, by Pillow. `for_dali` keeps DALI to it: DALI gets a file as it is where DALI
-decodes it to the same pixels, and otherwise gets the pixels of `decode`.
+`decode` is the rule; it uses Pillow. `for_dali` makes DALI follow it: DALI gets a file unchanged if
+it decodes the file to the same pixels, and otherwise gets the pixels of `decode`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
-# the bytes that end a whole file; other formats are decoded to see whether they are whole
+# the bytes at the end of a complete file; files of other formats are decoded to check them
 ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
 TAIL = 64
 Image.init()  # loads Pillow's readers of all formats that it was built with
-# those that are read: not PDF and the like, which Pillow opens as well
+# the formats that we read, without PDF and others that Pillow also opens
 FORMATS = tuple(
     name
     for name in ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF")
@@ -46,15 +46,16 @@ DALI_READS = {
     "JPEG": ("L", "RGB"), "MPO": ("L", "RGB"), "WEBP": ("RGB", "RGBA"),
     "PNG": ("1", "L", "LA", "P", "RGB", "RGBA"),
 }  # fmt: skip
-PNG_BITS = 24  # place of the byte that says how many bits a channel has
-# where a PNG can say how it is turned; Pillow may have to decode all of it to find them
+PNG_BITS = 24  # position of the byte that holds the number of bits per channel
+# chunks of a PNG that can hold its orientation; Pillow may have to decode the file to find them
 PNG_EXIF = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
 
 
 def defect(file: BinaryIO) -> str | None:
-    """Say why an image file cannot be used, without decoding it where its end is in place.
+    """Return the reason why an image file cannot be used, or None.
 
-    A PNG's checksums are compared as well, which reads all of it but decodes nothing.
+    The file is decoded only if its end is missing. Checksums of a PNG are compared as well, which
+    reads the whole file but decodes nothing.
     """
     try:
         with Image.open(file, formats=FORMATS) as image:
@@ -76,24 +77,24 @@ def defect(file: BinaryIO) -> str | None:
 def decode(file: Path | BinaryIO, channels: int) -> Tensor:
     """Read the first picture of an image file, upright, as uint8 (channels, H, W).
 
-    16-bit values keep their upper 8 bits, 12-bit ones likewise; other colour spaces become sRGB as
-    Pillow converts them; a palette is looked up. Transparency is dropped: what a transparent pixel
-    hides is shown. The image is turned as its EXIF data say, as a person sees it.
+    Of 16-bit and 12-bit values the upper 8 bits are kept. Pillow converts other colour spaces to
+    sRGB and looks up palettes. Transparency is dropped: the colour that a transparent pixel hides
+    is shown. The image is turned as its EXIF data say, as a person sees it.
 
     Args:
         file: its path, or the open file.
         channels: 3 for RGB, 1 for grey.
 
     Raises:
-        ValueError: the pixels are floats, or integers of 32 bits or with a sign; no file says which
-            of them is black and which white.
+        ValueError: the pixels are floats, or 32-bit or signed integers. No file says which of these
+            values is black and which is white.
     """
     with Image.open(file, formats=FORMATS) as image:
         bits = _bits(image)
         image.load()
         shown = image if bits == 8 else _upper_bits(image, bits)
         if shown.mode in ("P", "PA"):
-            # by way of RGBA, as Pillow warns of a palette with transparency otherwise
+            # through RGBA, because otherwise Pillow warns about a palette with transparency
             shown = shown.convert("RGBA")
         if channels == 3 or shown.mode not in GREY:
             shown = shown.convert("RGB")
@@ -108,11 +109,11 @@ def decode(file: Path | BinaryIO, channels: int) -> Tensor:
 def for_dali(content: bytes, by_pillow: bool = False) -> tuple[bytes, tuple[int, int]]:
     """Return bytes that DALI decodes to the pixels of `decode`, and their height and width.
 
-    These are `content` itself where that is so, and else an uncompressed PPM file.
+    The bytes are `content` itself if DALI decodes it to these pixels, else an uncompressed PPM.
 
     Args:
-        content: of an image file.
-        by_pillow: make a PPM file in any case.
+        content: the bytes of an image file.
+        by_pillow: always make a PPM file.
     """
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         if not by_pillow and _dali_reads(image, content):
@@ -131,8 +132,8 @@ def _dali_reads(image: Image.Image, content: bytes) -> bool:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """Return what turns an image upright once it is loaded; damaged EXIF data count as none."""
-    if image.format == "TIFF":  # Pillow turns it while loading; some versions leave the tag there
+    """Return the turn that makes a loaded image upright; ignore damaged EXIF data."""
+    if image.format == "TIFF":  # Pillow turns it while loading; some versions keep the tag
         return None
     try:
         return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
@@ -148,15 +149,15 @@ def _bits(image: Image.Image) -> int:
         kind = "floats" if image.mode == "F" else "signed or 32-bit integers"
         raise ValueError(
             f"its pixels are {kind}, and the file does not say which value is white: "
-            "scale your images to 8 or 16 bits (0 is black, 255 or 65535 is white) and save them so"
+            "scale your images to 8 or 16 bits (0 is black, 255 or 65535 is white) and save those"
         )
     tags = getattr(image, "tag_v2", {})
     return int(tags.get(ExifTags.Base.BitsPerSample, (16,))[0])
 
 
 def _upper_bits(image: Image.Image, bits: int) -> Image.Image:
-    """Return an image of one deep channel in 8 bits; Pillow would clip what is above 255."""
+    """Return an image of one 12- or 16-bit channel in 8 bits; Pillow would clip it at 255."""
     deep = np.asarray(image).astype(np.int64).clip(0, (1 << bits) - 1) >> (bits - 8)
     if getattr(image, "tag_v2", {}).get(ExifTags.Base.PhotometricInterpretation) == 0:
-        deep = 255 - deep  # 0 is white, which Pillow heeds up to 8 bits only
+        deep = 255 - deep  # 0 is white; Pillow inverts such images only up to 8 bits
     return Image.fromarray(deep.astype(np.uint8))

@@ -1,7 +1,7 @@
-"""Which image comes when, and its views, as functions of (seed, epoch, index) alone.
+"""The order of the images and their views, as functions of (seed, epoch, index) alone.
 
-Nothing here depends on what was drawn before, on the number of worker processes, or on the global
-random state, so a run that is killed and resumed sees the batches that an unbroken run sees.
+Nothing here depends on earlier draws, on the number of worker processes, or on the global random
+state. So a run that is killed and resumed sees the same batches as an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Work = tuple[int, list[int]]  # an epoch, and which images a batch of it holds
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """Yields (epoch, index) for one rank; each epoch is a new order of all images.
+    """Yields (epoch, index) for one rank; each epoch has a new order of all images.
 
-    The order is a function of (seed, epoch). Ranks take turns, so the global batch of several ranks
-    holds the same images as one process with a batch that much larger. Of a length that the ranks
-    do not divide, the last images of the epoch's order are left out.
+    The order is a function of (seed, epoch). Ranks take turns. So the global batch of several ranks
+    holds the same images as the batch of one process with the same global batch size. If
+    `world_size` does not divide `length`, the last images of the epoch's order are left out.
 
     Args:
         length: number of images.
@@ -51,7 +51,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
-        self.start = 0  # images of this rank to leave out at the next iteration's beginning
+        self.start = 0  # number of images of this rank that the next iteration skips
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration yields; Lightning calls this."""
@@ -92,7 +92,7 @@ class PretrainSet(Dataset[Item]):
         return item
 
     def __getitems__(self, batch: list[tuple[int, int]]) -> list[Item]:
-        """Return a batch of items, all of one epoch; the DataLoader calls this where it can."""
+        """Return a batch of items, all of one epoch; `DataLoader` calls this instead of items."""
         epoch = batch[0][0]
         indexes = [index for _, index in batch]
         images, targets = zip(*(self.images[index] for index in indexes), strict=True)
@@ -104,7 +104,7 @@ class PretrainSet(Dataset[Item]):
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run torch on one thread: several only get in each other's way on one small image."""
+    """Run torch on one thread, because several threads are slower on one small image."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -134,15 +134,15 @@ class Resumable:
         return {"batches": self.done % len(self)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on after as many batches."""
+        """Skip as many batches at the next iteration as `state` says are done."""
         self.done = self.start = state["batches"]
 
 
 class ResumableLoader(Resumable, DataLoader[Any]):
     """A DataLoader over an `EpochSampler` that can go on in the middle of an epoch.
 
-    The workers begin with the first batch, not with `iter()`: on resume, Lightning makes the
-    iterator before it sets the epoch, and workers would fetch images of epoch 0.
+    The workers start at the first batch, not at `iter()`. On resume, Lightning makes the iterator
+    before it sets the epoch, so workers started by `iter()` would fetch images of epoch 0.
     """
 
     sampler: EpochSampler
@@ -157,11 +157,11 @@ class ResumableLoader(Resumable, DataLoader[Any]):
 
 
 class EpochLoader(Resumable, ABC):
-    """Whole batches from a source of their own, where no DataLoader is needed.
+    """Base of loaders that make whole batches themselves, without a DataLoader.
 
     Args:
-        sampler: which images come when.
-        batch_size: images per batch; what is left of an epoch is dropped.
+        sampler: yields the images of each epoch in order.
+        batch_size: images per batch; the last incomplete batch of an epoch is dropped.
     """
 
     def __init__(self, sampler: EpochSampler, batch_size: int) -> None:

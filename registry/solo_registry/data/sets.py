@@ -1,7 +1,7 @@
-"""What a data set is here, and how one is found by its name.
+"""The types of data sets, and how a set is opened by its name.
 
-A data set is a function `(data, split) -> ImageSet | None` in `DATASETS`; `data` is the config's
-`data` section and `None` means that the set has no such split.
+A data set is a function `(data, split) -> ImageSet | None` in `DATASETS`. `data` is the config's
+`data` section, and `None` means that the set has no such split.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from solo_registry.errors import UserError
 
 Split = Literal["train", "val"]
 UNLABELLED = -1
-# how much red, green and blue count for brightness
+# weights of red, green and blue in the luminance
 LUMA = (0.299, 0.587, 0.114)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -84,9 +84,9 @@ class ImageSet(Dataset[tuple[Tensor, int]], ABC):
     """Images with labels, before any augmentation.
 
     Attributes:
-        info: what is the same for every image.
+        info: facts that hold for every image.
         targets: (N,) int64 labels, -1 where an image has none.
-        indices: which images of the whole data set these are; None is all.
+        indices: positions of these images in the whole data set; None means all.
     """
 
     info: SetInfo
@@ -105,9 +105,9 @@ class ImageSet(Dataset[tuple[Tensor, int]], ABC):
         """Return a set of the images at `indices`, in that order."""
 
     def digest(self) -> str:
-        """Return hex digits that name the images and their labels, the same on every machine.
+        """Return a hash of the images and labels in hex digits, the same on every machine.
 
-        By default every image is read. A set that can tell cheaper what it holds does so.
+        This default reads every image. A set with a cheaper way overrides it.
         """
         content = hashlib.sha256()
         for image, target in (self[index] for index in range(len(self))):
@@ -116,11 +116,11 @@ class ImageSet(Dataset[tuple[Tensor, int]], ABC):
         return content.hexdigest()
 
     def checked(self) -> ImageSet:
-        """Look at every image before training, where they can be broken; see `FolderSet`."""
+        """Check every image before training, if images can be broken; see `FolderSet`."""
         return self
 
     def require_all_classes(self) -> None:
-        """Refuse a training set that lacks images of a class, where classes are folders."""
+        """Refuse a training set in which a class has no image, if classes are folders."""
 
 
 class TensorSet(ImageSet):
@@ -151,7 +151,7 @@ class TensorSet(ImageSet):
         return TensorSet(self.info, self.images[chosen], self.targets[chosen])
 
     def digest(self) -> str:
-        """Return hex digits that name all pixels and labels."""
+        """Return a hash of all pixels and labels in hex digits."""
         content = hashlib.sha256(str(tuple(self.images.shape)).encode())
         for part in (*torch.split(self.images, 4096), self.targets):
             content.update(part.contiguous().numpy().data)
@@ -159,12 +159,12 @@ class TensorSet(ImageSet):
 
 
 def open_set(data: Any, split: Split) -> ImageSet | None:
-    """Open one split of the data set that the config names: all its images, none of them looked at.
+    """Open one split of the data set that the config names: all its images, none checked yet.
 
     Args:
-        data: the config's `data` section, any object with its keys as attributes: `dataset`, and
-            as the set needs them `train_path`, `val_path`, `download`, `no_labels`, `on_error`,
-            `channels`, `class_list`, `train_split`.
+        data: the config's `data` section, or any object with its keys as attributes: `dataset`, and
+            those of `train_path`, `val_path`, `download`, `no_labels`, `on_error`, `channels`,
+            `class_list`, `train_split` that the set needs.
         split: "train" or "val".
 
     Returns:
@@ -181,19 +181,19 @@ def open_set(data: Any, split: Split) -> ImageSet | None:
         key, _, value = word.partition("=")
         given = setting(data, key, None)
         if given is not None and value in ("", str(given)):
-            raise UserError(f"data.{key}={given} is nothing for data set '{data.dataset}'")
+            raise UserError(f"data set '{data.dataset}' does not use data.{key}={given}")
     images: ImageSet | None = load(data, split)
     return images
 
 
 def prepared(images: ImageSet, data: Any, split: Split) -> ImageSet:
-    """Return the images of an opened set that a run uses, as it uses them.
+    """Check, convert and select the images of an opened set, as the config says.
 
     Args:
-        images: what `open_set` returned.
+        images: the result of `open_set`.
         data: the config's `data` section: `check_files`, `channels`, `fraction`, `long_tail`.
         split: "train" or "val". `long_tail` and `fraction` apply to "train" only and keep the same
-            images in every run; a fraction is that of each class, and -1 keeps all.
+            images in every run. `fraction` keeps this share of each class; -1 keeps all.
 
     Raises:
         UserError: unreadable files, or a value out of its range.
@@ -219,7 +219,7 @@ def load_set(data: Any, split: Split) -> ImageSet | None:
 
 
 def to_channels(images: TensorSet, channels: int) -> TensorSet:
-    """Return grey images (1) or RGB images (3); nothing is copied if they are so already."""
+    """Convert to grey images (1) or RGB images (3); copy nothing if they have these channels."""
     info = images.info
     if info.channels == channels:
         return images
@@ -229,7 +229,7 @@ def to_channels(images: TensorSet, channels: int) -> TensorSet:
         info = replace(info, channels=3, mean=info.mean * 3, std=info.std * 3)
         return TensorSet(info, images.images.expand(-1, 3, -1, -1), images.targets)
     weights = torch.tensor(LUMA).view(3, 1, 1)
-    # in pieces, as a float copy of all of STL-10 would take 11 GB
+    # in pieces, because a float copy of all of STL-10 would take 11 GB
     pixels = torch.cat(
         [
             (part * weights).sum(1, keepdim=True).round_().to(torch.uint8)
@@ -242,7 +242,7 @@ def to_channels(images: TensorSet, channels: int) -> TensorSet:
 def grey_info(info: SetInfo) -> SetInfo:
     """Return `info` of the same images in grey.
 
-    The mean is exact; the std is that of channels which move together, and so a little too large.
+    The mean is exact. The std assumes fully correlated channels, so it is a little too large.
 
     >>> round(grey_info(SetInfo("x", 0, 3, None, IMAGENET_MEAN, IMAGENET_STD, ())).mean[0], 3)
     0.459
@@ -255,7 +255,7 @@ def grey_info(info: SetInfo) -> SetInfo:
 
 
 def part(images: ImageSet, positions: list[int]) -> ImageSet:
-    """Return the images at `positions`; they know which images of the whole data set they are."""
+    """Return the images at `positions`; `indices` holds their places in the whole data set."""
     chosen, known = images.subset(positions), images.indices
     chosen.indices = positions if known is None else [known[position] for position in positions]
     return chosen
@@ -264,7 +264,7 @@ def part(images: ImageSet, positions: list[int]) -> ImageSet:
 def hold_out(images: ImageSet, fraction: float) -> tuple[ImageSet, ImageSet]:
     """Split off a share of each class, the same images in every run: (kept, held out).
 
-    One image of each class is kept at least, and so a class's only one.
+    At least one image of each class is kept, so a class with a single image keeps it.
 
     Raises:
         UserError: nothing is left to keep, or nothing to hold out.

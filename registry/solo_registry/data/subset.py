@@ -1,6 +1,6 @@
-"""Which training images a run sees: long tails, index files and fractions, and their record.
+"""Selects the training images of a run: long tails, index files and fractions.
 
-The choice is part of the data set: it does not depend on a run's seed.
+The selection is part of the data set: it does not depend on a run's seed.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ FRACTION_SEED = 0
 
 
 def chosen_images(targets: Tensor, data: Any) -> list[int] | None:
-    """Return the training images that the config's `data` section keeps; None is all.
+    """Return the training images that the config's `data` section keeps; None means all.
 
     Args:
         targets: (N,) labels of all training images.
-        data: reads `long_tail` and then `fraction`, which applies to what is left.
+        data: the section. `long_tail` applies first, then `fraction` to the images that are left.
 
     Raises:
         UserError: see `long_tail` and `read_indices`.
@@ -54,8 +54,8 @@ def stratified(
     Args:
         targets: (N,) int64 labels.
         fraction: share to keep, in (0, 1].
-        seed: which share.
-        leave: how many images of each class are not chosen, whatever the share is.
+        seed: seed of the choice.
+        leave: number of images of each class that are never chosen.
 
     Returns:
         Sorted indices, the same in every call.
@@ -94,11 +94,11 @@ def long_tail(targets: Tensor, profile: str, factor: float, seed: int) -> list[i
     """Choose images so that the classes, in their order, follow a profile.
 
     Args:
-        targets: (N,) labels of all images; the largest class of the result is as large as the
-            smallest class here, so that every class can have its share.
+        targets: (N,) labels of all images. The largest class of the result is as large as the
+            smallest class here, so that every class has enough images.
         profile: "exponential" or "step".
         factor: size of the smallest class over that of the largest, in (0, 1].
-        seed: which images of a class are kept.
+        seed: seed of the choice of images within a class.
 
     Returns:
         Sorted indices.

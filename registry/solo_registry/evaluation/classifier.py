@@ -1,4 +1,4 @@
-"""A linear head on a backbone, and the recipe it is trained by."""
+"""A linear head on a backbone, and the recipe that trains it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from solo_registry.errors import UserError
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a classifier is trained; lr is per 256 images.
+    """The settings of a classifier's training; lr is per 256 images.
 
     The commands' defaults are those of the dynamic-temperature paper's code for the linear probe
     (90 epochs, lr 0.1) and for fine-tuning (30 epochs, lr 0.05).
@@ -32,7 +32,7 @@ class Recipe:
     pretrained: bool = True
 
     def check(self) -> None:
-        """Refuse what cannot work.
+        """Refuse values that cannot work.
 
         Raises:
             UserError: a value is out of its range.
@@ -61,7 +61,7 @@ class Classifier(LightningModule):
     """A backbone with a linear head; a frozen backbone stays in evaluation mode.
 
     Args:
-        backbone: gives features (N, D).
+        backbone: maps images to features (N, D).
         features_dim: D.
         num_classes: number of classes.
         recipe: how to train.
@@ -85,14 +85,14 @@ class Classifier(LightningModule):
         self.strict_loading = not recipe.frozen
 
     def train(self, mode: bool = True) -> Classifier:
-        """Keep a frozen backbone's statistics."""
+        """Set the mode; a frozen backbone stays in evaluation mode and keeps its statistics."""
         super().train(mode)
         if self.recipe.frozen:
             self.backbone.eval()
         return self
 
     def on_train_start(self) -> None:
-        """Choose the modes: Lightning leaves each module in the one that it finds."""
+        """Set the modes here, because Lightning keeps each module in the mode that it has."""
         self.train()
 
     def forward(self, X: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ class Classifier(LightningModule):
         return loss
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave a frozen backbone out: the run has it, and every epoch would write it again."""
+        """Leave out a frozen backbone: the run has it, and every epoch would write it again."""
         if self.recipe.frozen:
             head = {name: w for name, w in checkpoint["state_dict"].items() if name[:5] == "head."}
             checkpoint["state_dict"] = head

@@ -43,20 +43,20 @@ def classify(
 ) -> dict[str, Any]:
     """Train a classifier on a run's backbone and measure it, after the last epoch only.
 
-    Killed, it goes on from the last finished epoch when called again, and ends in the same result.
-    Training images get the crop and the flip of the run's first augmentation and nothing else. The
-    run's seed draws the head, the order, the views and the labelled share, so that runs of one seed
-    see the same images.
+    If it was killed, the next call resumes from the last finished epoch and ends in the same
+    result. Training images get the crop and the flip of the run's first augmentation and nothing
+    else. The run's seed draws the head, the order, the views and the labelled share, so that runs
+    of one seed see the same images.
 
     Args:
         path: a run folder, or a checkpoint inside one.
         recipe: how to train.
-        console: where progress is told.
-        data: another data set than the run's.
+        console: where progress is printed.
+        data: name of another data set; None means the run's own.
         **where: as in `LoadedRun.data`.
 
     Returns:
-        What was written to evaluations/.
+        The content of the file that was written to evaluations/.
 
     Raises:
         UserError: no run there, a wrong value, data without labels, or a damaged checkpoint.
@@ -137,18 +137,18 @@ def train(
     saved: Path,
     identity: str,
 ) -> None:
-    """Train to the recipe's last epoch, going on from the last finished one that is saved.
+    """Train to the recipe's last epoch; resume from the saved checkpoint if there is one.
 
     Args:
-        classifier: what to train.
-        loader: its images.
-        cfg: the config of the run whose backbone it is.
-        console: where progress is told.
-        saved: the checkpoint, kept at the last finished epoch.
-        identity: whose checkpoint it is.
+        classifier: the classifier to train.
+        loader: the training images.
+        cfg: the config of the run whose backbone is used.
+        console: where progress is printed.
+        saved: path of the checkpoint of the last finished epoch.
+        identity: identity that the checkpoint must have.
 
     Raises:
-        UserError: the checkpoint is damaged or another's, or cannot be written.
+        UserError: the checkpoint is damaged, has another identity, or cannot be written.
     """
     callbacks: list[Callback] = [
         Divergence(saved, f"a lower --lr (it is {classifier.recipe.lr:g})"),
@@ -182,7 +182,7 @@ def labelled(used: PretrainDataModule, recipe: Recipe, seed: int) -> tuple[Image
     """Return the labelled share of the training images and the labelled test images.
 
     Raises:
-        UserError: there is no labelled image on one side.
+        UserError: train or test has no labelled image.
     """
 
     def with_labels(images: ImageSet | None, side: str) -> ImageSet:
@@ -197,7 +197,7 @@ def labelled(used: PretrainDataModule, recipe: Recipe, seed: int) -> tuple[Image
 
 
 def crop_and_flip(cfg: Any) -> dict[str, Any]:
-    """Return the run's first pipeline without anything but crop and flip."""
+    """Return the run's first pipeline reduced to crop and flip."""
     first: Any = OmegaConf.to_container(cfg.augmentations[0])
     kept = {key: first[key] for key in ("rrc", "horizontal_flip", "crop_size", "mean", "std")}
     return {**kept, "num_crops": 1}
@@ -219,7 +219,7 @@ def predict(
 
 
 def protocol(recipe: Recipe, size: int, lr: float, view: dict[str, Any], images: int) -> str:
-    """Say in one line how the number was made."""
+    """Return one line that states the protocol of the number."""
     what = "linear classifier on the frozen backbone" if recipe.frozen else "whole network"
     start = "" if recipe.pretrained else " from untrained weights"
     rrc, flip = view["rrc"], view["horizontal_flip"]["prob"]
@@ -234,7 +234,7 @@ def protocol(recipe: Recipe, size: int, lr: float, view: dict[str, Any], images:
 
 
 def already_there(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the result of the same settings, or None; a damaged one is made again."""
+    """Return the saved result if it has these settings, else None, also for a damaged file."""
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found if found["settings"] == settings else None

@@ -1,4 +1,4 @@
-"""kNN of a run for several k, temperatures and distances; the features are made once."""
+"""kNN of a run for several k, temperatures and distances; the features are computed once."""
 
 from __future__ import annotations
 
@@ -35,13 +35,14 @@ def knn_grid(
         path: a run folder, or a checkpoint inside one.
         console: where the table is printed.
         k: numbers of neighbours.
-        temperatures: of the cosine's weights.
-        distances: "cosine", "euclidean" or both; the latter knows no temperature.
-        data: another data set than the run's.
+        temperatures: temperatures of the votes with the cosine.
+        distances: "cosine", "euclidean" or both; "euclidean" has no temperature.
+        data: name of another data set; None means the run's own.
         **where: as in `LoadedRun.data`.
 
     Returns:
-        What was written. These are test accuracies: state k and temperature before you look.
+        The content of the file. These are test accuracies: choose k and temperature before you
+        look.
 
     Raises:
         UserError: no run there, a value out of its range, or data without labels.

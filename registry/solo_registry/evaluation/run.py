@@ -1,4 +1,4 @@
-"""Measuring a run: trained backbone, untrained backbone and raw pixels by the same protocols."""
+"""Measures a run: trained backbone, untrained backbone and raw pixels by the same protocols."""
 
 from __future__ import annotations
 
@@ -58,20 +58,20 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Measure a run's last checkpoint, or the one given, and write numbers and pictures.
 
-    A finished run's numbers go to result.json, those of another checkpoint to
+    The numbers of a finished run go to result.json, those of another checkpoint to
     evaluations/epoch-<n>.json, those on another data set to evaluations/<data>-<digest>.json.
-    Nothing is done again if result.json already has these settings.
+    If result.json already has these settings, nothing is measured again.
 
     Args:
         path: a run folder, or a checkpoint inside one.
         evaluation: the config's `evaluation` section.
         console: where the table is printed.
         data: the run's data, if it is loaded already.
-        other: another data set to measure on.
+        other: name of another data set to measure on.
         **where: as in `LoadedRun.data`.
 
     Returns:
-        What was written.
+        The content of the file that was written.
 
     Raises:
         UserError: there is no checkpoint, or it does not fit the run.
@@ -137,7 +137,7 @@ def evaluate_run(
 
 
 def same(done: dict[str, Any], settings: dict[str, Any]) -> bool:
-    """Whether a result was made with these settings; one of before a key has the key's default."""
+    """Whether a result has these settings; a key that an old result lacks has its default."""
     known: dict[str, Any] = asdict(EvaluationConfig()) | done["evaluation"]
     return known == settings
 
@@ -152,7 +152,7 @@ def evaluate_again(
     """Measure a run folder or a checkpoint inside one again, with some settings changed.
 
     Raises:
-        UserError: `path` is neither.
+        UserError: `path` is neither a run folder nor a checkpoint.
     """
     given = OmegaConf.structured(EvaluationConfig)
     given.update(LoadedRun(path).cfg.evaluation)
@@ -168,7 +168,7 @@ def measure(
     label: str,
     console: Console,
 ) -> Measured:
-    """Extract features of both splits and of two views; `model=None` flattens the pixels."""
+    """Compute features of both splits and of two views; `model=None` gives raw pixels."""
     train, test = features_of(model, data, evaluation, label, console)
     embed = embedding(model, data.eval_device, label)
     tested = data.val_set if data.val_set is not None else data.train_set
@@ -178,7 +178,7 @@ def measure(
     for start in range(0, len(keys), BATCH):
         items = pairs.__getitems__(keys[start : start + BATCH])
         first.append(embed(torch.stack([views[0] for _, views, _ in items])))
-        # a method of one view, such as MAE, has no other to align it with
+        # a method of one view, such as MAE, has no second view to compare
         second.append(embed(torch.stack([views[:2][-1] for _, views, _ in items])))
         targets += [target for _, _, target in items]
     feats1, z1 = (torch.cat(part) for part in zip(*first, strict=True))
@@ -192,7 +192,7 @@ def embedding(
 ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """Return the function from images to features and projections, both (N, D) on the CPU.
 
-    It raises a UserError that names `label` where a feature is not finite.
+    The function raises a UserError that names `label` if a feature is not finite.
     """
     if model is not None:
         model = model.to(device).eval()
@@ -217,7 +217,7 @@ def features_of(
     label: str,
     console: Console,
 ) -> tuple[Features, Features]:
-    """Extract features of train and test images; without test images train stands for both."""
+    """Compute features of train and test images; without test images, train is used for both."""
     embed = embedding(model, data.eval_device, label)
 
     def collect(loader: DataLoader[Any]) -> Features:
@@ -242,7 +242,7 @@ def features_of(
     tested = data.val_set if data.val_set is not None else data.train_set
     train = collect(loader(data.train_set, evaluation.max_train, data.seed))
     test = train if data.val_set is None else collect(loader(tested, len(tested), data.seed))
-    if data.val_set is None:  # nothing held out, so no accuracy: only the geometry is measured
+    if data.val_set is None:  # without held-out images, only the geometry is measured
         train = Features(train.feats, torch.full_like(train.targets, -1))
     return train, test
 
@@ -305,7 +305,7 @@ def draw(
 
 
 def show(result: dict[str, Any], run: RunFolder, console: Console, out: Path | None = None) -> None:
-    """Print the table and where everything lies."""
+    """Print the table and the paths of the files."""
     title = "Frozen features"
     if result["dataset"] != result.get("pretrained_on", result["dataset"]):
         source = result["pretrained_on"]

@@ -1,4 +1,4 @@
-"""The model card: how to load the backbone, what it scored, and how it was made."""
+"""The model card: how to load the backbone, its results, and how it was trained."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def card(
     Args:
         to: the target.
         cfg: the run's config.
-        call: how timm makes the backbone; None if it is not timm's.
+        call: the arguments of timm's constructor; None if the backbone is not timm's.
         info: facts about the run's data, with the mean and std that it used.
         result: the run's result.
         features: width of the features.
@@ -105,7 +105,7 @@ def card(
 
 
 def loading(to: str, cfg: DictConfig, call: dict[str, Any] | None) -> list[str]:
-    """Lines of Python that make `model` with its weights, run in the card's folder."""
+    """Return lines of Python that build `model` with its weights, if run in the card's folder."""
     channels = cfg.data.image_channels
     if call is None:
         kwargs = "".join(f", {key}={value!r}" for key, value in plain(cfg.backbone.kwargs).items())
@@ -141,12 +141,12 @@ def loading(to: str, cfg: DictConfig, call: dict[str, Any] | None) -> list[str]:
 
 
 def by_config(to: str, call: dict[str, Any] | None) -> bool:
-    """Whether the folder holds a config.json from which timm makes the model."""
+    """Whether the folder has a config.json from which timm builds the model."""
     return to != "torch" and call is not None and not call["low_resolution"]
 
 
 def transform(to: str, cfg: DictConfig, call: dict[str, Any] | None, info: SetInfo) -> list[str]:
-    """Lines of Python that make timm's `transform` from a PIL image to what `model` takes."""
+    """Return lines of Python that build timm's `transform` from a PIL image to `model`'s input."""
     if call is None:
         return []
     given = "**resolve_data_config({}, model=model)"
@@ -158,7 +158,7 @@ def transform(to: str, cfg: DictConfig, call: dict[str, Any] | None, info: SetIn
 
 
 def preprocessing(cfg: DictConfig, info: SetInfo) -> dict[str, Any]:
-    """What of timm's data config makes its transform do what evaluation does here."""
+    """Return the timm data config whose transform does what our evaluation does."""
     size = cfg.augmentations[0].crop_size
     resize = eval_resize(info, size)
     share = size / resize
@@ -175,7 +175,7 @@ def preprocessing(cfg: DictConfig, info: SetInfo) -> dict[str, Any]:
 
 
 def further(to: str, call: dict[str, Any] | None, channels: int) -> list[str]:
-    """Say what the transform takes, and how the model gets a classifier or other channels."""
+    """Return the text on the transform's input, and on adding a classifier or other channels."""
     if call is None:
         return []
     mode = {1: "grey ('L')", 3: "RGB"}.get(channels)
@@ -190,7 +190,7 @@ def further(to: str, call: dict[str, Any] | None, channels: int) -> list[str]:
 
 
 def table(result: dict[str, Any]) -> list[str]:
-    """The measured rows as Markdown."""
+    """Return the measured rows as a Markdown table."""
     heads = [head for head, _ in MEASURES.values()]
     lines = [f"| features | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
     for name, row in result["results"].items():

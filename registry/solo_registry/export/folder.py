@@ -1,4 +1,4 @@
-"""Writing a run's backbone, what rebuilds it, and its model card into a folder."""
+"""Writes a run's backbone, the files that rebuild it, and its model card into a folder."""
 
 from __future__ import annotations
 
@@ -26,17 +26,19 @@ TARGETS = ("timm", "huggingface", "torch")
 def export_run(path: Path, to: str, out: Path | None, console: Console) -> Path:
     """Write the backbone of a finished run.
 
-    Every target gets `README.md` (the model card), `recipe.yaml` (the config as given) and the
-    picture of tau, and the weights: `model.safetensors` for timm and huggingface, `backbone.pt`
-    for torch. timm and huggingface add `config.json`, which timm's loaders read: `local-dir:FOLDER`
-    and, once the folder is on the Hub, `hf-hub:OWNER/NAME`. It cannot say that a ResNet has a 3x3
-    stem; for those the target is timm, without that file and with the lines that rebuild the stem.
+    Every target gets `README.md` (the model card), `recipe.yaml` (the config as given), the picture
+    of tau, and the weights: `model.safetensors` for timm and huggingface, `backbone.pt` for torch.
+
+    timm and huggingface also get `config.json`, which timm's loaders read: `local-dir:FOLDER` and,
+    once the folder is on the Hub, `hf-hub:OWNER/NAME`. `config.json` cannot say that a ResNet has a
+    3x3 stem. For such a ResNet use the target timm, which then leaves the file out; the card has
+    the lines that rebuild the stem.
 
     Args:
         path: the run folder.
         to: "timm", "huggingface" or "torch".
         out: the folder; `export/<to>` in the run by default.
-        console: where the result is told.
+        console: where the result is printed.
 
     Returns:
         The folder.
@@ -84,7 +86,7 @@ def rebuild(cfg: DictConfig) -> nn.Module:
     """Build the backbone of a run's config, with untrained weights; needs no data."""
     kwargs = plain(cfg.backbone.kwargs)
     if kwargs.pop("pretrained", False) and cfg.augmentations[0].crop_size <= LOW_RESOLUTION:
-        kwargs.setdefault("low_resolution", False)  # timm's weights came with their own stem
+        kwargs.setdefault("low_resolution", False)  # timm's weights need timm's own stem
     return build_backbone(
         cfg.backbone.name,
         in_channels=cfg.data.image_channels,
@@ -94,7 +96,7 @@ def rebuild(cfg: DictConfig) -> nn.Module:
 
 
 def backbone_weights(state: dict[str, Tensor], backbone: nn.Module) -> dict[str, Tensor]:
-    """Pick the backbone's weights from a run's; every one of them must fit.
+    """Return the backbone's weights from a run's state; all of them must fit.
 
     Raises:
         UserError: names or shapes differ.
@@ -129,7 +131,7 @@ def check_target(to: str, cfg: DictConfig, call: dict[str, Any] | None) -> None:
 def hub_config(
     cfg: DictConfig, call: dict[str, Any], info: SetInfo, backbone: nn.Module
 ) -> dict[str, Any]:
-    """Return config.json as timm's hub loader wants it."""
+    """Return the content of config.json for timm's hub loader."""
     made: dict[str, Any] = backbone.pretrained_cfg  # type: ignore[assignment]
     return {
         "architecture": call["model"].partition(".")[0],
@@ -139,7 +141,7 @@ def hub_config(
         "pretrained_cfg": {
             **preprocessing(cfg, info),
             "num_classes": 0,
-            # what another number of classes or channels replaces or fits
+            # the layers that timm replaces or adapts for other numbers of classes or channels
             "classifier": made.get("classifier"),
             "first_conv": first_convolution(backbone, made.get("first_conv")),
             "custom_load": False,
@@ -148,6 +150,6 @@ def hub_config(
 
 
 def first_convolution(backbone: nn.Module, known: str | None) -> str | None:
-    """Return the name of the layer that sees the image, `known` if it is a convolution there."""
+    """Return the name of the first convolution; `known` if the backbone has one of this name."""
     found = [name for name, layer in backbone.named_modules() if isinstance(layer, nn.Conv2d)]
     return known if known in found else next(iter(found), None)

@@ -1,1 +1,1 @@
-"""Running many runs: one job in a process of its own, and Hydra's launchers that spread them."""
+"""Runs many runs: each job is a process of its own, and Hydra's launchers distribute the jobs."""

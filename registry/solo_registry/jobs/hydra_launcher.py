@@ -1,4 +1,4 @@
-"""Composing configs and launching jobs with Hydra, whatever its launcher."""
+"""Composes configs and launches jobs with Hydra, for every launcher."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ ALL_AT_ONCE = "submitit_local"  # starts every job of a batch at the same time
 
 
 class Engine:
-    """Hydra, initialised; made by `engine`.
+    """Initialised Hydra; `engine` makes it.
 
     Args:
-        words: Hydra's own, such as `hydra/launcher=joblib`.
-        runs_dir: where runs go.
+        words: arguments for Hydra itself, such as `hydra/launcher=joblib`.
+        runs_dir: the folder of all runs.
     """
 
     def __init__(self, words: Sequence[str], runs_dir: str) -> None:
@@ -39,23 +39,23 @@ class Engine:
         """Compose the config of one run.
 
         Raises:
-            UserError: the words do not make one.
+            UserError: the arguments do not make a config.
         """
         return self._compose("pretrain", self.spell(words))
 
     def plain(self, words: Sequence[str]) -> DictConfig:
-        """Compose the config as `dyntemp pretrain WORDS` does, however it tells progress."""
+        """Compose the config as `dyntemp pretrain WORDS` does, without our progress settings."""
         return self._compose("pretrain", hydra_words([*words, f"runs_dir={self.runs_dir}"]))
 
     def spell(self, words: Sequence[str]) -> list[str]:
-        """Write a run's words as Hydra wants them."""
+        """Write a run's arguments in Hydra's syntax."""
         return hydra_words([*words, f"runs_dir={self.runs_dir}", "progress=lines"])
 
     def option(self, group: str, name: str) -> Any:
-        """Return the YAML of an option of a group that is no part of a run: suite, space.
+        """Return the YAML of an option of a group that is not part of a run's config: suite, space.
 
         Raises:
-            UserError: there is none of this name; the nearest is given.
+            UserError: the group has no option of this name; the message names the nearest.
         """
         known = GlobalHydra.instance().config_loader().get_group_options(group)
         if name not in known:
@@ -74,7 +74,7 @@ class Engine:
         """Return Hydra's launcher.
 
         Raises:
-            UserError: it is not installed, or a word is wrong.
+            UserError: the launcher is not installed, or an argument is wrong.
         """
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
@@ -91,7 +91,7 @@ class Engine:
             raise translate(error) from error
 
     def batch_size(self) -> int | None:
-        """How many jobs the launcher gets at once; None is all of them."""
+        """Return the number of jobs that the launcher gets at once; None means all of them."""
         local = f"hydra/launcher={ALL_AT_ONCE}" in self.words
         return (os.cpu_count() or 1) if local else None
 
@@ -102,7 +102,7 @@ def engine(words: Sequence[str], runs_dir: str) -> Iterator[Engine]:
     ConfigStore.instance().store(name="schema", node=PretrainConfig)
     Plugins.instance().register(PluginConfigs)
     hydra = Engine(words, runs_dir)
-    # submitit's local jobs are meant to outlive who submitted them; here they would be orphans
+    # submitit's local jobs outlive the process that submitted them; here they would be orphans
     tied = nullcontext() if hydra.batch_size() is None else parent_of_all()
     with initialize_config_module("solo_registry.configs", version_base="1.3"), tied:
         yield hydra

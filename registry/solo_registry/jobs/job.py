@@ -1,4 +1,4 @@
-"""One run among many: its words, and where it lies."""
+"""One run among many: its arguments and its folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 from solo_registry.config.overrides import short
 
 Phase = Literal["tuning", "final"]
-SELECTING = ("knn_acc1", "linear_acc1")  # the metrics by which settings can be chosen
+SELECTING = ("knn_acc1", "linear_acc1")  # the metrics that can select settings
 
 
 @dataclass(frozen=True)
@@ -16,11 +16,11 @@ class Job:
     """One run of a board.
 
     Attributes:
-        strategy: the row it counts for.
+        strategy: the strategy (a row of the table) that the run belongs to.
         phase: "tuning" is measured on the validation split, "final" on the test split.
-        point: the words of its grid point.
+        point: the arguments of its grid point.
         seed: its seed.
-        words: all words: `dyntemp pretrain WORDS` is this run.
+        words: all its arguments; `dyntemp pretrain WORDS` makes this run.
         path: its folder, below `runs_dir`.
     """
 
@@ -33,17 +33,17 @@ class Job:
 
     @property
     def label(self) -> str:
-        """One line for progress: strategy, point and seed."""
+        """Return one line for the progress display: strategy, point and seed."""
         point = " ".join(short(word) for word in self.point)
         return " ".join(part for part in (self.strategy, point, f"seed {self.seed}") if part)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return the job as a dict for JSON."""
         return asdict(self)
 
 
 def selecting(metric: str) -> list[str]:
-    """Return the words that leave out what a selection by `metric` does not need.
+    """Return the arguments that switch off all measures that a selection by `metric` does not need.
 
     >>> selecting("linear_acc1")
     ['evaluation.baselines=false', 'telemetry.every_n_epochs=0']

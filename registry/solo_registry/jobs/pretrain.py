@@ -13,11 +13,11 @@ from solo_registry.training.pretrain import train
 
 
 def pretrain(given: DictConfig, console: Console | None = None) -> RunFolder:
-    """Train, or go on training, or do nothing if the run is finished; then evaluate.
+    """Train, resume training, or do nothing if the run is finished; then evaluate.
 
     Args:
         given: the composed config.
-        console: where progress is told.
+        console: where progress is printed.
 
     Returns:
         The run's folder, with result.json unless `evaluation.enabled` is false.

@@ -1,4 +1,4 @@
-"""One view of all runs, whoever runs them: it watches their folders."""
+"""The progress display of many runs. It reads their folders, whichever launcher runs them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from solo_registry.jobs.job import Job
 from solo_registry.runs.records import Record, read_record
 
-INTERVAL = 0.5  # seconds between looks at the folders
-SHOWN = 8  # running jobs that get a line of their own
+INTERVAL = 0.5  # seconds between two readings of the folders
+SHOWN = 8  # number of running jobs that get a line of their own
 
 
 def progress_bar(console: Console) -> Progress:
@@ -32,13 +32,13 @@ def progress_bar(console: Console) -> Progress:
 
 
 class Watch:
-    """Looks at the folders of jobs and tells what ended.
+    """Reads the folders of jobs and prints which jobs ended.
 
     Args:
-        jobs: those to be run.
-        runs_dir: where their folders are.
-        metric: the number that is told.
-        console: where.
+        jobs: the jobs to watch.
+        runs_dir: the folder that holds their folders.
+        metric: the number to print for each job.
+        console: where to print.
     """
 
     def __init__(self, jobs: Sequence[Job], runs_dir: Path, metric: str, console: Console) -> None:
@@ -50,7 +50,7 @@ class Watch:
         self.lines: dict[Job, int] = {}
 
     def look(self) -> None:
-        """Tell what ended since the last look, and how far the others are."""
+        """Print the jobs that ended since the last call, and show how far the others are."""
         for job, path in list(self.left.items()):
             if (path / "error.json").exists() or written(path) != self.before[job]:
                 self._tell(job, read_record(path))
@@ -79,7 +79,7 @@ class Watch:
 
 
 def written(path: Path) -> int | None:
-    """When a run's result was written; one that is measured again for more has an older one."""
+    """Return when a run's result was written; a run that is measured again has an older result."""
     result = path / "result.json"
     return result.stat().st_mtime_ns if result.exists() else None
 
@@ -106,7 +106,7 @@ def watching(jobs: Sequence[Job], runs_dir: Path, metric: str, console: Console)
 
 @contextmanager
 def notes(console: Console) -> Iterator[None]:
-    """Tell each warning once, in a line."""
+    """Print each warning once, in one line."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield

@@ -1,4 +1,4 @@
-"""One run in a process of its own: a crash or a full memory costs one row, not the comparison."""
+"""Runs one run in a process of its own, so that a crash costs one row and not the comparison."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from solo_registry.runs.run_folder import RunFolder, write_json
 
 
 def run_job(cfg: DictConfig) -> None:
-    """Train and measure one run; what goes wrong is written to its error.json.
+    """Train and measure one run; write an error to its error.json.
 
-    This is the task that Hydra's launchers call, here or on another machine.
+    Hydra's launchers call this task, here or on another machine.
     """
-    end_with_parent()  # a launcher's worker; the run below it then ends too
+    end_with_parent()  # this is a launcher's worker; its run then ends too
     load_plugins()
     run = RunFolder.of(resolve(cfg))
     process = start(cfg, list(HydraConfig.get().overrides.task), run)
     try:
         process.join()
-    except KeyboardInterrupt:  # a terminal tells the run too, `kill` does not
+    except KeyboardInterrupt:  # a terminal's Ctrl-C reaches the run too, `kill` does not
         if process.pid and process.is_alive():
             os.kill(process.pid, signal.SIGINT)
         process.join()
@@ -47,7 +47,7 @@ def start(cfg: DictConfig, words: Sequence[str], run: RunFolder) -> BaseProcess:
 
     Args:
         cfg: the composed config.
-        words: what it was composed from.
+        words: the arguments that the config was composed from.
         run: its folder.
     """
     process = context().Process(target=_child, args=(cfg, list(words), str(run.path)))
@@ -56,16 +56,16 @@ def start(cfg: DictConfig, words: Sequence[str], run: RunFolder) -> BaseProcess:
 
 
 def settle(code: int | None, run: RunFolder) -> None:
-    """Write error.json if a run's process ended otherwise than by its own account.
+    """Write error.json if a run's process ended without writing a result or an error itself.
 
     Args:
-        code: its exit code.
-        run: its folder.
+        code: exit code of the process.
+        run: folder of the run.
 
     Raises:
-        KeyboardInterrupt: it was stopped by Ctrl-C or SIGTERM.
+        KeyboardInterrupt: Ctrl-C or SIGTERM stopped the process.
     """
-    if code in (STOPPED, -signal.SIGINT, -signal.SIGTERM):  # by signal: it was not yet training
+    if code in (STOPPED, -signal.SIGINT, -signal.SIGTERM):  # negative: it was not training yet
         raise KeyboardInterrupt
     if code and not run.error.exists():
         cause = f"signal {-code} (9: killed, often for lack of memory)" if code < 0 else str(code)
@@ -73,14 +73,14 @@ def settle(code: int | None, run: RunFolder) -> None:
 
 
 def context() -> SpawnContext | ForkServerContext:
-    """Return how processes start: forked from a clean one that has imported torch, if possible."""
-    if multiprocessing.get_start_method(allow_none=True) == "loky":  # joblib's, unknown to children
+    """Return how processes start: by a fork server that has imported torch, if possible."""
+    if multiprocessing.get_start_method(allow_none=True) == "loky":  # joblib's; children lack it
         multiprocessing.set_start_method(None, force=True)
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     forkserver = multiprocessing.get_context("forkserver")
     forkserver.set_forkserver_preload(["solo_registry.jobs.pretrain"])
-    # Ctrl-C while it imports would show its stack trace; a run lets the signal through when ready
+    # Ctrl-C during its imports would print a stack trace; a run accepts the signal when it is ready
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     ensure_running()
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -88,7 +88,7 @@ def context() -> SpawnContext | ForkServerContext:
 
 
 def write_error(run: RunFolder, error: str, trace: str) -> None:
-    """Write error.json: the run is a row with its error until it is tried again."""
+    """Write error.json; the run is a row with this error until it is tried again."""
     content: dict[str, Any] = {"error": error, "traceback": trace, "run": run.identity}
     write_json(run.error, content)
 
@@ -101,7 +101,7 @@ def _child(cfg: DictConfig, words: list[str], path: str) -> None:
     end_with_parent()
     run = RunFolder(Path(path))
     run.path.mkdir(parents=True, exist_ok=True)
-    # what Lightning runs again for each further device
+    # the command that Lightning executes again for each further device
     sys.argv = [str(Path(__file__).parents[1] / "__main__.py"), "pretrain", *words]
     with (run.path / "log.txt").open("a", encoding="utf-8") as log:
         for stream in (1, 2):

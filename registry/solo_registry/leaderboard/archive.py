@@ -1,4 +1,4 @@
-"""A board in one file: what its report needs of every run, to publish beside the table."""
+"""Packs a board into one file that holds all that its report needs, to publish with the table."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ SUFFIX = ".tar.xz"
 KEPT = ("cost.json", "environment.json", "error.json", "metrics.csv", "resolved.yaml",
         "result.json")  # fmt: skip
 PRIVATE = ("argv", "host", "traceback")  # the machine's name, and its paths
-PATHS = ("train_path", "val_path", "class_list", "index_file")  # only their last part is told
+PATHS = ("train_path", "val_path", "class_list", "index_file")  # only their last part is kept
 
 
 def pack(path: Path, out: Path | None = None) -> Path:
     """Write a board and the small files of its runs into one archive; equal boards, equal bytes.
 
-    Checkpoints, pictures and logs stay behind, and so do the machine's name and where runs lay.
+    The archive does not contain checkpoints, pictures and logs, nor the machine's name and the path
+    of the runs.
 
     Args:
         path: the board.
-        out: the archive; `path` with `.tar.xz` if None.
+        out: path of the archive; `path` with `.tar.xz` if None.
 
     Returns:
         The archive.
@@ -63,7 +64,7 @@ def pack(path: Path, out: Path | None = None) -> Path:
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[Path]:
-    """Give the board of an archive as a folder, for as long as the block lasts.
+    """Unpack the board of an archive into a temporary folder, and remove it on exit.
 
     Raises:
         UserError: the file is no archive of a board.
@@ -81,7 +82,7 @@ def unpacked(path: Path) -> Iterator[Path]:
 
 
 def _public(file: Path) -> bytes:
-    """Read a file of a run without what is private; a damaged one stays what it is."""
+    """Read a file of a run without its private parts; return a damaged file unchanged."""
     if file.name in ("environment.json", "error.json"):
         found = json_or_empty(file)
         return json_text({key: found[key] for key in found if key not in PRIVATE}).encode()

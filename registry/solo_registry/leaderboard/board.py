@@ -1,4 +1,4 @@
-"""The files of a board: which runs it consists of, and what was selected."""
+"""The files of a board: the list of its runs, and the selected points."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BOARD_VERSION = 1
 
 @dataclass
 class Board:
-    """A folder with board.json (the plan), selected.json (the tuning's outcome) and a report."""
+    """A folder with board.json (the plan), selected.json (the result of tuning) and a report."""
 
     path: Path
     plan: dict[str, Any]
@@ -35,12 +35,12 @@ class Board:
                 f"{path / 'board.json'} has schema version {found}, this version reads "
                 f"{BOARD_VERSION}: run the suite again, finished runs are kept"
             )
-        selected = path / "selected.json"  # not there while the tuning runs
+        selected = path / "selected.json"  # does not exist while the tuning runs
         return cls(path, plan, _read(selected) if selected.exists() else {})
 
     @property
     def runs_dir(self) -> Path:
-        """Where the runs are."""
+        """Return the folder of the runs."""
         return self.path / str(self.plan["runs_dir"])
 
     def records(self) -> dict[Job, Record]:

@@ -1,4 +1,4 @@
-"""Pictures of a table."""
+"""The pictures of a report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def draw(table: Table, folder: Path) -> dict[str, str]:
     """Write the pictures that the table has data for.
 
     Returns:
-        File name and what the picture shows, in the order of reading.
+        File names and captions, in the order of reading.
     """
     shown = [row for row in table.rows if row.values(table.metric)]
     made = {}
@@ -47,7 +47,7 @@ def draw(table: Table, folder: Path) -> dict[str, str]:
 
 
 def accuracy(table: Table, rows: Sequence[Row], out: Path) -> Path:
-    """Draw mean, interval and seeds of each row, best on top; the reference as a line."""
+    """Draw mean, interval and seeds of each row, the best on top; the reference is a line."""
     (axis,) = new_figure(1, 1, width=8.0, height=1.1 + 0.42 * len(rows))
     for place, row in enumerate(reversed(rows)):
         colour = ORANGE if row.name == table.reference else BLUE
@@ -110,7 +110,7 @@ def heat_map(grid: Grid, out: Path) -> Path:
 
 
 def trajectories(rows: Sequence[Row], out: Path) -> Path | None:
-    """Draw the columns of metrics.csv that all runs have against the epoch; None if none is."""
+    """Draw the columns of metrics.csv that all runs have against the epoch; None without any."""
     curves = {
         row.name: [curve for run in row.runs.values() if not (curve := run.curve()).empty]
         for row in rows
@@ -138,7 +138,7 @@ def trajectories(rows: Sequence[Row], out: Path) -> Path | None:
 
 
 def average(tables: Sequence[pd.DataFrame], column: str) -> tuple[pd.Series, pd.Series]:
-    """Return mean and standard deviation over runs by epoch, of the epochs that measured it.
+    """Return mean and standard deviation over runs, for each epoch that measured the column.
 
     >>> tables = [{"epoch": [0, 1, 2], "val_acc1": [None, value, None]} for value in (1, 3)]
     >>> average([pd.DataFrame(table) for table in tables], "val_acc1")[0].to_dict()

@@ -19,7 +19,7 @@ class Grid:
 
     Attributes:
         name: the strategy.
-        metric: what the values are.
+        metric: the metric of the values.
         keys: last parts of the keys of rows and columns.
         rows: values of the first key, ascending.
         columns: values of the second.
@@ -48,7 +48,7 @@ def grids(table: Table) -> Iterator[Grid]:
                 keys = [key.rpartition(".")[2] for key, _ in pairs]
                 try:
                     cells.setdefault((float(pairs[0][1]), float(pairs[1][1])), []).append(value)
-                except ValueError:  # a tuned name, not a number
+                except ValueError:  # the tuned value is a name, not a number
                     break
         first, second = (sorted({point[i] for point in cells}) for i in (0, 1))
         if len(first) < 2 or len(second) < 2:

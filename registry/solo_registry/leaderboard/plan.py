@@ -1,4 +1,4 @@
-"""From a suite to jobs: which run belongs to which strategy, point and seed, and where it lies."""
+"""Makes the jobs of a suite: the run and folder of each strategy, point and seed."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from solo_registry.runs.run_folder import RunFolder
 
 
 class Planner:
-    """Makes jobs; every combination of words is composed and checked before anything runs.
+    """Makes jobs; composes and checks every combination of arguments before anything runs.
 
     Args:
         suite: the suite.
-        words: what the user set for every run.
-        runs_dir: where runs go.
-        compose: from words to a config.
+        words: the arguments that the user set for every run.
+        runs_dir: the folder of all runs.
+        compose: composes a config from arguments.
 
     Raises:
-        UserError: the words set a key that the suite compares or that the tuning sets itself.
+        UserError: an argument sets a key that the suite compares or that the tuning sets itself.
     """
 
     def __init__(
@@ -51,9 +51,9 @@ class Planner:
                     )
 
     def tuning(self) -> list[Job]:
-        """Every strategy, point and tuning seed; nothing where there is only one point.
+        """Return a job for every strategy, point and tuning seed; none if there is only one point.
 
-        These runs measure what the selection needs.
+        These runs measure only what the selection needs.
         """
         if self.suite.tuning.points == 1:
             return []
@@ -65,11 +65,11 @@ class Planner:
         ]
 
     def final(self, selected: Iterable[tuple[str, tuple[str, ...]]], seeds: list[int]) -> list[Job]:
-        """Every strategy at its selected point, over the final seeds."""
+        """Return a job for every strategy at its selected point, for each final seed."""
         return [job for name, point in selected for job in self._jobs(name, "final", point, seeds)]
 
     def _left_out(self, name: str, phase: Phase) -> list[str]:
-        """Say what a run need not measure; words for all runs beat it."""
+        """Return arguments that switch off needless measures; the user's arguments win."""
         if phase == "tuning":
             return selecting(self.suite.metric)
         # raw pixels and the untrained backbone are the same for all strategies
@@ -96,9 +96,9 @@ class Planner:
             yield Job(name, phase, point, seed, every, path)
 
     def _folder(self, words: tuple[str, ...]) -> tuple[Path, str]:
-        """Return the folder of all seeds of these words, below `runs_dir`, and the data's digest.
+        """Return the folder of these arguments' seeds, below `runs_dir`, and the data's digest.
 
-        The digest is one of a job's words: its run refuses images that have changed since.
+        The digest is one of a job's arguments, so that its run refuses images that have changed.
         """
         if words not in self._folders:
             cfg = resolve(self.compose(words))

@@ -1,4 +1,4 @@
-"""The report: Markdown, CSV, one HTML page and pictures, a pure function of result files."""
+"""Writes the report: Markdown, CSV, one HTML page and pictures, a pure function of result files."""
 
 from __future__ import annotations
 
@@ -41,13 +41,14 @@ def write_report(
 
     Args:
         path: the board, the archive (`.tar.xz`), or the folder.
-        console: where the table is shown.
-        out: folder to write to; if None `path/report`, and beside an archive a folder of its name.
+        console: where the table is printed.
+        out: folder to write to. The default is `path/report`; for an archive, a folder of its name
+            beside it.
         against: the row to test the others against.
         metric: the number to test.
 
     Returns:
-        What the rows lack, for `--check`; empty if nothing.
+        The faults that `--check` reports; empty if there are none.
 
     Raises:
         UserError: there is nothing to report, or a name is unknown.
@@ -90,7 +91,7 @@ def _write(table: Table, out: Path, console: Console) -> list[str]:
 
 
 def frame(table: Table) -> pd.DataFrame:
-    """One row per strategy, every number in full."""
+    """Return a table with one row per strategy and every number in full."""
     rows: list[dict[str, Any]] = []
     for row in table.rows:
         cells: dict[str, Any] = {"strategy": row.name, "setting": row.setting}
@@ -117,7 +118,7 @@ def frame(table: Table) -> pd.DataFrame:
 
 
 def runs_frame(table: Table) -> pd.DataFrame:
-    """One row per finished run of the table."""
+    """Return a table with one row per finished run."""
     return pd.DataFrame(
         [
             {"strategy": row.name, "config_hash": row.hash, "seed": seed}
@@ -130,7 +131,7 @@ def runs_frame(table: Table) -> pd.DataFrame:
 
 
 def verdict(row: Row, table: Table) -> str:
-    """What the row came to, in a word."""
+    """Return the verdict on a row in one word."""
     if row.name == table.reference:
         return "reference"
     if not row.runs:
@@ -139,26 +140,26 @@ def verdict(row: Row, table: Table) -> str:
 
 
 def interval(row: Row, metric: str) -> str:
-    """Mean with its interval."""
+    """Format the mean with its interval."""
     found = row.summary(metric)
     half = f" ± {number(found.half, metric)}" if found.half is not None else ""
     return number(found.mean, metric) + half
 
 
 def seconds(value: float | None) -> str:
-    """A time for people."""
+    """Format a time for readers."""
     return "-" if value is None else f"{value:.0f} s" if value < 600 else f"{value / 60:.0f} min"
 
 
 def memory(row: Row) -> str:
-    """Peak memory for people: of the GPU where there is one."""
+    """Format the peak memory for readers: of the GPU if there is one, else of the host."""
     gpu, host = row.cost("peak_gpu_bytes"), row.cost("peak_host_bytes")
     value = gpu or host
     return "-" if value is None else f"{value / 2**30:.2f} GiB" + (" GPU" if gpu else "")
 
 
 def columns(table: Table) -> dict[str, Callable[[Row], str]]:
-    """The columns for readers: heading and cell."""
+    """Return the columns for readers: heading and a function that formats the cell."""
     main = table.metric
     others = [metric for metric in SHOWN if metric != main]
 
@@ -186,13 +187,13 @@ def columns(table: Table) -> dict[str, Callable[[Row], str]]:
 
 
 def how(table: Table) -> str:
-    """What the columns mean."""
+    """Return the explanation of the columns."""
     reference = f"'{table.reference}'" if table.reference else "a reference (--against names it)"
     return HOW.format(reference=reference)
 
 
 def protocols(table: Table) -> dict[str, str]:
-    """What each number is; where rows differ, all that occur."""
+    """Return the protocol of each number; if rows differ, all protocols that occur."""
     found = {}
     for metric in METRICS:
         texts = sorted({row.protocol(metric) for row in table.rows if row.runs})
@@ -232,7 +233,7 @@ def _escape(text: str) -> str:
 
 
 def html(table: Table, rows: pd.DataFrame, pictures: dict[str, str], out: Path) -> str:
-    """Write one page that needs nothing else: pictures inside, tables that sort."""
+    """Return one self-contained page: the pictures are inside, the tables can be sorted."""
     environment = Environment(
         loader=PackageLoader("solo_registry.leaderboard", "."),
         autoescape=True,
@@ -259,7 +260,7 @@ def html(table: Table, rows: pd.DataFrame, pictures: dict[str, str], out: Path) 
 
 
 def _sort_keys(table: Table) -> dict[str, Callable[[Row], float | str | None]]:
-    """What a column is sorted by where its text is not it."""
+    """Return the sort keys of the columns that are not sorted by their text."""
     keys: dict[str, Callable[[Row], float | str | None]] = {
         "training": lambda row: row.cost("train_seconds"),
         "memory": lambda row: row.cost("peak_gpu_bytes") or row.cost("peak_host_bytes"),

@@ -1,4 +1,4 @@
-"""From the records of runs to the rows of a table."""
+"""Makes the rows of a table from the records of runs."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Row:
     """One line of the table: the finished runs of one strategy (or one config) over seeds.
 
     Attributes:
-        name: the strategy; for a folder of runs, method and what sets it apart.
-        about: one line on it, may be empty.
-        setting: the selected point, as words.
+        name: the strategy; for a folder of runs, the method and what distinguishes the row.
+        about: one line about the strategy, may be empty.
+        setting: the selected point, as arguments.
         hash: hash of its config, empty if nothing was run.
-        command: reproduces the row.
+        command: the command that reproduces the row.
         runs: the finished runs by seed.
-        problems: why runs are missing, by seed or path.
-        comparison: against the reference; None for the reference itself.
+        problems: the reasons why runs are missing, by seed or path.
+        comparison: the test against the reference; None for the reference itself.
     """
 
     name: str
@@ -45,21 +45,21 @@ class Row:
     comparison: Comparison | None = None
 
     def values(self, metric: str, source: str = "trained") -> dict[str, float]:
-        """The metric by seed, seeds in order."""
+        """Return the metric by seed, seeds in order."""
         found = {seed: run.value(metric, source) for seed, run in self.runs.items()}
         return {seed: found[seed] for seed in sorted(found, key=int) if found[seed] is not None}  # type: ignore[misc]
 
     def summary(self, metric: str, source: str = "trained") -> Summary:
-        """Mean and spread of the metric."""
+        """Return mean and spread of the metric."""
         return summarise(list(self.values(metric, source).values()))
 
     def cost(self, key: str) -> float | None:
-        """Mean over the runs of a number of cost.json."""
+        """Return the mean over the runs of a number of cost.json."""
         costs = [run.cost[key] for run in self.runs.values() if run.cost.get(key) is not None]
         return sum(costs) / len(costs) if costs else None
 
     def protocol(self, metric: str) -> str:
-        """What the metric is, as the results say it; all that occur, if they differ."""
+        """Return the metric's protocol in the results; if they differ, all that occur."""
         texts = {run.result["protocols"].get(metric, "") for run in self.runs.values()}
         splits = {str(run.result.get("split", "")) for run in self.runs.values()}
         where = f" of the {' and '.join(sorted(splits))} split" if any(texts) else ""
@@ -68,7 +68,7 @@ class Row:
 
 @dataclass
 class Table:
-    """All that a report shows.
+    """The content of a report.
 
     Attributes:
         title: its heading.
@@ -78,8 +78,8 @@ class Table:
         rows: the rows, best first; rows without a number last.
         tuning: the tuning runs with their jobs.
         selected: what the tuning selected, by strategy.
-        problems: what was left out, named.
-        lacking: what `--check` complains about.
+        problems: the runs that were left out, each with its reason.
+        lacking: the faults that `--check` reports.
     """
 
     title: str
@@ -93,12 +93,12 @@ class Table:
     lacking: list[str] = field(default_factory=list)
 
     def leave_out(self, folder: str) -> None:
-        """Leave a folder out of the problems' texts: that of an unpacked archive names nothing."""
+        """Remove the path of an unpacked archive's folder from the problems' texts."""
         for problems in (self.problems, *(row.problems for row in self.rows)):
             problems[:] = [text.replace(folder, "") for text in problems]
 
     def baselines(self) -> list[tuple[str, str, Row]]:
-        """Raw pixels and the untrained backbone, as measured in the reference's runs."""
+        """Return raw pixels and the untrained backbone, as measured in the reference's runs."""
         full = [row for row in self.rows if row.values(self.metric, "untrained")]
         full.sort(key=lambda row: row.name != self.reference)
         if not full:
@@ -151,7 +151,7 @@ def board_table(board: Board, metric: str | None = None, against: str | None = N
 
 
 def folder_table(runs_dir: Path, metric: str | None = None, against: str | None = None) -> Table:
-    """Make the table of all runs in a folder: a row per config, nothing tuned or planned."""
+    """Make the table of all runs in a folder: one row per config, without plan or tuning."""
     records = find_records(runs_dir)
     bad = contradictions(records)
     rows: dict[str, Row] = {}
@@ -187,7 +187,7 @@ def folder_table(runs_dir: Path, metric: str | None = None, against: str | None 
 
 
 def _take(row: Row, record: Record, bad: Mapping[tuple[str, str], str]) -> None:
-    """Add a run to its row, or what is wrong with it to the row's problems."""
+    """Add a run to its row, or the reason why it does not count to the row's problems."""
     problem = bad.get((record.hash, record.seed)) or record.problem
     if not problem:
         row.runs.setdefault(record.seed, record)

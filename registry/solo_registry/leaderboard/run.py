@@ -1,4 +1,4 @@
-"""`dyntemp leaderboard run`: tune every strategy alike, run what was selected over seeds."""
+"""`dyntemp leaderboard run`: tune every strategy alike, then run the selected points over seeds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from solo_registry.runs.run_folder import RunFolder, write_json
 
 @dataclass
 class Request:
-    """What the words of the command ask for."""
+    """The arguments of the command, sorted by their purpose."""
 
     suite: str = ""
     seeds: str = "5"
@@ -40,10 +40,10 @@ class Request:
 
 
 def read_words(words: Sequence[str]) -> Request:
-    """Sort the words of the command line.
+    """Sort the arguments of the command line by their purpose.
 
     Raises:
-        UserError: a word is no KEY=VALUE, or no suite is named.
+        UserError: an argument is not KEY=VALUE, or no suite is named.
 
     >>> request = read_words(["suite=smoke", "seeds=2", "hydra/launcher=joblib", "max_epochs=3"])
     >>> request.suite, request.seeds, request.hydra, request.run
@@ -70,17 +70,17 @@ def read_words(words: Sequence[str]) -> Request:
 
 
 def run_board(words: Sequence[str], console: Console) -> Board:
-    """Run a suite, or what is left of it; started again, it goes on.
+    """Run a suite, or the part of it that is not finished yet.
 
     Args:
-        words: the words of the command line.
-        console: where progress is told.
+        words: the arguments of the command line.
+        console: where progress is printed.
 
     Returns:
-        The board: which runs belong to it, and what was selected.
+        The board: the list of its runs, and the selected points.
 
     Raises:
-        UserError: words that cannot work, before anything runs.
+        UserError: arguments that cannot work; raised before anything runs.
     """
     load_plugins()
     request = read_words(words)
@@ -141,7 +141,7 @@ def read_all(jobs: Sequence[Job], runs_dir: str) -> dict[Job, Record]:
 def launch(
     hydra: Engine, jobs: Sequence[Job], runs_dir: str, metric: str, console: Console
 ) -> None:
-    """Run the jobs that are not finished; one that failed before is tried again."""
+    """Run the jobs that are not finished; try failed jobs again."""
     todo: dict[str, Job] = {}
     for job, record in read_all(jobs, runs_dir).items():
         if record.status == "failed":
@@ -151,7 +151,7 @@ def launch(
         if record.status == "damaged":
             console.print(f"left out: {record.problem}", soft_wrap=True, highlight=False)
     if len(todo) < len(jobs):
-        console.print(f"{len(jobs) - len(todo)} of {len(jobs)} runs need no running")
+        console.print(f"{len(jobs) - len(todo)} of {len(jobs)} runs are already finished")
     left = list(todo.values())
     size = hydra.batch_size() or max(1, len(left))
     with watching(left, Path(runs_dir), metric, console):

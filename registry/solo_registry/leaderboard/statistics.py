@@ -1,4 +1,4 @@
-"""Means with intervals, and paired tests corrected for their number."""
+"""Means with intervals, and paired tests with Holm's correction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Summary:
 
     Attributes:
         n: number of values.
-        mean: their mean, None of none.
+        mean: their mean, None without values.
         std: sample standard deviation (n - 1), None below two values.
         half: half the width of the 95% t interval of the mean, None below two values.
     """
@@ -55,8 +55,8 @@ class Comparison:
         n: number of common seeds.
         difference: mean of (row - reference), None without a common seed.
         half: half the width of its 95% interval, uncorrected; None below two seeds.
-        p: two-sided p, None where there is no test (below two seeds, or no variation).
-        holm: p after Holm's correction over all rows that were tested.
+        p: two-sided p; None without a test (fewer than two seeds, or no variation).
+        holm: p after Holm's correction over all tested rows.
     """
 
     n: int
@@ -67,7 +67,7 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """Return "win" or "loss" where the corrected p is below 0.05, else "tie", or "no test"."""
+        """Return "win" or "loss" if the corrected p is below 0.05, else "tie", or "no test"."""
         if self.holm is None or self.difference is None:
             return "no test"
         if self.holm >= ALPHA:
@@ -89,7 +89,7 @@ def compare(row: Mapping[str, float], reference: Mapping[str, float]) -> Compari
         return Comparison(gap.n, gap.mean, None, None)
     if not any(gaps):
         return Comparison(gap.n, 0.0, 0.0, 1.0)
-    if len(set(gaps)) == 1:  # equal to the last digit: t is infinite, which no seed can mean
+    if len(set(gaps)) == 1:  # equal to the last digit: t would be infinite, which means nothing
         return Comparison(gap.n, gap.mean, gap.half, None)
     return Comparison(gap.n, gap.mean, gap.half, float(stats.ttest_1samp(gaps, 0.0).pvalue))
 

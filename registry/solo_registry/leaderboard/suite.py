@@ -1,4 +1,4 @@
-"""What a suite is: strategies, the grid each is tuned on, and the reference they are held against.
+"""The schema of a suite: strategies, the grid of each, and the reference of the comparison.
 
 A suite is a YAML file of the config group `suite`, ours or a plugin's.
 """
@@ -19,23 +19,23 @@ from solo_registry.jobs.job import SELECTING
 
 @dataclass
 class TuningConfig:
-    """The budget that every strategy gets, on images cut from train; test images are not used."""
+    """The budget of every strategy, on images held out of train; test images are not used."""
 
-    points: int = 1  # settings that each strategy may try, no more and no fewer
-    seeds: list[int] = field(default_factory=lambda: [1001])  # apart from those of the final runs
+    points: int = 1  # number of settings that each strategy tries
+    seeds: list[int] = field(default_factory=lambda: [1001])  # different from the final seeds
     validation_fraction: float = 0.2
 
 
 @dataclass
 class StrategyConfig:
-    """One row of the table: fixed words, and a grid of values to choose from."""
+    """One row of the table: fixed arguments, and a grid of values to choose from."""
 
     words: list[str] = field(default_factory=list)
     grid: dict[str, list[Any]] = field(default_factory=dict)  # every combination is a point
     about: str = ""
 
     def points(self) -> list[tuple[str, ...]]:
-        """Return the words of each point of the grid.
+        """Return the arguments of each point of the grid.
 
         >>> StrategyConfig(grid={"a": [1, 2], "b": [3]}).points()
         [('a=1', 'b=3'), ('a=2', 'b=3')]
@@ -51,7 +51,7 @@ class SuiteConfig:
     """A comparison."""
 
     about: str = ""
-    words: list[str] = field(default_factory=list)  # of every run
+    words: list[str] = field(default_factory=list)  # arguments of every run
     metric: str = "knn_acc1"  # selects on validation and is tested in the report
     reference: str = MISSING  # the strategy that the others are tested against
     tuning: TuningConfig = field(default_factory=TuningConfig)
@@ -59,12 +59,12 @@ class SuiteConfig:
 
 
 def read_suite(name: str, node: Any, changes: Sequence[str], chosen: Sequence[str]) -> SuiteConfig:
-    """Check a suite and return the part of it that is asked for.
+    """Check a suite and return the chosen part of it.
 
     Args:
         name: its name, for error texts.
         node: its YAML.
-        changes: words such as `tuning.seeds=[7,8]`.
+        changes: arguments such as `tuning.seeds=[7,8]`.
         chosen: strategies to keep; empty keeps all.
 
     Raises:
@@ -79,8 +79,8 @@ def read_suite(name: str, node: Any, changes: Sequence[str], chosen: Sequence[st
             )
     if chosen and suite.reference not in chosen:
         raise UserError(
-            f"'{suite.reference}' cannot be left out of suite '{name}': it is what the others are "
-            f"held against. Write strategies={','.join([suite.reference, *chosen])}"
+            f"'{suite.reference}' cannot be left out of suite '{name}': it is the reference of the "
+            f"comparison. Write strategies={','.join([suite.reference, *chosen])}"
         )
     if chosen:
         suite.strategies = {key: suite.strategies[key] for key in suite.strategies if key in chosen}
@@ -107,7 +107,7 @@ def parse_seeds(text: str) -> list[int]:
     """Read `5` as the seeds 1 to 5, and `[3,7]` or `3,7` as these two.
 
     Raises:
-        UserError: the text is no such thing, or names a seed twice.
+        UserError: the text is neither, or names a seed twice.
 
     >>> parse_seeds("3"), parse_seeds("[4,9]"), parse_seeds("7,")
     ([1, 2, 3], [4, 9], [7])

@@ -1,4 +1,4 @@
-"""Selecting a point per strategy on the validation split, and writing down why."""
+"""Selects a point per strategy on the validation split, and records the reason."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def select(suite: SuiteConfig, records: Mapping[Job, Record]) -> dict[str, dict[
 
     Args:
         suite: the suite.
-        records: what each tuning job came to.
+        records: the record of each tuning job.
 
     Returns:
-        By strategy: `point` (None if none can be chosen), `why`, all `points` with their values.
+        By strategy: `point` (None if none can be selected), `why`, and all `points` with values.
     """
     return {name: _select(name, suite, records) for name in suite.strategies}
 

@@ -1,5 +1,5 @@
-"""What is measured of features and similarities: pure functions of tensors.
+"""Measures of features and similarities: pure functions of tensors.
 
-They know nothing of methods, Lightning or Hydra. Import from the module that holds the function:
-this package imports nothing itself, so that `--help` stays fast.
+They do not depend on methods, Lightning or Hydra. Import from the module that holds the function.
+The package itself imports nothing, so that `--help` stays fast.
 """

@@ -16,7 +16,7 @@ def top_accuracy(scores: Tensor, targets: Tensor, top: int = 1) -> float:
     Args:
         scores: (M, C) scores, higher is better.
         targets: (M,) classes in [0, C), or -1.
-        top: how many classes may be named, at least 1.
+        top: number of highest scores that count, at least 1.
 
     Returns:
         Accuracy in percent, in [0, 100].
@@ -44,7 +44,7 @@ def top_hits(scores: Tensor, targets: Tensor, top: int = 1) -> int:
     Args:
         scores: (M, C) scores, higher is better.
         targets: (M,) classes in [0, C).
-        top: how many classes may be named.
+        top: number of highest scores that count.
 
     Raises:
         ValueError: if `top` is below 1 or above C.

@@ -15,7 +15,7 @@ def check_feats(name: str, feats: Tensor, *, min_rows: int = 1, finite: bool = T
         name: name of the argument, for the error text.
         feats: (N, D) features.
         min_rows: least number of rows.
-        finite: whether to look at the values.
+        finite: whether to refuse NaN and infinite values.
 
     Raises:
         ValueError: if `feats` has another shape or dtype, too few rows, or holds NaN or infinity.
@@ -35,7 +35,7 @@ def check_feats(name: str, feats: Tensor, *, min_rows: int = 1, finite: bool = T
 
 
 def check_same_shape(name1: str, feats1: Tensor, name2: str, feats2: Tensor) -> None:
-    """Refuse two views whose rows do not belong together.
+    """Refuse two feature matrices of different shapes, whose rows cannot be paired.
 
     Args:
         name1: name of the first argument, for the error text.

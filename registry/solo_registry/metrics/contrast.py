@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 TauOfPairs = Callable[[Tensor], Tensor | None]
-"""Similarities (A, B) to the temperature of each pair, (A, B) or (A, 1); None without one."""
+"""A function from similarities (A, B) to temperatures (A, B) or (A, 1); None for losses without."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,11 @@ class Contrast:
     """The pairs that a loss compares in a batch of N images.
 
     Attributes:
-        anchors: (A, D) rows, A a multiple of N; row i shows image i % N.
-        candidates: (B, D) rows, likewise.
-        positive: (A, B) pairs that are pulled together.
-        excluded: (A, B) pairs that are not in an anchor's denominator: itself, and the positives
-            where the loss is decoupled.
+        anchors: (A, D) rows, A a multiple of N. Row i shows image i % N.
+        candidates: (B, D) rows, B a multiple of N. Row j shows image j % N.
+        positive: (A, B) pairs that the loss pulls together.
+        excluded: (A, B) pairs that are not in an anchor's denominator: the anchor itself, and in a
+            decoupled loss also the positives.
     """
 
     anchors: Tensor
@@ -32,7 +32,7 @@ class Contrast:
 
     @classmethod
     def among_views(cls, z: Tensor, groups: Tensor, *, decoupled: bool = False) -> Contrast:
-        """All views `z` (V*N, D) against all others; rows of equal `groups` (V*N,) are positives.
+        """Pair all views `z` (V*N, D) with all others; equal `groups` (V*N,) are positives.
 
         >>> contrast = Contrast.among_views(torch.eye(4), torch.tensor([0, 1, 0, 1]))
         >>> contrast.positive.int().tolist()[0], contrast.excluded.int().tolist()[0]
@@ -44,7 +44,7 @@ class Contrast:
 
     @classmethod
     def paired(cls, anchors: Tensor, candidates: Tensor) -> Contrast:
-        """Each anchor (N, D) against all candidates (N, D); its own row is the positive."""
+        """Pair each anchor (N, D) with all candidates (N, D); its own row is the positive."""
         positive = torch.eye(len(anchors), dtype=torch.bool, device=anchors.device)
         return cls(anchors, candidates, positive, torch.zeros_like(positive))
 
@@ -56,12 +56,12 @@ class Contrast:
 
 
 def pair_gradient(s: Tensor, contrast: Contrast, tau: TauOfPairs, *, detach: bool) -> Tensor:
-    """Gradient of the InfoNCE loss by the similarity of each pair.
+    """Return the gradient of the InfoNCE loss with respect to the similarity of each pair.
 
     The loss of an anchor is logsumexp of s / tau over its candidates minus logsumexp over its
-    positives; the weights that some methods give to whole anchors are left out. With tau detached
-    the gradient is (P - Y) / tau, P and Y the softmax over candidates and over positives; the rest
-    is autograd's.
+    positives. The weights that some methods give to whole anchors are left out. With tau detached
+    the gradient is (P - Y) / tau, where P and Y are the softmax over candidates and over positives.
+    With tau differentiated, autograd computes the gradient through tau.
 
     Args:
         s: (A, B) similarities.

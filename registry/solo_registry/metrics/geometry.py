@@ -1,7 +1,7 @@
-"""Geometry of features on the unit sphere: how spread, how grouped, of what rank.
+"""Geometry of features on the unit sphere: uniformity, tolerance, alignment and effective rank.
 
-All features are l2-normalised first unless a docstring says otherwise. Pairs are walked in chunks,
-so memory is O(chunk^2) beyond the features, and sums are taken in float64.
+All features are l2-normalised first unless a docstring says otherwise. Pairs are processed in
+chunks, so memory is O(chunk^2) beyond the features. Sums are in float64.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def uniformity(feats: Tensor, *, t: float = 2.0, chunk_size: int = _CHUNK) -> fl
     """Logarithm of the mean Gaussian potential over distinct pairs; lower is more uniform.
 
     Wang & Isola 2020 (arXiv 2005.10242), equation 2: log E exp(-t ||x - y||^2), here over the
-    unordered pairs i < j. The evaluation script of the dynamic-temperature paper also counts i = j,
-    which adds N terms of 1 and so raises the value.
+    unordered pairs i < j. The evaluation script of the dynamic-temperature paper also counts i = j.
+    This adds N terms of 1 and so raises the value.
 
     Args:
         feats: (N, D) features, N >= 2.
@@ -119,9 +119,9 @@ def alignment(z1: Tensor, z2: Tensor) -> float:
 def inter_class_uniformity(feats: Tensor, targets: Tensor, *, t: float = 2.0) -> float:
     """Uniformity of the class centroids; lower means better separated classes.
 
-    The dynamic-temperature paper names this measure; its exact formula was not available to us. The
-    definition here: the centroid of a class is the l2-normalised mean of its l2-normalised
-    features, and the value is `uniformity` of the centroids, over distinct pairs of classes.
+    The dynamic-temperature paper names this measure, but its exact formula was not available to us.
+    Here the centroid of a class is the l2-normalised mean of its l2-normalised features. The value
+    is the `uniformity` of the centroids, over distinct pairs of classes.
 
     Args:
         feats: (N, D) features.

@@ -93,7 +93,7 @@ def similarity_histogram(
 
 
 def populations(targets: Tensor, others: Tensor) -> Tensor:
-    """Population of each pair of images, (n, N): 1 unlabelled, 2 false or 3 true negative."""
+    """Return the population of each pair, (n, N): 1 unlabelled, 2 false, 3 true negative."""
     labelled = (targets != UNLABELLED).unsqueeze(1) & (others != UNLABELLED)
     same = targets.unsqueeze(1) == others
     return torch.where(labelled, 3 - same.long(), 1)

@@ -1,4 +1,4 @@
-"""Accuracy on head, middle and tail of the classes, where training images are uneven."""
+"""Accuracy on head, middle and tail of the classes, if classes differ in their training images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from solo_registry.metrics.knn import knn_predict
 from solo_registry.metrics.linear_probe import linear_probe
 from solo_registry.metrics.protocol import Features, Result
 
-UNEVEN = 2  # largest class over smallest from which the groups are reported
+UNEVEN = 2  # the groups are reported if the largest class has this many times the smallest
 DEFINITION = (
     "classes sorted by their number of training images, ties by class; the first third (rounded "
     "up) is head, the last third (rounded down) tail, the rest middle; accuracy over the group's "
@@ -23,7 +23,7 @@ DEFINITION = (
 
 
 def groups(counts: Tensor) -> dict[str, list[int]] | None:
-    """Divide the classes by their number of training images; None where that says nothing.
+    """Divide the classes by their number of training images; None for balanced classes.
 
     Args:
         counts: (C,) training images of each class.
@@ -49,12 +49,12 @@ def group_accuracies(
     Args:
         train: features that fit the classifiers.
         test: features that are measured.
-        classes: of each group.
-        result: as `evaluate_features` returned it for these features; its settings are used.
+        classes: the classes of each group.
+        result: the result of `evaluate_features` for these features. Its settings are used again.
 
     Returns:
-        `<group>_knn_acc1` and `<group>_linear_acc1` in percent; None without test images of it, and
-        the second where the linear probe was not measured.
+        `<group>_knn_acc1` and `<group>_linear_acc1` in percent. Both are None for a group without
+        test images; the second is None if the linear probe was not measured.
     """
     num_classes = sum(map(len, classes.values()))
     scores = {
@@ -89,13 +89,13 @@ def long_tail_results(
     features: Mapping[str, tuple[Features, Features]],
     results: Mapping[str, Result],
 ) -> dict[str, Any] | None:
-    """Return what result.json says about head, middle and tail, or None where it does not apply.
+    """Return the section `long_tail` of result.json, or None for balanced classes.
 
     Args:
         targets: (N,) labels of all training images.
         num_classes: number of classes.
-        features: of both splits, by the name of the backbone.
-        results: of `evaluate_features`, by the same names.
+        features: features of both splits, by the name of the backbone.
+        results: results of `evaluate_features`, by the same names.
     """
     counts = targets[targets != UNLABELLED].bincount(minlength=num_classes)
     classes = groups(counts)

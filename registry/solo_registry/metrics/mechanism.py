@@ -1,7 +1,10 @@
-"""What a contrastive loss does to its pairs: similarities, gradient and temperature by population.
+"""Similarities, gradients and temperatures of a contrastive loss's pairs, by population.
 
-Populations: a *true positive* is a pair that the loss pulls together; a *false negative* a negative
-pair of two images with one label; a *true negative* one of two labels; the rest is *unlabelled*.
+- A *true positive* is a pair that the loss pulls together.
+- A *false negative* is a negative pair of two images with the same label.
+- A *true negative* is a negative pair of two images with different labels.
+- Any other negative pair is *unlabelled*.
+
 Labels serve this analysis only.
 """
 
@@ -21,10 +24,10 @@ QUANTITIES = ("pairs", "probability", "gradient_detached", "gradient_flow")
 
 
 class Mechanism:
-    """Sums up batches of pairs.
+    """Accumulates the pairs of batches.
 
     Args:
-        bins: equal bins of the similarity on [-1, 1].
+        bins: number of equal bins of the similarity on [-1, 1].
     """
 
     def __init__(self, bins: int) -> None:
@@ -39,9 +42,9 @@ class Mechanism:
         """Add a batch.
 
         Args:
-            contrast: its pairs.
-            targets: (N,) labels of its images, -1 where unlabelled.
-            tau: as in `pair_gradient`; without temperatures only the similarities are taken up.
+            contrast: the pairs of the batch.
+            targets: (N,) labels of the images, -1 where unlabelled.
+            tau: as in `pair_gradient`. If it is None, only the similarities are accumulated.
         """
         s = contrast.similarities()
         rows, columns = (targets.repeat(length // len(targets)) for length in s.shape)
@@ -58,14 +61,14 @@ class Mechanism:
         places = (index + self.bins * population)[counted]
         size = len(POPULATIONS) * self.bins
         for row, weight in enumerate(weights):
-            chosen = weight[counted].cpu()  # on a GPU the order of the sum would be left to chance
+            chosen = weight[counted].cpu()  # on a GPU the order of the sum would be random
             total = torch.bincount(places.cpu(), weights=chosen, minlength=size)
             self.sums[row] += total.view(-1, self.bins)
 
     def _pressure(
         self, s: Tensor, contrast: Contrast, tau: TauOfPairs, temperatures: Tensor
     ) -> list[Tensor]:
-        """Probability and both gradients' size of each pair; takes up what is a mean over all."""
+        """Return each pair's probability and the size of both gradients; accumulate the means."""
         detached, flow = (pair_gradient(s, contrast, tau, detach=flag) for flag in (True, False))
         logits = s / temperatures
         probability = logits.masked_fill(contrast.excluded, -torch.inf).softmax(1)
@@ -78,7 +81,7 @@ class Mechanism:
         return [probability, detached.abs(), flow.abs()]
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row per population and bin that has pairs: their number, and sums per anchor."""
+        """Return a row per population and bin that has pairs: their number, and sums per anchor."""
         edges = torch.linspace(-1, 1, self.bins + 1, dtype=torch.float64).tolist()
         pairs, *pressure = self.sums
         found = []
@@ -93,7 +96,7 @@ class Mechanism:
         return found
 
     def summary(self) -> dict[str, float]:
-        """Means over all pairs and anchors; what is not defined is left out."""
+        """Return means over all pairs and anchors, without those that are not defined."""
         s = torch.cat([part for part, _ in self.samples])
         population = torch.cat([part for _, part in self.samples])
         by_name = {name: s[population == number].numpy() for number, name in enumerate(POPULATIONS)}

@@ -1,7 +1,7 @@
 """Search for the nearest neighbours of features, and their vote.
 
-Neither the similarity matrix nor a second copy of the features is ever made: the bank is walked in
-blocks, the queries in chunks, and only the k best neighbours of each query are kept.
+The bank is searched in blocks and the queries in chunks, and only the k best neighbours of each
+query are kept. So neither the similarity matrix nor a second copy of the features is ever made.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ CHUNK_SIZE = 65536
 """Default number of bank rows per tile; with 256 queries a tile takes 64 MB."""
 
 _QUERIES = 256
-_MOST_VALUES = 2**25  # of a prepared part of the bank, which is a copy: 128 MB
+_MOST_VALUES = 2**25  # values of the bank that are copied at a time: 128 MB
 _EUCLIDEAN_EPS = 1e-5
 
 
 @dataclass(frozen=True)
 class KNNVoter:
-    """How neighbours are found and weighted.
+    """Finds the nearest neighbours and weights their votes.
 
     Attributes:
         num_classes: number of classes C, at least 1.
@@ -129,17 +129,18 @@ class KNNVoter:
         return F.normalize(feats, dim=1) if self.distance == "cosine" else feats
 
     def _closeness(self, queries: Tensor, bank: Tensor, tile: Tensor) -> Tensor:
-        """Fill `tile` where that is possible: fresh memory for each tile costs a tenth more."""
+        """Compute similarities, in `tile` if possible: new memory for each tile costs 10 % more."""
         if self.distance == "cosine":
             return torch.mm(queries, bank.T, out=tile[: len(queries)])
         return -torch.cdist(queries, bank)
 
 
 def _top(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest values of each row, in any order, and their columns.
+    """Return the k largest values of each row, in any order, and their columns.
 
-    The columns are dealt into groups. The k largest values lie in the k groups of largest maximum,
-    so that only the maxima and the members of those groups are sorted: half the time of `topk`.
+    The columns are divided into groups. The k largest values lie in the k groups with the largest
+    maxima, so only the maxima and the members of those groups are sorted. This takes half the time
+    of `topk`.
 
     >>> values, columns = _top(torch.arange(100.0).unsqueeze(0), 2)
     >>> sorted(columns[0].tolist())

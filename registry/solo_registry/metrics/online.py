@@ -1,4 +1,4 @@
-"""What is measured while a run trains: sums and counts of rows, divided once per epoch."""
+"""Online measures of a training run: sums and counts of rows, divided once per epoch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from solo_registry.metrics.checks import UNLABELLED
 
 
 class RowMean(Metric):
-    """The mean of a value over rows: those of a whole epoch and of all processes.
+    """The mean of a value over all rows of an epoch and of all processes.
 
-    Batches, the last one too, and the shares of the processes may hold any number of rows, none
-    among them. Means of batches are weighted by their rows and divided once. The states are no part
-    of a checkpoint.
+    A batch and a process's share may have any number of rows, including none. The means of batches
+    are weighted by their rows and divided once. Checkpoints do not contain the state.
 
     >>> mean = RowMean()
     >>> mean.update(torch.tensor(50.0), torch.tensor(4))
@@ -46,14 +45,14 @@ class RowMean(Metric):
 
         Args:
             value: scalar, the mean over the rows; ignored where there are none.
-            rows: scalar, how many they are.
+            rows: scalar, the number of rows.
         """
         value = value.detach().float()
         self.total = self.total + torch.where(rows > 0, value * rows, 0.0)
         self.rows = self.rows + rows
 
     def compute(self) -> Tensor:
-        """Return the mean: NaN means that there were no rows, infinity that a value was not finite.
+        """Return the mean; NaN if there were no rows, infinity if a value was not finite.
 
         >>> RowMean()(torch.tensor(0.0), torch.tensor(0))
         tensor(nan)
@@ -70,9 +69,8 @@ def classification(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
         targets: (N,).
 
     Returns:
-        Scalars `loss`, `acc1` and `acc5` (acc@C where there are fewer than 5 classes), all 0 when
-        no row is labelled; and `labelled`, the number of labelled rows, which is the weight of
-        these means in `RowMean`.
+        Scalars `loss`, `acc1` and `acc5` (acc@C with fewer than 5 classes), all 0 if no row is
+        labelled; and `labelled`, the number of labelled rows. `RowMean` weights the means by it.
     """
     labelled = (targets != UNLABELLED).sum()
     count = labelled.clamp(min=1)

@@ -1,4 +1,4 @@
-"""A kNN classifier that is filled batch by batch during training."""
+"""A kNN classifier that collects its bank batch by batch during training."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ ROUND = 1024  # validation rows of each process that are classified at a time
 class OnlineKNN:
     """Collect features of an epoch and classify validation features by their neighbours.
 
-    The bank lies in main memory, so that it never competes with the training for that of the
-    device, as a list of blocks that are searched in place: no row is copied more than twice and the
-    bank as a whole never. It is float32 by default, so that the value of the last epoch is that of
-    `knn_accuracy` on the same features; `dtype=torch.float16` halves the memory (ImageNet with
-    D = 2048: 5 GB instead of 10) and moves cosine similarities by less than 1e-3.
+    The bank is in main memory, so that it does not take memory of the device from the training. It
+    is a list of blocks that are searched in place. No row is copied more than twice, and the bank
+    as a whole is never copied. It is float32 by default, so that the value of the last epoch equals
+    `knn_accuracy` on the same features. `dtype=torch.float16` halves the memory (ImageNet with
+    D = 2048: 5 GB instead of 10) and changes cosine similarities by less than 1e-3.
 
-    With several processes each has the bank of its own share of the images. `ask` and `answer` find
-    the neighbours in all banks together, so that the value is that of one bank of all rows, and
-    neither a bank nor its search is larger for it.
+    With several processes, each has a bank of its own share of the images. `ask` and `answer` find
+    the neighbours in all banks together. So the value is that of one bank of all rows, and no
+    process has a larger bank or a larger search.
 
-    It is no `nn.Module`: a bank belongs to one epoch and must not enter a checkpoint.
+    This is no `nn.Module`, because a bank belongs to one epoch and must not enter a checkpoint.
 
     Args:
         num_classes: number of classes C.
@@ -87,8 +87,9 @@ class OnlineKNN:
     def update(self, feats: Tensor, targets: Tensor) -> None:
         """Add a batch to the bank; unlabelled rows are dropped.
 
-        Features that are not finite are refused by the search: a step that makes them has a loss
-        that is not finite either, which says more.
+        Features that are not finite are accepted here, and the search refuses them later. A step
+        that produces them also has a loss that is not finite, and the message about the loss tells
+        more.
 
         Args:
             feats: (n, D) features on any device.
@@ -173,18 +174,18 @@ class OnlineKNN:
 
     @torch.no_grad()
     def answer(self, device: torch.device) -> tuple[int, int] | None:
-        """Classify what was asked by the neighbours in the banks of all processes, and forget it.
+        """Classify the rows given to `ask` by the banks of all processes; then forget the rows.
 
-        Every process has to call this, and to have asked at least one batch. In each round all
-        search their own bank for everybody's rows; the k nearest of what they found are those of
-        one bank of all rows.
+        Every process must call this, after at least one call of `ask`. In each round, every process
+        searches its own bank for the rows of all processes. The k nearest of all rows found are
+        those of one bank with all rows.
 
         Args:
             device: where the processes exchange tensors.
 
         Returns:
-            How many rows this process asked were classified right, and how many they were; None
-            where all banks together hold fewer than k rows.
+            The number of this process's rows that were classified correctly, and the number of its
+            rows. None if all banks together hold fewer than k rows.
 
         Raises:
             UserError: a feature of any process is not finite.
@@ -215,7 +216,7 @@ class OnlineKNN:
         return right, len(targets)
 
     def _nearest(self, queries: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Find the k nearest rows of this bank; where it has fewer, the rest is infinitely far."""
+        """Find the k nearest rows of this bank; missing rows are at infinite distance."""
         together = torch.cat(queries)
         similarity = torch.full((len(together), self.k), -torch.inf)
         classes = torch.zeros((len(together), self.k), dtype=torch.long)

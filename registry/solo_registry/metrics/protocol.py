@@ -1,4 +1,4 @@
-"""All measures of frozen features in one call, with the texts that name their protocols."""
+"""All measures of frozen features in one call, and the text of each measure's protocol."""
 
 from __future__ import annotations
 
@@ -88,10 +88,10 @@ def evaluate_features(
         linear: whether to fit the linear probe, which takes the most time.
 
     Returns:
-        A value per key of `PROTOCOLS` (accuracies in percent, nothing rounded; None where it was
-        not asked for or the data do not define it: no labels, one class, five classes or fewer for
-        top-5, no views), and `knn_k`, `knn_temperature`, `knn_distance`, `linear_l2`,
-        `linear_converged`.
+        A value per key of `PROTOCOLS`, and `knn_k`, `knn_temperature`, `knn_distance`, `linear_l2`
+        and `linear_converged`. Accuracies are in percent, and nothing is rounded. A value is None
+        if it was not requested or the data do not define it: no labels, one class, five classes or
+        fewer for top-5, no views.
 
     Raises:
         ValueError: if the features, targets or settings do not fit each other.
@@ -122,7 +122,7 @@ def evaluate_features(
 
 
 def geometry(test: Features, views: tuple[Tensor, Tensor] | None = None) -> dict[str, Value]:
-    """Measure what needs no classifier; None where the data do not define it.
+    """Measure the geometry, which needs no classifier; None where the data do not define it.
 
     Args:
         test: features.
@@ -151,7 +151,7 @@ def geometry(test: Features, views: tuple[Tensor, Tensor] | None = None) -> dict
 
 
 def describe(key: str, result: Result) -> str:
-    """Protocol of one number of a result, its settings filled in.
+    """Return the protocol of one number of a result, with its settings filled in.
 
     Args:
         key: a key of `PROTOCOLS`.

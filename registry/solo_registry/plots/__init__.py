@@ -1,1 +1,1 @@
-"""Pictures and tables of what was measured; matplotlib is imported when something is drawn."""
+"""Pictures and tables of results. matplotlib is imported only when something is drawn."""

@@ -1,4 +1,4 @@
-"""The picture of a training: losses, online accuracies and the learning rate by epoch."""
+"""The picture of a training run: losses, online accuracies and learning rate by epoch."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def training_curves(metrics: pd.DataFrame | Path | str, out: Path | str) -> Path
 
 
 def _by_epoch(table: pd.DataFrame, name: str) -> tuple[list[float], list[float]]:
-    """Epochs done and the mean value of each, of those that measured it.
+    """Return the epochs that measured a column, and the column's mean in each.
 
     >>> _by_epoch(pd.DataFrame({"epoch": [0, 1, 2], "val_acc1": [None, 5.0, None]}), "val_acc1")
     ([2.0], [5.0])
@@ -82,7 +82,7 @@ def _by_epoch(table: pd.DataFrame, name: str) -> tuple[list[float], list[float]]
 
 
 def _by_step(table: pd.DataFrame, name: str) -> tuple[list[float], list[float]]:
-    """Fraction of epochs done and every value."""
+    """Return every value of a column, and the fraction of epochs done at each."""
     if "step" not in table:
         return _by_epoch(table, name)
     rows = table.dropna(subset=[name, "step"]).sort_values("step")

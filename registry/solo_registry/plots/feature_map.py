@@ -25,7 +25,7 @@ Plane = NDArray[np.float64]
 
 MAX_POINTS = 2000
 _MARKERS = "o^sDvPX"
-_FEWEST_NEIGHBOURS = 20  # points; below, neighbourhoods say nothing
+_FEWEST_NEIGHBOURS = 20  # with fewer points, neighbourhoods mean nothing
 _MOST_NAMED = 3 * len(COLOURS)
 
 
@@ -41,10 +41,10 @@ def feature_map(
 ) -> Path:
     """Draw l2-normalised features in the plane, coloured by class.
 
-    Each class is named where most of it lies. At most 2000 points are drawn, a seeded choice. t-SNE
-    and UMAP start from the principal components, so that the picture is a function of the features
-    and the seed; below 20 points, and for features that all coincide, principal components are
-    drawn instead.
+    Each class's name stands where most of its points are. At most 2000 points are drawn, a seeded
+    choice. t-SNE and UMAP start from the principal components, so that the picture is a function of
+    the features and the seed. With fewer than 20 points, and for features that all coincide, the
+    principal components are drawn instead.
 
     Args:
         feats: (N, D) features.
@@ -102,14 +102,14 @@ def feature_map(
 
 
 def _plane(feats: Plane, method: Method, seed: int) -> tuple[Plane, str]:
-    """Coordinates (N, 2) and the name of the axes."""
+    """Return coordinates (N, 2) and the name of the axes."""
     left, sigma, _ = np.linalg.svd(feats - feats.mean(axis=0), full_matrices=False)
     components = np.zeros((len(feats), 2))
     components[:, : min(2, len(sigma))] = (left * sigma)[:, :2]
     spread = components[:, 0].std()
     if method == "pca" or len(feats) < _FEWEST_NEIGHBOURS or spread < 1e-6:
         return components, "principal component"
-    with threadpool_limits(1):  # a thousand short steps crawl when threads wait for a busy core
+    with threadpool_limits(1):  # t-SNE's many short steps are slow if threads wait for a busy core
         if method == "umap":
             return _umap(feats, components, seed), "UMAP"
         perplexity = min(30.0, (len(feats) - 1) / 3)
@@ -119,8 +119,8 @@ def _plane(feats: Plane, method: Method, seed: int) -> tuple[Plane, str]:
 
 
 def _umap(feats: Plane, start: Plane, seed: int) -> Plane:
-    """Coordinates (N, 2) by UMAP with its own defaults; on one thread, as its order is random."""
+    """Return coordinates (N, 2) by UMAP's defaults; only one thread is deterministic."""
     solver = import_umap()(init=start.astype(np.float32), random_state=seed, n_jobs=1)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of points without neighbours, and of numba's caches
+        warnings.simplefilter("ignore")  # about points without neighbours and numba's caches
         return np.asarray(solver.fit_transform(feats), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Pictures of what telemetry measured: pairs and their gradient, and measures over the epochs."""
+"""Pictures of telemetry: the pairs and their gradient, and the measures over the epochs."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def _steps(
     *,
     filled: bool,
 ) -> None:
-    """Draw bins, of which those without pairs are missing."""
+    """Draw a histogram whose empty bins are missing from the table."""
     if rows.empty:
         return
     width = float((rows["s_high"] - rows["s_low"]).iloc[0])

@@ -1,4 +1,4 @@
-"""Readers' names of the numbers."""
+"""The names of the numbers in pictures and tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DIGITS = {"knn_acc1": 2, "linear_acc1": 2, "rankme": 1}
 
 
 def number(value: float | None, metric: str = "", *, sign: bool = False) -> str:
-    """Write a number with as many digits as its metric deserves, None as a dash.
+    """Format a number with the digits of its metric; None becomes a dash.
 
     >>> number(97.5, "knn_acc1"), number(0.5, "knn_acc1", sign=True), number(None)
     ('97.50', '+0.50', '-')

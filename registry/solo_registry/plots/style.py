@@ -1,4 +1,4 @@
-"""What all pictures share: size, colours that colour-blind readers tell apart, atomic saving."""
+"""Shared by all pictures: size, colours that colour-blind readers distinguish, atomic saving."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def new_figure(rows: int, columns: int, *, width: float = 8.0, height: float = 3
 
 
 def save(axis: Axes, out: Path | str) -> Path:
-    """Write the figure of an axis; the file appears whole or not at all.
+    """Write the figure of an axis. The file appears complete or not at all.
 
     Args:
         axis: any axis of the figure.

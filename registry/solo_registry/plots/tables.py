@@ -13,7 +13,7 @@ ROW_NAMES = {
     "untrained": "untrained backbone",
     "trained": "trained backbone",
 }
-"""Reader's names of the rows, in their order."""
+"""The names of the rows in the table, in their order."""
 
 _COLUMNS: dict[str, tuple[str, str, Callable[[Iterable[float]], float]]] = {
     "knn_acc1": ("kNN (%)", ".2f", max),

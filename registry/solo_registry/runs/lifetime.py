@@ -1,7 +1,7 @@
-"""How the processes of a run end: when they are told to, and with the one that started them.
+"""How the processes of a run end: by a signal, or together with the process that started them.
 
-A run that is killed must leave nobody behind, or an orphan would train on beside the run that is
-started again. No process can act after `kill -9`, so each one watches the one above it:
+A killed run must leave no process behind. Otherwise an orphan would train beside the run that is
+started again. No process can act after `kill -9`, so each process watches the one above it:
 
     command -> (a launcher's worker) -> run -> rank 1, 2, ... -> their loader processes (PyTorch's)
 """
@@ -20,23 +20,23 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 STOPPED = 130  # exit code after Ctrl-C or SIGTERM
-PARENT = "DYNTEMP_PARENT"  # process id, for those that `multiprocessing` did not start
+PARENT = "DYNTEMP_PARENT"  # the parent's id, for processes that `multiprocessing` did not start
 
 
 def stop(*_: Any) -> NoReturn:
-    """Handle SIGTERM as Ctrl-C, so that both end in the same words."""
+    """Handle SIGTERM as Ctrl-C, so that both end with the same message."""
     raise KeyboardInterrupt
 
 
 def stop_once(*_: Any) -> NoReturn:
-    """Stop, deaf to further signals: the terminal and the parent may both send one."""
+    """Stop and ignore further signals, because the terminal and the parent may both send one."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def is_stop(error: BaseException | None) -> bool:
-    """Whether `error` came up while the process was stopping.
+    """Whether `error` was raised while the process was stopping.
 
     >>> is_stop(ValueError())
     False
@@ -48,7 +48,7 @@ def is_stop(error: BaseException | None) -> bool:
 
 @contextlib.contextmanager
 def parent_of_all() -> Iterator[None]:
-    """Make the programs that are started inside end with this process, if they are ours."""
+    """Make our programs that are started inside this context end together with this process."""
     before = os.environ.get(PARENT)
     os.environ[PARENT] = str(os.getpid())
     try:
@@ -63,13 +63,13 @@ def end_with_parent() -> bool:
     """End this process as soon as the one that started it has ended, however that happens.
 
     Returns:
-        Whether there is one of ours; without one, a person started this process.
+        Whether one of our processes started this one; otherwise a person did.
     """
-    started = multiprocessing.parent_process()  # not the fork server, which is nobody's concern
+    started = multiprocessing.parent_process()  # the process that asked, not the fork server
     pid = int((started.pid if started else os.environ.get(PARENT)) or os.getpid())
     if pid == os.getpid():
         return False
-    if sys.platform != "win32":  # where nothing but the parent's handle would tell
+    if sys.platform != "win32":  # Windows would need the parent's handle
         threading.Thread(target=_end_after, args=(pid,), daemon=True).start()
     return True
 

@@ -1,4 +1,4 @@
-"""A run on disk, opened to be measured: its config, its weights, and data to measure it on."""
+"""A run on disk, opened for measuring: its config, its weights, and data to measure it on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from solo_registry.runs.run_folder import RunFolder
 
 
 class LoadedRun:
-    """What commands on a run need; the images it was trained on are opened only where asked for.
+    """A run folder or checkpoint that commands work on; `data` opens images only when called.
 
     Args:
         path: a run folder, or a checkpoint inside one.
@@ -27,8 +27,8 @@ class LoadedRun:
     Attributes:
         folder: the run folder.
         cfg: its resolved config.
-        checkpoint: the checkpoint that is measured, by default the last one.
-        is_last: whether `path` was the folder.
+        checkpoint: the checkpoint to measure; the last one if `path` is a run folder.
+        is_last: whether `path` is a run folder.
 
     Raises:
         UserError: `path` is neither.
@@ -45,7 +45,7 @@ class LoadedRun:
         self.cfg = self.folder.read_config()
 
     def untrained(self) -> BaseMethod:
-        """Build the method with the weights that training began with; needs no images."""
+        """Build the method with its initial weights; needs no images."""
         return rebuild_method(self.cfg)
 
     def load_weights(self, model: BaseMethod) -> dict[str, Any]:
@@ -60,15 +60,15 @@ class LoadedRun:
         val_path: str | None = None,
         download: bool = False,
     ) -> PretrainDataModule:
-        """Load the run's own data, or other data as its backbone saw its own.
+        """Load the run's own data, or other data in the form that its backbone expects.
 
-        Other data get the run's channels, size, mean and std, to which its weights are fitted.
+        Other data get the run's channels, size, mean and std, because its weights fit these.
 
         Args:
-            other: name of another data set; None is the run's own.
-            train_path: where the other set lies; the run's `data.train_path` by default.
-            val_path: its test images, for image folders.
-            download: fetch it if it is not on disk.
+            other: name of another data set; None means the run's own.
+            train_path: path of the other set; the run's `data.train_path` by default.
+            val_path: path of its test images, for image folders.
+            download: whether to download it if it is not on disk.
 
         Raises:
             UserError: an unknown name, data that are not there, or own data that have changed
@@ -105,10 +105,10 @@ class LoadedRun:
         """Return the path of a JSON beside result.json.
 
         Args:
-            name: what was measured.
-            epochs: of an unfinished run or an earlier checkpoint.
-            other: name of other data than the run's own.
-            digest: of these other data.
+            name: name of the measurement.
+            epochs: epochs done, for an unfinished run or an earlier checkpoint.
+            other: name of the data set, if it is not the run's own.
+            digest: digest of that other data set.
         """
         words = [other and f"{other}-{str(digest)[:8]}", name, epochs and f"epoch-{epochs}"]
         name = "-".join(word for word in words if word).replace("/", "-")

@@ -19,10 +19,10 @@ from solo_registry.methods.base import BaseMethod
 
 
 def build_method(cfg: DictConfig, data: PretrainDataModule) -> BaseMethod:
-    """Build the method of a resolved config with the weights that its seed stands for.
+    """Build the method of a resolved config with initial weights drawn from the config's seed.
 
     Raises:
-        UserError: the data are too few for what the config asks.
+        UserError: the data have too few images for the config.
     """
     cfg.data.num_classes = data.info.num_classes
     cfg.data.image_channels = data.info.channels
@@ -33,10 +33,10 @@ def build_method(cfg: DictConfig, data: PretrainDataModule) -> BaseMethod:
 
 
 def rebuild_method(cfg: DictConfig) -> BaseMethod:
-    """Build the method of a config that says how many classes, channels and images its data have.
+    """Build the method of a config that holds the numbers of classes, channels and images.
 
     Raises:
-        UserError: it does not say so, as that of a run which never began.
+        UserError: the config lacks a number, as the config of a run that never began.
     """
     for key in ("num_classes", "image_channels", "train_images"):
         if cfg.data[key] is None:
@@ -49,7 +49,7 @@ def rebuild_method(cfg: DictConfig) -> BaseMethod:
 
 
 def _check_bank(k: int, step: int, targets: Tensor) -> None:
-    """Refuse an online kNN that could not find its neighbours in an epoch of whole steps."""
+    """Refuse an online kNN whose k is larger than the number of labelled images of an epoch."""
     images = len(targets) // step * step
     labelled = int((targets != UNLABELLED).sum())
     if k > min(images, labelled):
@@ -58,16 +58,16 @@ def _check_bank(k: int, step: int, targets: Tensor) -> None:
 
 
 def two_images(batch_size: int, model: nn.Module, key: str, *, synced: bool = False) -> None:
-    """Refuse a batch of one image where BatchNorm would have to take its mean and variance.
+    """Refuse a batch of one image if the model has BatchNorm, which needs two for its statistics.
 
     Args:
         batch_size: images of a step in one process.
-        model: what is trained.
-        key: the setting, for the error text.
-        synced: whether statistics are taken over several processes.
+        model: the trained module.
+        key: the name of the setting, for the error text.
+        synced: whether BatchNorm's statistics cover several processes.
 
     Raises:
-        UserError: with the name of a layer that needs two images.
+        UserError: the batch is one image; the message names a layer that needs two.
     """
     if batch_size > 1 or synced:
         return
@@ -84,10 +84,11 @@ def read_checkpoint(path: Path, identity: str | None = None) -> dict[str, Any]:
 
     Args:
         path: the file.
-        identity: the run it must belong to; None takes any.
+        identity: the run that it must belong to; None accepts any run.
 
     Raises:
-        UserError: there is none, it is damaged or holds more than weights, or is another config's.
+        UserError: the file does not exist, is damaged, holds more than weights, or belongs to
+            another config.
     """
     if not path.is_file():
         raise UserError(f"no checkpoint at {path}")
@@ -97,7 +98,7 @@ def read_checkpoint(path: Path, identity: str | None = None) -> dict[str, Any]:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{path} is damaged or holds more than weights: {reason}. "
-            "Remove it to start the run anew"
+            "Remove it to start the run again from the beginning"
         ) from error
     lacking = {"epoch", "global_step", "state_dict", "loops"} - set(checkpoint)
     if lacking:
@@ -112,10 +113,10 @@ def read_checkpoint(path: Path, identity: str | None = None) -> dict[str, Any]:
 
 
 def load_weights(model: BaseMethod, path: Path) -> dict[str, Any]:
-    """Load a checkpoint's weights, every one of them, and return the checkpoint.
+    """Load all weights of a checkpoint strictly, and return the checkpoint.
 
     Raises:
-        UserError: names or shapes differ; the first few are given.
+        UserError: names or shapes differ; the message gives the first few.
     """
     checkpoint = read_checkpoint(path)
     try:

@@ -1,4 +1,4 @@
-"""Reading what runs left behind; a file that cannot be trusted becomes a problem with its name."""
+"""Reads the files of runs; a file that cannot be trusted is reported as a problem with its name."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from solo_registry.config.identity import is_named
+from solo_registry.config.overrides import key_of
 from solo_registry.config.schema import EvaluationConfig
 from solo_registry.errors import UserError
-from solo_registry.config.overrides import key_of
 from solo_registry.runs.run_folder import RunFolder
 
 Status = Literal["finished", "failed", "unfinished", "damaged"]
@@ -22,15 +22,15 @@ Status = Literal["finished", "failed", "unfinished", "damaged"]
 
 @dataclass
 class Record:
-    """What one run folder holds.
+    """The content of one run folder.
 
     Attributes:
         path: the folder.
-        status: "finished" only where the result can be trusted.
+        status: "finished" only if the result can be trusted.
         result: result.json, empty unless finished.
         cost: cost.json, or empty.
         machine: device, threads and torch version of environment.json, as text.
-        problem: why it does not count; empty if it does.
+        problem: the reason why the run does not count; empty if it counts.
     """
 
     path: Path
@@ -51,12 +51,12 @@ class Record:
         return self.path.name
 
     def value(self, metric: str, row: str = "trained") -> float | None:
-        """A number of the result, None where there is none."""
+        """Return a number of the result, or None if the result does not have it."""
         value = self.result.get("results", {}).get(row, {}).get(metric)
         return float(value) if isinstance(value, int | float) else None
 
     def lacks(self, words: Sequence[str]) -> bool:
-        """Whether it was measured without something that a job's words ask for."""
+        """Whether the run was measured without something that a job's arguments request."""
         own = [word.lstrip("+") for word in words if key_of(word).startswith("evaluation.")]
         given = OmegaConf.from_dotlist(own).get("evaluation", {})
         asked: Any = OmegaConf.merge(OmegaConf.structured(EvaluationConfig), given)
@@ -64,13 +64,13 @@ class Record:
         return any(asked[key] and had.get(key) is False for key in ("linear", "baselines"))
 
     def curve(self) -> pd.DataFrame:
-        """metrics.csv, empty where it is not there."""
+        """Return metrics.csv; an empty table if the file does not exist."""
         path = self.path / "metrics.csv"
         return pd.read_csv(path) if path.is_file() else pd.DataFrame()
 
 
 def read_record(path: Path) -> Record:
-    """Read a run folder without ever raising for what is in it."""
+    """Read a run folder; bad content becomes the record's `problem` and raises nothing."""
     run = RunFolder(path)
     try:
         result = run.read_result()
@@ -93,7 +93,7 @@ def find_records(runs_dir: Path) -> list[Record]:
     """Read every run folder under `runs_dir`, in the order of their paths.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no run folder.
     """
     marks = ("resolved.yaml", "result.json", "error.json")
     paths = sorted({file.parent for mark in marks for file in runs_dir.rglob(mark)})
@@ -103,7 +103,7 @@ def find_records(runs_dir: Path) -> list[Record]:
 
 
 def contradictions(records: Iterable[Record]) -> dict[tuple[str, str], str]:
-    """Name the (hash, seed) whose results differ between folders; nothing of theirs counts."""
+    """Describe each (hash, seed) whose results differ between folders; none of these counts."""
     seen: dict[tuple[str, str], Record] = {}
     problems = {}
     for record in records:
@@ -117,7 +117,7 @@ def contradictions(records: Iterable[Record]) -> dict[tuple[str, str], str]:
 
 
 def _differ(one: Record, other: Record) -> bool:
-    """Whether a number that both measured differs."""
+    """Whether two records differ in a number that both have."""
     mine, theirs = one.result["results"], other.result["results"]
     return any(
         mine[row].get(key) != value
@@ -128,10 +128,10 @@ def _differ(one: Record, other: Record) -> bool:
 
 
 def _foreign(run: RunFolder, result: dict[str, Any]) -> str:
-    """Say how a result does not belong to its folder; empty if it does."""
+    """Return the reason why a result does not belong to its folder; empty if it does."""
     claims = f"{result.get('config_hash')}/{result.get('seed')}"
     if claims != run.identity:
-        return f"{run.result} is of another run: it says {claims}, its folder {run.identity}"
+        return f"{run.result} belongs to another run: it says {claims}, its folder {run.identity}"
     try:
         cfg: Any = OmegaConf.load(run.path / "resolved.yaml")
         known = is_named(cfg, run.path.parent.name) and str(cfg.seed) == run.path.name
@@ -140,14 +140,14 @@ def _foreign(run: RunFolder, result: dict[str, Any]) -> str:
         return f"{run.path}/resolved.yaml is missing, damaged or of another version: {reason}"
     if not known:
         return (
-            f"{run.path}/resolved.yaml is of another run: its hash or seed is not that of its "
+            f"{run.path}/resolved.yaml belongs to another run: its hash or seed does not match its "
             "folder, or an older version named the run in another way"
         )
     return ""
 
 
 def json_or_empty(path: Path) -> dict[str, Any]:
-    """Read a JSON object that nothing depends on; empty where it is missing or damaged."""
+    """Read an optional JSON object; return an empty one if the file is missing or damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""data.json of a run: what its images were, so that others are noticed and these are not needed."""
+"""data.json of a run: a record of its images, to notice changed images and to work without them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from solo_registry.errors import UserError
 from solo_registry.runs.run_folder import RunFolder
 
 SCHEMA_VERSION = 1
-SHOWN = 3  # differences that a message names
+SHOWN = 3  # number of differences that a message names
 
 
 def data_record(cfg: DictConfig, opened: OpenedData, info: SetInfo) -> dict[str, Any]:
@@ -24,13 +24,13 @@ def data_record(cfg: DictConfig, opened: OpenedData, info: SetInfo) -> dict[str,
 
     Args:
         cfg: the resolved config.
-        opened: its data.
-        info: facts about them, mean and std as the run uses them.
+        opened: the data of the config.
+        info: facts about the data, with the mean and std that the run uses.
     """
     return {
         "schema_version": SCHEMA_VERSION,
         "digest": opened.digest,
-        "settings": settings_hash(cfg),  # what the run is called on any data
+        "settings": settings_hash(cfg),  # the run's hash without its data
         "paths": {"train": cfg.data.train_path, "val": cfg.data.val_path},
         "images": opened.counts(),
         "info": asdict(info),
@@ -38,7 +38,7 @@ def data_record(cfg: DictConfig, opened: OpenedData, info: SetInfo) -> dict[str,
 
 
 def read_record(run: RunFolder) -> dict[str, Any] | None:
-    """Return data.json of a run; None where there is none that can be read."""
+    """Return data.json of a run; None if it does not exist or cannot be read."""
     try:
         record: dict[str, Any] = json.loads(run.data.read_text(encoding="utf-8"))
         _ = record["digest"], record["settings"], record["paths"], record["images"], record["info"]
@@ -48,7 +48,7 @@ def read_record(run: RunFolder) -> dict[str, Any] | None:
 
 
 def read_info(run: RunFolder) -> SetInfo | None:
-    """Return the facts about a run's data; None for a run of before there was a data.json."""
+    """Return the facts about a run's data; None for an old run without data.json."""
     record = read_record(run)
     if record is None:
         return None
@@ -59,17 +59,17 @@ def read_info(run: RunFolder) -> SetInfo | None:
 def require_digest(
     wanted: str | None, opened: OpenedData, run: RunFolder | None, what: str, cure: str
 ) -> None:
-    """Refuse images that are not those that a run or a word asks for.
+    """Refuse images whose digest differs from the one that a run or an argument requires.
 
     Args:
-        wanted: the digest asked for; None takes any.
+        wanted: the required digest; None accepts any images.
         opened: the images.
-        run: the run that was trained on the wanted ones, to tell what changed.
-        what: who asks, for the text.
-        cure: what helps, for the text.
+        run: the run that was trained on the required images; its record tells what changed.
+        what: who requires the digest, for the message.
+        cure: the remedy, for the message.
 
     Raises:
-        UserError: they are others; the text says what changed, where that is known.
+        UserError: the digest differs; the message says what changed, if that is known.
     """
     if wanted in (None, opened.digest):
         return
@@ -82,10 +82,10 @@ def require_digest(
 
 
 def refuse_foreign_checkpoint(path: Path, cfg: DictConfig, opened: OpenedData) -> None:
-    """Refuse a checkpoint whose run folder says that it has these settings but other images.
+    """Refuse a checkpoint whose run has the same settings but was trained on other images.
 
     Raises:
-        UserError: it says so.
+        UserError: the record in the checkpoint's run folder names other images.
     """
     owner = RunFolder(path.absolute().parents[1])
     record = read_record(owner)
@@ -95,10 +95,10 @@ def refuse_foreign_checkpoint(path: Path, cfg: DictConfig, opened: OpenedData) -
 
 
 def refuse_changed_data(run: RunFolder, cfg: DictConfig, opened: OpenedData) -> None:
-    """Refuse to leave an unfinished run of the same words whose images have changed since.
+    """Refuse to start a new run if an unfinished run has the same settings on changed images.
 
     Raises:
-        UserError: there is one; the text says what changed and what to do.
+        UserError: there is such a run; the message says what changed and what to do.
     """
     if run.checkpoint.exists() or not cfg.auto_resume.enabled:
         return
@@ -119,11 +119,11 @@ def refuse_changed_data(run: RunFolder, cfg: DictConfig, opened: OpenedData) -> 
 
 
 def changes(before: dict[str, dict[str, int]], now: dict[str, dict[str, int]]) -> str:
-    """Say how the numbers of images differ.
+    """Describe how the numbers of images differ.
 
     Args:
-        before: number of images by split and class.
-        now: the same.
+        before: earlier number of images by split and class.
+        now: number of images by split and class now.
 
     >>> changes({"train": {"cat": 2, "dog": 2}}, {"train": {"cat": 3, "dog": 2}})
     'Of train there were 4 images, now there are 5 (cat: 2, now 3).'

@@ -1,4 +1,4 @@
-"""The folder of one run: what is in it, when it counts as finished, and how files get there whole.
+"""The folder of one run: its files, when it counts as finished, and how its files are written.
 
 runs/<name>/<hash of the resolved config>/<seed>/
     config.yaml         as given            metrics.csv           a row per epoch
@@ -40,10 +40,10 @@ PACKAGES = (
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on leaving, it becomes `path` in one step.
+    """Yield a temporary path beside `path`; on exit it is renamed to `path` in one step.
 
-    If anything fails before, a full disk included, the old file stays as it was. Whoever writes the
-    temporary file, the new one has the permissions of the old one, or those of any new file.
+    If anything fails before, a full disk included, the old file stays unchanged. The new file gets
+    the permissions of the old file, or those of any new file, whatever wrote the temporary file.
 
     Raises:
         UserError: the disk is full or the folder cannot be written.
@@ -57,7 +57,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield part
         with part.open("rb+") as file:
             os.fsync(file.fileno())
-        if part.stat().st_mode != mode:  # safetensors, for one, lets nobody else read its files
+        if part.stat().st_mode != mode:  # safetensors, for example, writes files only we can read
             part.chmod(stat.S_IMODE(mode))
         part.replace(path)
     except OSError as error:
@@ -68,21 +68,21 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def cannot_write(path: Path, error: OSError) -> str:
-    """Say in one paragraph why `path` could not be written."""
+    """Return the message, one paragraph, about a `path` that could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"no room on the disk for {path}; what was saved before is whole ({error})"
+        return f"no space on the disk for {path}; files saved before are complete ({error})"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"no permission to write {path}: choose another folder with runs_dir=PATH"
     return f"cannot write {path}: {error}"
 
 
 def json_text(content: Any) -> str:
-    """Spell `content` as all JSON files here: equal content, equal bytes."""
+    """Format `content` as all our JSON files are; equal content gives equal bytes."""
     return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` as JSON, all or nothing."""
+    """Write `content` as JSON by `atomic_write`."""
     with atomic_write(path) as part:
         part.write_text(json_text(content), encoding="utf-8")
 
@@ -109,7 +109,7 @@ class RunFolder:
         """Return the folder that belongs to a resolved config; creates nothing.
 
         Raises:
-            ValueError: `data.digest` is not filled in, so nobody knows what the images are.
+            ValueError: `data.digest` is not filled in, so the images are unknown.
         """
         if cfg.data.digest is None:
             raise ValueError("data.digest is not filled in: see `open_data`")

@@ -1,6 +1,8 @@
 """A search for the best settings by Optuna, with pruning, on images held out of train.
 
-space.py says what is searched, plan.py what a trial runs, study.py asks Optuna, follow.py watches
-a trial's run and ends it early, run.py goes from trial to trial, report.py and figures.py write
-what came out.
+- space.py defines what is searched, and plan.py what a trial runs;
+- study.py asks Optuna for points;
+- follow.py watches a trial's run and ends it early;
+- run.py runs trial after trial, and state.py holds the trials so far;
+- report.py and figures.py write the results.
 """

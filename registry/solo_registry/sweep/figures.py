@@ -16,19 +16,19 @@ from solo_registry.sweep.plan import Trial
 from solo_registry.sweep.space import SpaceConfig
 from solo_registry.sweep.state import Sweep
 
-CELLS = 240  # of the smoothed map, each way
-WIDTH = 0.10  # of the smoothing, as a share of the range
-FAINTEST = 0.5  # weight of trials below which the map says nothing; a trial right there has 1
+CELLS = 240  # cells of the smoothed map in each direction
+WIDTH = 0.10  # sigma of the smoothing, as a share of the range
+FAINTEST = 0.5  # the map is white below this weight of trials; a trial at the place has weight 1
 Array = NDArray[np.float64]
 
 
 class Scale:
-    """An axis of the picture: where a parameter's values lie on it.
+    """An axis of the picture: the positions of a parameter's values on it.
 
     Args:
-        name: the parameter's.
-        space: what was searched; the axis shows all of it.
-        trials: whose values it shows.
+        name: name of the parameter.
+        space: the space; the axis shows the whole range.
+        trials: the trials whose values the axis shows.
     """
 
     def __init__(self, name: str, space: SpaceConfig, trials: list[Trial]) -> None:
@@ -39,14 +39,14 @@ class Scale:
         self.low, self.high = float(ends.min() - room), float(ends.max() + room)
 
     def places(self, values: list[Any]) -> Array:
-        """Return where values lie: logarithms, numbers or places in the list of choices."""
+        """Return positions of values: logarithms, numbers, or places in the list of choices."""
         if self.parameter.choices:
             return np.array([self.parameter.choices.index(value) for value in values], float)
         numbers = np.array(values, float)
         return np.log10(numbers) if self.parameter.log else numbers
 
     def shares(self, places: Array) -> Array:
-        """Return places as shares of the axis."""
+        """Return positions as shares of the axis."""
         return np.asarray((places - self.low) / (self.high - self.low))
 
     def label(self, axis: Any, limits: Any) -> None:
@@ -59,7 +59,7 @@ class Scale:
         elif self.parameter.log:
             steps = np.outer(10.0 ** np.arange(-6, 7), [1, 2, 5]).ravel()
             shown = [v for v in steps if self.low <= np.log10(v) <= self.high]
-            if len(shown) < 2:  # a range too narrow for round values
+            if len(shown) < 2:  # the range is too narrow for round values
                 shown = [float(f"{10**place:.2g}") for place in np.linspace(self.low, self.high, 5)]
             axis.set_ticks(np.log10(shown), [f"{value:g}" for value in shown])
 
@@ -68,7 +68,7 @@ def draw(sweep: Sweep) -> Path:
     """Draw the trials over the parameter, or over the two most important ones."""
     space = sweep.planner.space
     parameters = space.parameters
-    first = [name for name in parameters if name in sweep.order[:2]]  # as the space has them
+    first = [name for name in parameters if name in sweep.order[:2]]  # in the space's order
     scales = [Scale(name, space, sweep.trials) for name in first]
     (axis,) = new_figure(1, 1, width=7.2, height=4.6)
     (line if len(scales) == 1 else plane)(axis, sweep, scales)
@@ -127,7 +127,7 @@ def line(axis: Axes, sweep: Sweep, scales: list[Scale]) -> None:
     axis.scatter(x.values[done], values, s=45, color=BLUE, edgecolors="white", label="finished",
                  zorder=3)  # fmt: skip
     room = 0.06 * (high - low)
-    places = np.where(done, 0.0, low - room)  # those without a value stand at the bottom
+    places = np.where(done, 0.0, low - room)  # trials without a value are drawn at the bottom
     places[done] = values
     axis.set_ylim(low - 2 * room, high + 2 * room)
     marks(axis, sweep, x.values, places)
@@ -136,7 +136,7 @@ def line(axis: Axes, sweep: Sweep, scales: list[Scale]) -> None:
 
 
 def marks(axis: Axes, sweep: Sweep, x: Array, y: Array) -> None:
-    """Mark the pruned, the failed and the winner."""
+    """Mark the pruned trials, the failed trials and the winner."""
     states = np.array([trial.state for trial in sweep.trials])
     looks: dict[str, dict[str, Any]] = {
         "pruned": {"marker": "o", "facecolors": "none", "edgecolors": BLACK, "s": 30},
@@ -151,9 +151,9 @@ def marks(axis: Axes, sweep: Sweep, x: Array, y: Array) -> None:
 
 
 def shown_range(values: Array) -> tuple[float, float]:
-    """Return the range of the colours: the best, and no lower than the lower quartile asks for.
+    """Return the range of the colours: up to the best value, with a lower end by the quartiles.
 
-    A few settings that learn nothing would else leave one colour to all others.
+    Otherwise a few settings that learn nothing would leave one colour for all others.
     """
     high, quartile = float(values.max()), float(np.quantile(values, 0.25))
     low = max(float(values.min()), high - 3 * max(high - quartile, 0.1))
@@ -161,12 +161,12 @@ def shown_range(values: Array) -> tuple[float, float]:
 
 
 def smooth(places: Array, points: Array, values: Array) -> Array:
-    """Average values by a Gaussian of the distance; NaN where no trial is near.
+    """Average values, weighted by a Gaussian of the distance; NaN where no trial is near.
 
     Args:
-        places: (P, 2) or (P, 1), where to average.
-        points: (N, 2) or (N, 1), where the trials lie.
-        values: (N,).
+        places: (P, 2) or (P, 1), positions of the averages.
+        points: (N, 2) or (N, 1), positions of the trials.
+        values: (N,) values of the trials.
 
     >>> smooth(np.array([[0.0], [9.0]]), np.array([[0.0]]), np.array([5.0]))
     array([ 5., nan])

@@ -1,7 +1,7 @@
-"""Watching a trial's run: what it reports after each epoch, and when it is ended early.
+"""Watches a trial's run: reports its epochs to Optuna, and ends it early if Optuna prunes it.
 
-Nothing but the run folder is looked at, so a trial that ran before is followed in the same way and
-comes to the same end.
+Only the run folder is read. So a trial that ran before is followed in the same way and ends in the
+same way.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from solo_registry.runs.run_folder import RunFolder
 from solo_registry.sweep.plan import Trial
 from solo_registry.sweep.space import SpaceConfig
 
-INTERVAL = 0.2  # seconds between looks
-GRACE = 30.0  # seconds that a run gets to end by itself
+INTERVAL = 0.2  # seconds between two readings of the folder
+GRACE = 30.0  # seconds that a run has to end by itself
 
 
 def follow(
@@ -30,18 +30,18 @@ def follow(
     start: Callable[[], BaseProcess],
     tell: Callable[[Trial], None],
 ) -> bool:
-    """Bring a trial to its end, from what its folder holds and by running what is left.
+    """Finish a trial: report the epochs in its folder, and run the epochs that are missing.
 
     Args:
-        trial: is filled in.
-        asked: Optuna's side of it.
-        space: what is searched.
-        epochs: of its run.
-        start: starts its run, or goes on with it.
+        trial: the trial; this function fills it in.
+        asked: Optuna's object of the trial.
+        space: the space that is searched.
+        epochs: number of epochs of its run.
+        start: starts or resumes its run.
         tell: called after each epoch.
 
     Returns:
-        Whether anything was run.
+        Whether a run was started.
     """
     process: BaseProcess | None = None
     try:
@@ -72,9 +72,9 @@ def follow(
 
 
 def prune(trial: Trial, asked: optuna.Trial, found: dict[int, float], epochs: int) -> bool:
-    """Report the epochs that are new; say whether one of them ends the trial.
+    """Report new epochs to Optuna; return whether one of them prunes the trial.
 
-    After the last epoch there is nothing left to save.
+    The last epoch never prunes, because then there is nothing left to save.
     """
     for done in sorted(found.keys() - trial.curve.keys()):
         trial.curve[done] = found[done]
@@ -85,7 +85,7 @@ def prune(trial: Trial, asked: optuna.Trial, found: dict[int, float], epochs: in
 
 
 def curve(run: RunFolder, column: str) -> dict[int, float]:
-    """Read a column of metrics.csv by epochs done; empty where there is none."""
+    """Read a column of metrics.csv by epochs done; empty if there is no such column."""
     try:
         table = pd.read_csv(run.metrics, usecols=["epoch", column]).dropna().astype(float)
     except (OSError, ValueError):

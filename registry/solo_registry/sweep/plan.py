@@ -1,4 +1,4 @@
-"""From a space to runs: the words of each trial, and the checks before anything runs."""
+"""Makes the runs of a space: the arguments of each trial, and the checks before anything runs."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ State = Literal["finished", "pruned", "failed"]
 
 @dataclass
 class Trial:
-    """One point that was tried.
+    """One point of the space and its run.
 
     Attributes:
-        number: from 1.
+        number: number of the trial, from 1.
         point: its values by parameter.
-        words: `dyntemp pretrain WORDS` is its run.
+        words: its arguments; `dyntemp pretrain WORDS` makes its run.
         run: the run's folder.
         state: how it ended.
         value: the metric after the last epoch; None unless finished.
-        images: how many held-out images it was measured on.
-        curve: the intermediate value by epochs done, up to where it was pruned.
-        problem: why it failed.
+        images: number of held-out images that measured it.
+        curve: the intermediate value by epochs done, up to the epoch that pruned it.
+        problem: the reason why it failed.
     """
 
     number: int
@@ -48,21 +48,21 @@ class Trial:
 
     @property
     def label(self) -> str:
-        """Its point in a line."""
+        """Return its point in one line."""
         return " ".join(f"{name}={value}" for name, value in self.point.items())
 
 
 class Planner:
-    """Makes the words of trials and of the final run.
+    """Makes the arguments of trials and of the final run.
 
     Args:
-        name: of the space.
+        name: name of the space.
         space: the space.
-        words: what the user set for every run.
-        hydra: composes.
+        words: the arguments that the user set for every run.
+        hydra: composes configs.
 
     Raises:
-        UserError: a word sets what the sweep sets itself.
+        UserError: an argument sets a key that the sweep sets itself.
     """
 
     def __init__(self, name: str, space: SpaceConfig, words: Sequence[str], hydra: Engine) -> None:
@@ -79,7 +79,7 @@ class Planner:
                 raise UserError(f"'{word}' cannot be set for all trials: {own[key]} {key}")
 
     def trial_words(self, point: Point) -> list[str]:
-        """Return the words of a trial's run: on held-out images, measured with what selects."""
+        """Return the arguments of a trial's run: held-out images, and only the selecting metric."""
         space = self.space
         online = ["knn_eval.enabled=true", "knn_eval.distance_func=cosine"]
         return unique(
@@ -94,29 +94,29 @@ class Planner:
         )
 
     def final_words(self, point: Point) -> list[str]:
-        """Return the words of a run on all of train with this point."""
+        """Return the arguments of a run on all of train with this point."""
         return unique([*self.words, *self.space.words, *self.space.words_of(point)])
 
     @property
     def prunes_by_knn(self) -> bool:
-        """Whether trials need online kNN; without it a run is that of a suite's tuning."""
+        """Whether trials need online kNN; without it, a trial's run equals a suite's tuning run."""
         return self.space.pruner.name != "none" and self.space.intermediate == "val_knn_acc1"
 
     def check(self) -> DictConfig:
         """Compose and check every corner; return one of the resolved configs.
 
         Raises:
-            UserError: a corner makes no config.
+            UserError: a corner does not make a valid config.
         """
         try:
             for corner in self.space.corners():
                 cfg = resolve(self.hydra.compose(self.trial_words(corner)))
         except UserError as error:
-            raise UserError(f"space '{self.name}' does not go with these words: {error}") from error
+            raise UserError(f"space '{self.name}' does not fit these arguments: {error}") from error
         return cfg
 
     def trial(self, number: int, point: dict[str, Any]) -> tuple[Trial, DictConfig]:
-        """Return a trial that has not run, and the composed config of its run."""
+        """Return a trial that has not run yet, and the composed config of its run."""
         words = self.trial_words(point)
         cfg = self.hydra.compose(words)
         resolved = resolve(cfg)

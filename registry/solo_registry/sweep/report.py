@@ -1,6 +1,6 @@
-"""What a sweep came to: every trial, the winner as a config, a picture and a page.
+"""Writes the results of a sweep: every trial, the winner as a config, a picture and a page.
 
-All of it is a function of the trials alone: the same run folders give the same bytes.
+The files are functions of the trials alone: the same run folders give the same bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HEADER = """\
 # The winner of a sweep of {trials} trials: {label}
 # {metric} {value} on {share:.0%} of train held out (seed {seed}); here all of train is used.
 #   {command} seed=1
-# The same in words:
+# The same with arguments:
 #   dyntemp pretrain {words}
 defaults:
   - override hydra/job_logging: none
@@ -44,7 +44,7 @@ hydra:
 
 
 def write_report(sweep: Sweep, console: Console) -> None:
-    """Write all files and tell the winner.
+    """Write all files and print the winner.
 
     Raises:
         UserError: no trial finished.
@@ -54,8 +54,8 @@ def write_report(sweep: Sweep, console: Console) -> None:
         problems = [f"; the first failed with: {t.problem}" for t in sweep.of_state("failed")]
         raise UserError(
             f"none of {len(sweep.trials)} trials finished{''.join(problems[:1])}. "
-            f"{sweep.path / 'trials.csv'} has them all; once it is mended, the same command with "
-            "retry=true runs failed ones again, and sweep.pruner.name=none prunes none"
+            f"{sweep.path / 'trials.csv'} lists them all. When the cause is repaired, the same "
+            "command with retry=true runs failed trials again; sweep.pruner.name=none prunes none"
         )
     texts = {"best.yaml": best_yaml(sweep), "report.md": page(sweep, draw(sweep))}
     for name, text in texts.items():
@@ -91,7 +91,7 @@ def write_trials(sweep: Sweep) -> None:
 
 
 def best_yaml(sweep: Sweep) -> str:
-    """Spell the winner as a config of `dyntemp pretrain`, on all of train and measured in full."""
+    """Write the winner as a config of `dyntemp pretrain`, on all of train and measured in full."""
     planner, best = sweep.planner, sweep.ranked[0]
     words = planner.final_words(best.point)
     header = HEADER.format(
@@ -104,7 +104,7 @@ def best_yaml(sweep: Sweep) -> str:
 
 
 def page(sweep: Sweep, picture: Path) -> str:
-    """Write the page."""
+    """Return the page, report.md."""
     planner, space = sweep.planner, sweep.planner.space
     best, metric, margin = sweep.ranked[0], space.metric, sweep.margin
     label = LABELS[metric]
@@ -142,18 +142,19 @@ def page(sweep: Sweep, picture: Path) -> str:
         lines += ["", "The same command with `retry=true` runs them again.", ""]
     lines += [
         "## Next", "",
-        "These numbers are no test numbers, and the winner's is the best of many noisy ones, so it "
-        "flatters. Run the winner on all of train, over seeds:", "",
+        "These numbers are not test numbers. The winner's is the best of many noisy numbers, so it "
+        "is optimistic. Run the winner on all of train, over seeds:", "",
         "```bash", f"{sweep.command} --multirun seed={FINAL_SEEDS}", "```", "",
-        "To say that it is better than something, sweep that with as many trials, run its winner "
-        f"over the same seeds, then `dyntemp leaderboard report {planner.hydra.runs_dir} "
-        "--against HASH`; or compare tuned strategies with `dyntemp leaderboard run`.", "",
+        "To say that it is better than another method, sweep that method with as many trials and "
+        "run its winner over the same seeds. Then type "
+        f"`dyntemp leaderboard report {planner.hydra.runs_dir} --against HASH`, or compare tuned "
+        "strategies with `dyntemp leaderboard run`.", "",
     ]  # fmt: skip
     return "\n".join(lines)
 
 
 def ranges(planner: Planner) -> str:
-    """Say what was searched."""
+    """Describe the ranges that were searched."""
     parts = []
     for name, parameter in planner.space.parameters.items():
         if parameter.choices:
@@ -165,7 +166,7 @@ def ranges(planner: Planner) -> str:
 
 
 def spread(trials: list[Trial]) -> str:
-    """Say where trials lie."""
+    """Describe the range of the trials' values."""
     parts = []
     for name in trials[0].point:
         values = [trial.point[name] for trial in trials]

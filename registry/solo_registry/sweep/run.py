@@ -1,4 +1,4 @@
-"""`dyntemp sweep`: one trial after the other, each chosen by what the ones before came to."""
+"""`dyntemp sweep`: one trial after the other, each chosen by the results of those before."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ STATES = {
 
 @dataclass
 class Request:
-    """What the words of the command ask for."""
+    """The arguments of the command, sorted by their purpose."""
 
     space: str = ""
     out: str = ""
     runs_dir: str = "runs"
     retry: bool = False
-    changes: list[str] = field(default_factory=list)  # of the space
-    run: list[str] = field(default_factory=list)  # of every run
+    changes: list[str] = field(default_factory=list)  # changes of the space
+    run: list[str] = field(default_factory=list)  # arguments of every run
 
 
 def read_words(words: Sequence[str]) -> Request:
-    """Sort the words of the command line.
+    """Sort the arguments of the command line by their purpose.
 
     Raises:
-        UserError: a word is no KEY=VALUE, or asks for one of Hydra's launchers.
+        UserError: an argument is not KEY=VALUE, or selects one of Hydra's launchers.
 
     >>> request = read_words(["space=cosine", "trials=9", "sweep.seed=7", "max_epochs=3"])
     >>> request.space, request.changes, request.run
@@ -85,17 +85,17 @@ def read_words(words: Sequence[str]) -> Request:
 
 
 def run_sweep(words: Sequence[str], console: Console) -> Sweep:
-    """Search a space, or what is left of the search; started again, it goes on.
+    """Search a space, or the part of the search that is not finished yet.
 
-    Nothing is stored but the runs: the trials before are asked from the same sampler again and
-    told what their folders hold.
+    Only the runs are stored. A command that is started again asks the same seeded sampler for the
+    earlier trials, and reports to it what their folders hold.
 
     Args:
-        words: the words of the command line.
-        console: where progress is told.
+        words: the arguments of the command line.
+        console: where progress is printed.
 
     Raises:
-        UserError: words that cannot work, before anything runs; or no trial finished.
+        UserError: arguments that cannot work, raised before anything runs; or no trial finished.
     """
     load_plugins()
     request = read_words(words)
@@ -122,18 +122,18 @@ def run_sweep(words: Sequence[str], console: Console) -> Sweep:
 
 def _name(request: Request, cfg: DictConfig) -> str:
     chosen = [word.partition("=")[2] for word in request.run if word.startswith("data=")]
-    data = chosen[-1] if chosen else cfg.data.dataset  # an option may say more: cifar10_lt
+    data = chosen[-1] if chosen else cfg.data.dataset  # the option's name can say more: cifar10_lt
     return f"{cfg.method}-{request.space}-{data}".replace("/", "-")
 
 
 def _next(
     sweep: Sweep, study: optuna.Study, hydra: Engine, retry: bool, bar: Progress, task: TaskID
 ) -> None:
-    """Ask for a trial, bring it to its end and tell Optuna."""
+    """Ask Optuna for a trial, finish it, and report its result to Optuna."""
     planner, epochs = sweep.planner, sweep.cfg.max_epochs
     asked, shares = ask(study, planner.space)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # told for the corners
+        warnings.simplefilter("ignore")  # the check of the corners has printed them
         trial, cfg = planner.trial(asked.number + 1, planner.space.point(shares))
     if retry:
         trial.run.error.unlink(missing_ok=True)
@@ -155,7 +155,7 @@ def _next(
 
 
 def outcome(sweep: Sweep, trial: Trial) -> str:
-    """What a trial came to, in a few words."""
+    """Return the outcome of a trial in a few words."""
     space = sweep.planner.space
     if trial.state == "finished":
         return f"{space.metric} {number(trial.value, space.metric)}"

@@ -1,4 +1,4 @@
-"""What a space is: parameters with ranges or choices, and how trials are measured and pruned.
+"""The schema of a space: parameters with ranges or choices, and how trials are measured and pruned.
 
 A space is a YAML file of the config group `space`, ours or a plugin's.
 """
@@ -17,7 +17,7 @@ from solo_registry.jobs.job import SELECTING
 
 PRUNERS = ("median", "halving", "hyperband", "none")
 INTERMEDIATE = ("val_knn_acc1", "val_acc1")
-MOST_CORNERS = 1024  # of a space that is checked before anything runs
+MOST_CORNERS = 1024  # largest number of corners that are checked before anything runs
 Point = Mapping[str, Any]
 
 
@@ -25,18 +25,18 @@ Point = Mapping[str, Any]
 class ParameterConfig:
     """A range or a list of choices.
 
-    `low` or `high` may name an earlier parameter: the range then begins or ends at its value, so
+    `low` or `high` may name an earlier parameter. The range then begins or ends at its value, so
     that no trial breaks an order such as tau_min <= tau_max.
     """
 
-    key: str = ""  # of the run's config; the parameter's own name if empty
+    key: str = ""  # key of the run's config; the parameter's own name if empty
     low: Any = None
     high: Any = None
-    log: bool = False  # even on a logarithmic scale
+    log: bool = False  # whether values are uniform on a logarithmic scale
     choices: list[Any] = field(default_factory=list)
 
     def ends(self, point: Point) -> tuple[float, float]:
-        """Return the range's ends, given the parameters before."""
+        """Return the range's ends, given the values of earlier parameters."""
         low, high = (point[end] if isinstance(end, str) else end for end in (self.low, self.high))
         return float(low), float(high)
 
@@ -62,10 +62,10 @@ class ParameterConfig:
 
 @dataclass
 class PrunerConfig:
-    """When a trial is ended before its last epoch."""
+    """The rule that ends a trial before its last epoch."""
 
     name: str = "median"  # or halving, hyperband, none
-    startup_trials: int = 5  # that must have finished before median ends one
+    startup_trials: int = 5  # trials that must have finished before "median" ends one
     warmup: float = 0.5  # share of the epochs that every trial may run
 
 
@@ -74,13 +74,13 @@ class SpaceConfig:
     """A search."""
 
     about: str = ""
-    words: list[str] = field(default_factory=list)  # of every trial
+    words: list[str] = field(default_factory=list)  # arguments of every trial
     parameters: dict[str, ParameterConfig] = field(default_factory=dict)
-    metric: str = "knn_acc1"  # selects, after the last epoch
-    intermediate: str = "val_knn_acc1"  # prunes, after each epoch
+    metric: str = "knn_acc1"  # selects the winner, after the last epoch
+    intermediate: str = "val_knn_acc1"  # the pruner sees it, after each epoch
     trials: int = 30
-    random_trials: int = 10  # drawn evenly before the sampler learns
-    seed: int = 1001  # of every trial's run; apart from those of final runs
+    random_trials: int = 10  # trials that are drawn uniformly before the sampler learns
+    seed: int = 1001  # seed of every trial's run; differs from the seeds of final runs
     sampler_seed: int = 0
     validation_fraction: float = 0.2
     pruner: PrunerConfig = field(default_factory=PrunerConfig)
@@ -99,7 +99,7 @@ class SpaceConfig:
             yield self.point(dict(zip(self.parameters, shares, strict=True)))
 
     def words_of(self, point: Point) -> list[str]:
-        """Spell a point as words of `dyntemp pretrain`."""
+        """Write a point as arguments of `dyntemp pretrain`."""
         return [f"{self.parameters[name].key}={value}" for name, value in point.items()]
 
 
@@ -109,10 +109,10 @@ def read_space(name: str, node: Any, changes: Sequence[str]) -> SpaceConfig:
     Args:
         name: its name, for error texts.
         node: its YAML.
-        changes: words such as `pruner.name=none`.
+        changes: arguments such as `pruner.name=none`.
 
     Raises:
-        UserError: an unknown key, name or value; the nearest right one is named.
+        UserError: an unknown key, name or value; the message names the nearest right one.
     """
     space = read_section("sweep", SpaceConfig, node, changes)
     for key, value, allowed in (
@@ -142,7 +142,7 @@ def _check_parameters(name: str, space: SpaceConfig) -> None:
     before: list[str] = []
     for parameter, config in space.parameters.items():
         whole = config.choices or None not in (config.low, config.high)
-        if not config.key and not whole:  # a change of a parameter that the YAML does not have
+        if not config.key and not whole:  # it changes a parameter that the YAML does not have
             known = nearest(parameter, [other for other in space.parameters if other != parameter])
             raise UserError(f"space '{name}' has no parameter '{parameter}'.{known}")
         config.key = config.key or parameter
@@ -151,8 +151,8 @@ def _check_parameters(name: str, space: SpaceConfig) -> None:
     count = math.prod(len(p.choices) or 2 for p in space.parameters.values())
     if count > MOST_CORNERS:
         raise UserError(
-            f"space '{name}' has {count} corners to check, at most {MOST_CORNERS} are: search "
-            "fewer parameters at once"
+            f"space '{name}' has {count} corners to check, at most {MOST_CORNERS} are allowed: "
+            "search fewer parameters at once"
         )
     for corner in space.corners():
         for parameter, config in space.parameters.items():

@@ -1,4 +1,4 @@
-"""What a sweep has come to so far."""
+"""The state of a sweep: its trials so far, ranked."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Sweep:
     """A search and its trials so far.
 
     Attributes:
-        planner: makes words of points.
-        path: where its results go.
-        cfg: the resolved config of a corner.
-        trials: in the order in which they were asked for.
+        planner: makes arguments from points.
+        path: the folder of the results.
+        cfg: the resolved config of a corner of the space.
+        trials: the trials, in the order in which Optuna gave them.
         order: the parameters, the most important first.
     """
 
@@ -30,23 +30,23 @@ class Sweep:
     order: list[str] = field(default_factory=list)
 
     def of_state(self, state: str) -> list[Trial]:
-        """Return the trials that ended so."""
+        """Return the trials in this state."""
         return [trial for trial in self.trials if trial.state == state]
 
     @property
     def ranked(self) -> list[Trial]:
-        """The finished trials, best first; of equal ones the earlier wins."""
+        """Return the finished trials, best first; of equal trials the earlier one is first."""
         return sorted(self.of_state("finished"), key=lambda trial: -(trial.value or 0.0))
 
     @property
     def command(self) -> str:
-        """Runs the winner; Hydra wants an absolute path."""
+        """Return the command that runs the winner; Hydra needs an absolute path."""
         folder = self.path.as_posix() if self.path.is_absolute() else f"$PWD/{self.path.as_posix()}"
         return f'dyntemp pretrain --config-path "{folder}" --config-name best'
 
     @property
     def margin(self) -> float:
-        """One standard error of the winner's accuracy, from the number of held-out images."""
+        """Return one standard error of the winner's accuracy, by the number of held-out images."""
         best = self.ranked[0]
         share = (best.value or 0.0) / 100
         return 100 * math.sqrt(share * (1 - share) / best.images)

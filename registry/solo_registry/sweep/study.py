@@ -1,4 +1,4 @@
-"""Optuna's part: which point comes next, and whether a trial is worth going on with."""
+"""Optuna's part: it chooses the next point and decides whether a trial is pruned."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from optuna.samplers import TPESampler
 
 from solo_registry.sweep.space import PrunerConfig, SpaceConfig
 
-FEWEST = 4  # finished trials, below which nothing is said about importance
+FEWEST = 4  # with fewer finished trials, the importance of parameters is not computed
 
 
 def new_study(space: SpaceConfig, name: str, epochs: int) -> optuna.Study:
     """Return a study in memory.
 
-    Asked in the same order and told the same values, it always gives the same points: Optuna's
-    sampler is seeded, and its pruners depend on what was reported alone.
+    With the same order of questions and the same reported values, the study always gives the same
+    points: Optuna's sampler is seeded, and its pruners depend only on the reported values.
 
     Args:
-        space: what is searched.
-        name: the study's; hyperband draws by it.
-        epochs: of a trial.
+        space: the space that is searched.
+        name: name of the study; hyperband derives random numbers from it.
+        epochs: number of epochs of a trial.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = TPESampler(seed=space.sampler_seed, n_startup_trials=space.random_trials)
@@ -61,7 +61,8 @@ def new_pruner(config: PrunerConfig, epochs: int) -> BasePruner:
 def ask(study: optuna.Study, space: SpaceConfig) -> tuple[optuna.Trial, dict[str, float]]:
     """Return the next trial and its shares.
 
-    Optuna sees the unit cube, whatever depends on what: every point of it is a valid setting.
+    Optuna searches the unit cube, even if ranges depend on each other. Every point of the cube is a
+    valid setting.
     """
     trial = study.ask()
     shares = {
@@ -76,9 +77,9 @@ def ask(study: optuna.Study, space: SpaceConfig) -> tuple[optuna.Trial, dict[str
 
 
 def by_importance(study: optuna.Study, space: SpaceConfig) -> list[str]:
-    """Sort the parameters by how much of the finished trials' variance each explains.
+    """Sort the parameters by the share of the finished trials' variance that each explains.
 
-    With one or two parameters, or few finished trials, they stay in the order of the space.
+    With one or two parameters, or few finished trials, they keep the order of the space.
     """
     names = list(space.parameters)
     finished = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))

@@ -1,4 +1,4 @@
-"""What happens around the epochs: seeds, metrics.csv, the checkpoint, cost, and how to go on."""
+"""Callbacks of a training run: seeds, metrics.csv, checkpoint, cost.json and progress lines."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from solo_registry.runs.run_folder import atomic_write, write_json
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside the last good one and swaps them, so that one is always whole."""
+    """Writes a checkpoint beside the last one, then renames it, so that one is always complete."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        """Save to `path`; on a full disk the file that was there stays."""
+        """Save to `path`; on a full disk the old file stays."""
         buffer = io.BytesIO()  # torch's own file writer hides the reason of a failed write
         torch.save(checkpoint, buffer)
         with atomic_write(Path(path)) as part:
@@ -34,7 +34,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
 
 class SeedEpoch(Callback):
-    """Makes every draw of an epoch a function of (seed, epoch, rank), whatever ran before."""
+    """Seeds each epoch, so that its draws are a function of (seed, epoch, rank) only."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -46,16 +46,16 @@ class SeedEpoch(Callback):
 
 
 def measured(trainer: Trainer) -> dict[str, float]:
-    """Return what this epoch has measured; NaN means that there was nothing to (`RowMean`)."""
+    """Return the measures of this epoch, without those that `RowMean` gives as NaN (no rows)."""
     values = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
 class MetricsFile(Callback):
-    """Writes metrics.csv: one row per epoch, the same rows however often the run was resumed.
+    """Writes metrics.csv: one row per epoch, the same rows however often the run is resumed.
 
-    What an epoch did not measure is an empty cell: validation between those of
-    `check_val_every_n_epoch`, and what needs labels where no image has one.
+    What an epoch did not measure is an empty cell: validation between the epochs of
+    `check_val_every_n_epoch`, and measures that need labels if no image has one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,7 +63,7 @@ class MetricsFile(Callback):
         self.rows: list[dict[str, float]] = []
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget what the epochs before measured; Lightning would repeat it."""
+        """Clear the measures of earlier epochs, which Lightning would repeat."""
         trainer.callback_metrics.clear()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -79,16 +79,16 @@ class MetricsFile(Callback):
                 pd.DataFrame(self.rows).to_csv(part, index=False)
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows so far travel in the checkpoint."""
+        """Return the rows so far, for the checkpoint."""
         return {"rows": self.rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on after the checkpoint's last row."""
+        """Continue after the checkpoint's last row."""
         self.rows = list(state_dict["rows"])
 
 
 def peak_host_bytes() -> int | None:
-    """Largest main memory of this process so far; None where the system does not say (Windows)."""
+    """Return the peak main memory of this process in bytes; None on Windows."""
     try:
         import resource
     except ImportError:
@@ -110,11 +110,11 @@ class CostFile(Callback):
         self.started = time.perf_counter() - self.seconds
 
     def leave_out(self, seconds: float) -> None:
-        """Do not count seconds that just went by."""
+        """Do not count the last `seconds`."""
         self.started += seconds
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what it cost so far."""
+        """Write the cost so far."""
         self.seconds = time.perf_counter() - self.started
         if not trainer.is_global_zero:
             return
@@ -129,20 +129,20 @@ class CostFile(Callback):
         write_json(self.path, cost)
 
     def state_dict(self) -> dict[str, Any]:
-        """The seconds so far travel in the checkpoint."""
+        """Return the seconds so far, for the checkpoint."""
         return {"seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the seconds of the parts before."""
+        """Continue from the seconds of the earlier parts of the run."""
         self.seconds = float(state_dict["seconds"])
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps a file at the last finished epoch, with the name of whose it is.
+    """Keeps the checkpoint of the last finished epoch, marked with the identity of its run.
 
     Args:
         path: the file.
-        identity: what `read_checkpoint` will ask for.
+        identity: hash and seed of the run; `read_checkpoint` compares it.
         every: epochs between saves; the last epoch is always saved.
         keep_all: keep epoch-<n>.ckpt beside it as well.
     """
@@ -162,19 +162,19 @@ class LastCheckpoint(Checkpoint):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Mark whose checkpoint it is."""
+        """Write the run's identity into the checkpoint."""
         checkpoint["run"] = self.identity
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """After Ctrl-C, say what is saved and how to go on."""
+        """After Ctrl-C, print what is saved and how to resume."""
         if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
             saved = self.path.exists()
             print(
                 f"\nStopped in epoch {trainer.current_epoch + 1} of {trainer.max_epochs}. "
                 + (f"Saved: {self.path}. " if saved else "No epoch was finished. ")
-                + "The same command again goes on from there.",
+                + "The same command resumes from there.",
                 file=sys.stderr,
             )
 
@@ -192,7 +192,7 @@ class EpochLines(Callback):
         metrics = measured(trainer)
         own = [key for key in metrics if key.endswith("_loss_epoch") and "class" not in key]
         shown = {
-            "loss": own[-1] if own else "",  # the method's, whatever its name
+            "loss": own[-1] if own else "",  # the method's own loss, whatever its name
             "acc1": "train_acc1_epoch",
             "val_acc1": "val_acc1",
             "val_knn_acc1": "val_knn_acc1",

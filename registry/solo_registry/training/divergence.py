@@ -1,4 +1,4 @@
-"""Ending a training whose loss or weights are no longer finite, before it is validated or saved."""
+"""Ends a training run whose loss or weights are not finite, before it is validated or saved."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ NEVER = 2**62  # more steps than any run has
 
 
 class Divergence(Callback):
-    """Raises a UserError at the first loss that is not finite, and where weights are not.
+    """Raises a UserError at the first loss that is not finite, and for weights that are not.
 
-    Every loss is looked at on the device where it lies, which makes nobody wait. The outcome is
-    read after each step by a single process on a CPU; on a GPU, and by several processes together,
-    every `log_every_n_steps` batches and after the last batch of an epoch. The step that is named
-    is the first one, in whichever process it was, and all processes end.
+    Every loss is checked on its device, so that no step waits. A single process on a CPU reads the
+    outcome after each step. On a GPU, and with several processes, it is read every
+    `log_every_n_steps` batches and after the last batch of an epoch. The message names the first
+    bad step of any process, and all processes end.
 
-    After the last batch of an epoch, before validation and the checkpoint, the weights and buffers
-    are looked at too: the step that breaks them can have a finite loss. So a checkpoint never holds
-    weights that are not finite. Gradients are not looked at: in float16 they overflow now and then,
+    After the last batch of an epoch, before validation and the checkpoint, weights and buffers are
+    checked too, because a step with a finite loss can break them. So a checkpoint never contains
+    weights that are not finite. Gradients are not checked: in float16 they overflow now and then,
     and the scaler skips such a step.
 
     Args:
         saved: the checkpoint of the last finished epoch.
-        hint: what to try.
+        hint: what to try, for the message.
     """
 
     def __init__(self, saved: Path, hint: str) -> None:
         self.saved, self.hint = saved, hint
-        self.rates: dict[int, float] = {}  # learning rate of each step since the last look
+        self.rates: dict[int, float] = {}  # learning rate of each step since the last check
         self.step = 0
         self.first = torch.tensor(NEVER)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the first bad step where the losses are."""
+        """Create the record of the first bad step on the device of the losses."""
         self.first = torch.tensor(NEVER, device=pl_module.device)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Note the learning rate; after the step it is the next one's."""
+        """Record the learning rate; after the step the optimizer has that of the next step."""
         self.step = trainer.global_step + 1
         self.rates[self.step] = float(trainer.optimizers[0].param_groups[0]["lr"])
 
@@ -58,7 +58,7 @@ class Divergence(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Look at the loss, and from time to time at what was seen."""
+        """Check the loss on its device, and read the outcome from time to time."""
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if isinstance(loss, Tensor):
             step = torch.where(loss.isfinite().all(), NEVER, self.step)
@@ -69,10 +69,10 @@ class Divergence(Callback):
             self.check(trainer, pl_module, weights=trainer.is_last_batch)
 
     def check(self, trainer: Trainer, model: LightningModule, *, weights: bool) -> None:
-        """Compare what all processes saw, and end them all if one saw something.
+        """Combine the records of all processes, and end all of them if one has a bad step.
 
         Raises:
-            UserError: in the first process; the others exit without a word.
+            UserError: in the first process; the others exit without a message.
         """
         whole = all_finite(model) if weights else torch.ones((), device=self.first.device)
         seen = torch.stack([self.first, whole.to(self.first)])
@@ -89,7 +89,7 @@ class Divergence(Callback):
         raise UserError(self.told(what, trainer, self.rates.get(step, 0.0)))
 
     def told(self, what: str, trainer: Trainer, lr: float) -> str:
-        """Say in one paragraph what happened, what is saved and what to try."""
+        """Return one paragraph: what happened, what is saved and what to try."""
         kept = f"{self.saved} keeps the last finished epoch"
         return (
             f"training diverged: {what} (epoch {trainer.current_epoch + 1} of "
@@ -99,7 +99,7 @@ class Divergence(Callback):
 
 
 def all_finite(module: nn.Module) -> Tensor:
-    """Whether all weights and buffers of a checkpoint are finite: a scalar on their device.
+    """Whether all weights and buffers of a module are finite: a scalar on their device.
 
     >>> bool(all_finite(nn.BatchNorm1d(2)))
     True
@@ -109,9 +109,9 @@ def all_finite(module: nn.Module) -> Tensor:
 
 
 def told_of_divergence(trainer: Trainer, model: LightningModule, error: Exception) -> str | None:
-    """Say that an error came of weights or features that are not finite, or return None.
+    """Return a message if an error was caused by values that are not finite, else None.
 
-    A method may stumble over them, a matrix that has no decomposition, before its loss is known.
+    A method can fail on such values before its loss is known, for example in a decomposition.
     """
     no_decomposition: type = torch.linalg.LinAlgError  # type: ignore[attr-defined]
     if not isinstance(error, no_decomposition) and bool(all_finite(model)):
@@ -125,10 +125,10 @@ def told_of_divergence(trainer: Trainer, model: LightningModule, error: Exceptio
 
 
 def check_outputs(label: str, *outputs: Tensor) -> None:
-    """Refuse what a network makes of images if it is not finite.
+    """Refuse the outputs of a network if a value is not finite.
 
     Args:
-        label: what the network is, for the text.
+        label: name of the network, for the message.
         outputs: features or scores.
 
     Raises:
@@ -137,7 +137,7 @@ def check_outputs(label: str, *outputs: Tensor) -> None:
     bad = sum(int((~output.isfinite()).sum()) for output in outputs)
     if bad:
         raise UserError(
-            f"{label}: {bad} of {sum(map(Tensor.numel, outputs))} values that the network makes of "
-            "the images are NaN or infinite, so there is nothing to measure: training has "
+            f"{label}: {bad} of {sum(map(Tensor.numel, outputs))} values that the network computes "
+            "from the images are NaN or infinite, so there is nothing to measure: training has "
             "diverged. Train again with a lower learning rate"
         )

@@ -56,18 +56,18 @@ from solo_registry.training.processes import (
 from solo_registry.training.signals import OwnSignals
 from solo_registry.training.telemetry import Telemetry
 
-WANDB_SECONDS = 15  # for its server to answer
+WANDB_SECONDS = 15  # how long to wait for wandb's server
 
 
 @dataclass
 class Trained:
-    """What `train` leaves to be measured.
+    """The result of `train`, which the evaluation measures.
 
     Attributes:
         run: the run's folder.
         cfg: its resolved config.
-        data: its data; None where it was finished before.
-        measures: whether this process measures the run: one of several does.
+        data: its data; None if the run was already finished.
+        measures: whether this process measures the run; of several processes one does.
     """
 
     run: RunFolder
@@ -77,11 +77,11 @@ class Trained:
 
 
 def train(given: DictConfig, console: Console) -> Trained:
-    """Train, or go on training, or do nothing if the run is finished.
+    """Train, resume training, or do nothing if the run is finished.
 
     Args:
         given: the composed config.
-        console: where progress is told.
+        console: where progress is printed.
 
     Raises:
         UserError: anything in config, data or checkpoint that cannot work, before training starts.
@@ -98,14 +98,14 @@ def train(given: DictConfig, console: Console) -> Trained:
             console.print(f"already finished: {run.path}", soft_wrap=True)
         return Trained(run, cfg, None, not is_further(environment))
     if is_further(environment) and count_processes(cfg) == 1:
-        # with --multirun, what rank 0 started for one run comes by the others too
+        # with --multirun, the processes that rank 0 started for one run execute the others too
         return Trained(run, cfg, None, measures=False)
     refuse_changed_data(run, cfg, opened)
     data = build_data(cfg, opened)
     measured = data.train_set if data.val_set is None else data.val_set
     if cfg.evaluation.enabled and len(measured) < 2:
         raise UserError(
-            f"'{data.info.name}' has 1 image to measure, and the evaluation compares pairs: give "
+            f"'{data.info.name}' has 1 image to measure, but the evaluation compares pairs: give "
             "2 validation images or more, none (data.val_path=null), or evaluation.enabled=false"
         )
     model = build_method(cfg, data)
@@ -128,14 +128,14 @@ def train(given: DictConfig, console: Console) -> Trained:
 
 
 def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None) -> None:
-    """Train; Ctrl-C or SIGTERM ends the process with exit code 130 after saying how to go on.
+    """Train. Ctrl-C or SIGTERM ends the process with exit code 130 and a message how to resume.
 
-    `data` is a data module or a loader. Afterwards there is no process group: rank 0 evaluates
-    alone, however long that takes.
+    `data` is a data module or a loader. The process group is destroyed at the end, so that rank 0
+    evaluates alone, however long that takes.
 
     Raises:
         UserError: training diverged (`Divergence`), or the other processes of the run did not
-            come in time.
+            connect in time.
     """
     signals = OwnSignals()
     trainer.callbacks.append(signals)  # type: ignore[attr-defined]
@@ -158,11 +158,11 @@ def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None
 
 
 def checkpoint_to_resume(cfg: DictConfig, run: RunFolder, opened: OpenedData) -> Path | None:
-    """Return the checkpoint to go on from: the one asked for, or the run's own.
+    """Return the checkpoint to resume from: the one that the config names, or the run's own.
 
     Raises:
-        UserError: the one asked for does not exist or cannot be read, or is of another config or
-            other images.
+        UserError: the checkpoint that the config names does not exist, cannot be read, or belongs
+            to another config or other images.
     """
     own = run.checkpoint if cfg.auto_resume.enabled and run.checkpoint.exists() else None
     path = Path(cfg.resume_from_checkpoint) if cfg.resume_from_checkpoint else own
@@ -170,7 +170,7 @@ def checkpoint_to_resume(cfg: DictConfig, run: RunFolder, opened: OpenedData) ->
         return None
     refuse_foreign_checkpoint(path, cfg, opened)
     read_checkpoint(path, run.identity)
-    if not run.checkpoint.exists():  # so that the run has its weights even if no epoch is left
+    if not run.checkpoint.exists():  # the run needs its weights even if no epoch is left
         with atomic_write(run.checkpoint) as part:
             shutil.copyfile(path, part)
     return path
@@ -183,17 +183,17 @@ def build_trainer(
     data: PretrainDataModule,
     environment: ClusterEnvironment,
 ) -> Trainer:
-    """Build Lightning's Trainer; every switch of the config that it knows is handed on.
+    """Build Lightning's Trainer from the config.
 
     Args:
         cfg: resolved config.
-        run: where callbacks write.
-        console: where progress is told.
+        run: the folder that callbacks write to.
+        console: where progress is printed.
         data: the run's data.
-        environment: of `cluster_environment`.
+        environment: the result of `cluster_environment`.
 
     Raises:
-        UserError: accelerator, devices, strategy or precision that this machine does not have.
+        UserError: this machine does not have the accelerator, devices, strategy or precision.
     """
     bar = cfg.progress == "bar" or (cfg.progress == "auto" and console.is_terminal)
     cost = CostFile(run.path / "cost.json")
@@ -235,7 +235,7 @@ def build_trainer(
             callbacks=callbacks,
             logger=logger or False,
             plugins=[WholeCheckpointIO(), environment],
-            default_root_dir=run.path,  # where Lightning looks for a checkpoint of a SLURM job
+            default_root_dir=run.path,  # Lightning looks for a SLURM job's checkpoint here
             enable_checkpointing=True,
             enable_progress_bar=bar,
             enable_model_summary=False,
@@ -258,7 +258,7 @@ def build_trainer(
 
 
 def what_helps(cfg: DictConfig) -> str:
-    """Say what to try where training diverges."""
+    """Return what to try if training diverges, for the message."""
     optimizer = cfg.optimizer
     ways = [
         f"a lower optimizer.lr (it is {optimizer.lr:g}, effective {optimizer.effective_lr:g})",
@@ -271,7 +271,7 @@ def what_helps(cfg: DictConfig) -> str:
 
 
 def build_logger(cfg: DictConfig, run: RunFolder) -> Logger | None:
-    """Build the logger of `logger` or `wandb.enabled`; metrics.csv is written besides.
+    """Build the logger of `logger` or `wandb.enabled`; metrics.csv is written in any case.
 
     Raises:
         UserError: its package is not installed, or wandb has no account to log to.
@@ -290,7 +290,7 @@ def build_logger(cfg: DictConfig, run: RunFolder) -> Logger | None:
             reach_wandb()
         logger = WandbLogger(
             name=f"{cfg.name}-{cfg.seed}",
-            id=f"{config_hash(cfg)}-{cfg.seed}",  # a resumed run goes on in the same place
+            id=f"{config_hash(cfg)}-{cfg.seed}",  # a resumed run continues the same wandb run
             resume="allow",
             project=cfg.wandb.project,
             entity=cfg.wandb.entity,
@@ -313,7 +313,7 @@ def build_logger(cfg: DictConfig, run: RunFolder) -> Logger | None:
 
 
 def reach_wandb() -> None:
-    """Refuse to go on without wandb's server, for which wandb itself would try on for minutes.
+    """Refuse to go on if wandb's server does not answer; wandb itself would retry for minutes.
 
     Raises:
         UserError: the server does not answer.
@@ -324,9 +324,9 @@ def reach_wandb() -> None:
         return
     server = str(wandb.setup().settings.base_url)
     try:
-        urlopen(server, timeout=WANDB_SECONDS).close()  # goes through the proxy of the environment
+        urlopen(server, timeout=WANDB_SECONDS).close()  # uses the environment's proxy
     except HTTPError:
-        return  # it answers, whatever it thinks of the page
+        return  # the server answers; the status of the page does not matter
     except OSError as error:
         raise UserError(
             f"wandb: {server} does not answer ({error}). wandb.offline=true writes to the run's "
@@ -335,7 +335,7 @@ def reach_wandb() -> None:
 
 
 def is_of_wandb(error: BaseException) -> bool:
-    """Whether wandb has raised `error` itself, without importing wandb."""
+    """Whether wandb itself raised `error`; does not import wandb."""
     here: TracebackType | None = error.__traceback__
     modules = [type(error).__module__]
     while here is not None:

@@ -1,8 +1,8 @@
-"""The processes that train one run: who starts them, how many they are, and how they meet.
+"""The processes that train one run: who starts them, how many exist, and how they connect.
 
-The learning rate, the queue and what is recorded follow from the config: `devices` of `num_nodes`
-nodes. So many processes must there be, whoever starts them. The run itself starts those of its
-node, unless torchrun, srun, jsrun or mpirun has started them; then there are as many as it says.
+The keys `devices` and `num_nodes` determine the learning rate, the queue and the records. So
+exactly `devices` x `num_nodes` processes must exist, whoever starts them. The run starts those of
+its own node, unless torchrun, srun, jsrun or mpirun has started them.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from solo_registry.config.devices import count_devices, count_processes
 from solo_registry.errors import UserError
 from solo_registry.runs.lifetime import PARENT
 
-UNPARALLEL_STEPS = 0xFFFFFFF0  # SLURM's numbers for batch script, interactive shell and the like
+UNPARALLEL_STEPS = 0xFFFFFFF0  # from here on: SLURM's ids of batch scripts and interactive shells
 MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
-# what PyTorch raises, where it has been built with it, when processes do not meet
+# exceptions that PyTorch raises, if built with them, when processes do not connect
 NOT_MET: tuple[type[Exception], ...] = tuple(
     getattr(dist, name) for name in ("DistNetworkError", "DistStoreError") if hasattr(dist, name)
 )
@@ -47,15 +47,15 @@ class Launcher(NamedTuple):
 
 
 def launcher() -> Launcher | None:
-    """Say who has started this process as one of a group, from the environment; None is nobody.
+    """Read from the environment which program started this process in a group; None if none did.
 
     Raises:
-        UserError: a variable that must be a number is none.
+        UserError: a variable that must be a number is not one.
     """
     if TorchElasticEnvironment.detect():
         return Launcher("torchrun", number("WORLD_SIZE", 1), TorchElasticEnvironment)
     if (tasks := srun_tasks()) > 1:
-        # a run goes on from its own checkpoint, so Lightning's requeueing is not needed
+        # a run resumes from its own checkpoint, so Lightning's requeueing is not needed
         return Launcher("srun", tasks, lambda: SLURMEnvironment(auto_requeue=False))
     if LSFEnvironment.detect() and (tasks := number("JSM_NAMESPACE_SIZE", 1)) > 1:
         return Launcher("jsrun", tasks, LSFEnvironment)
@@ -66,7 +66,7 @@ def launcher() -> Launcher | None:
 
 
 def srun_tasks() -> int:
-    """Number of tasks of the step that srun started and this process belongs to, else 0.
+    """Return the number of tasks of this process's srun step; 0 if srun did not start it.
 
     The variables of an allocation (`SLURM_NTASKS`, `SLURM_PROCID`) are also set where only one
     process runs: in a batch script without srun, in a shell of salloc, in a notebook on a node.
@@ -86,15 +86,15 @@ def number(name: str, default: int) -> int:
 
 
 def cluster_environment(cfg: DictConfig) -> ClusterEnvironment:
-    """Say how this process finds the others of its run, after checking that there can be some.
+    """Return how this process finds the others of its run, after checking their number.
 
     Returns:
-        Lightning's description of it, for the Trainer. SLURM's variables count only where srun has
+        Lightning's cluster environment, for the Trainer. SLURM's variables count only if srun has
         started several tasks.
 
     Raises:
-        UserError: there are more or fewer processes than the config says, or what they need to meet
-            is missing, before anything waits.
+        UserError: the number of processes differs from the config's, or a variable that they need
+            to connect is missing. It is raised before a process waits.
     """
     found = launcher()
     if found:
@@ -102,7 +102,7 @@ def cluster_environment(cfg: DictConfig) -> ClusterEnvironment:
         first = environment.global_rank() == 0
     else:
         environment = LightningEnvironment()
-        # a process that rank 0 has started, which has checked, is not the first either
+        # a process that rank 0 has started is not the first, and rank 0 has checked already
         first = environment.local_rank() == environment.node_rank() == 0
         if first or not os.environ.get(PARENT):
             _check_own(cfg)
@@ -112,7 +112,7 @@ def cluster_environment(cfg: DictConfig) -> ClusterEnvironment:
 
 
 def is_further(environment: ClusterEnvironment) -> bool:
-    """Whether another process of the run is rank 0, as far as this one knows before they meet."""
+    """Whether another process of the run is rank 0, judged before the processes connect."""
     started_by_rank_0 = bool(os.environ.get(PARENT)) and environment.local_rank() > 0
     return started_by_rank_0 or environment.global_rank() > 0
 
@@ -131,7 +131,7 @@ def _started_by(found: Launcher, cfg: DictConfig) -> ClusterEnvironment:
         environment.validate_settings(devices, cfg.num_nodes)
     except (KeyError, ModuleNotFoundError, RuntimeError, ValueError) as error:
         raise UserError(
-            f"{found.name} has started {found.processes} processes that cannot meet: "
+            f"{found.name} has started {found.processes} processes that cannot connect: "
             f"{' '.join(str(error).split())}"
         ) from error
     if local >= devices:
@@ -151,11 +151,11 @@ def _cure(processes: int, nodes: int) -> str:
 
 
 def _check_own(cfg: DictConfig) -> None:
-    """Refuse what a run that starts its own processes would wait for in vain."""
+    """Refuse an environment in which a run that starts its own processes would wait forever."""
     wanted = count_processes(cfg)
     if (size := number("WORLD_SIZE", 1)) not in (1, wanted):
         raise UserError(
-            f"WORLD_SIZE={size} is in the environment, the config says {wanted} processes "
+            f"WORLD_SIZE={size} is in the environment, but the config says {wanted} processes "
             f"(devices={cfg.devices} x num_nodes={cfg.num_nodes}): {_cure(size, cfg.num_nodes)}, "
             "or unset WORLD_SIZE"
         )
@@ -171,13 +171,13 @@ def _check_own(cfg: DictConfig) -> None:
     if wanted > 1 and os.environ.get("LOCAL_RANK") and "MASTER_PORT" in missing:
         raise UserError(
             f"LOCAL_RANK={os.environ['LOCAL_RANK']} is in the environment, so this is one of "
-            f"{wanted} processes that somebody else starts, but MASTER_PORT, by which they meet, "
-            "is not: unset LOCAL_RANK, or start the command by torchrun"
+            f"{wanted} processes that another program starts, but MASTER_PORT, which connects "
+            "them, is not: unset LOCAL_RANK, or start the command by torchrun"
         )
 
 
 def _check_port(environment: ClusterEnvironment, first: bool) -> None:
-    """Refuse a port that is none, or that rank 0 cannot listen on, since all would wait for it."""
+    """Refuse an invalid port, and one that rank 0 cannot listen on; all would wait for it."""
     if not 0 < number("MASTER_PORT", 1) < 2**16:
         raise UserError(f"MASTER_PORT must be from 1 to 65535, it is {os.environ['MASTER_PORT']}")
     if not first:
@@ -187,14 +187,14 @@ def _check_port(environment: ClusterEnvironment, first: bool) -> None:
             pass
     except OSError as error:
         raise UserError(
-            f"port {environment.main_port}, by which the processes of this run are to meet, is "
+            f"port {environment.main_port}, through which the processes of this run connect, is "
             f"taken or not allowed ({os.strerror(error.errno or 0)}): set MASTER_PORT to a free "
             "one, or unset it"
         ) from error
 
 
 def notice(cfg: DictConfig) -> str:
-    """Say what may surprise about the processes of a run; an empty text where nothing does."""
+    """Return a note about the processes of a run if they may surprise the user, else ""."""
     if cfg.num_nodes > 1:
         return f"waiting for the other nodes, {cfg.timeout_minutes:g} minutes at most"
     tasks = os.environ.get("SLURM_NTASKS", "1")
@@ -207,7 +207,7 @@ def notice(cfg: DictConfig) -> str:
 
 
 def one_process(command: str) -> None:
-    """Refuse to do the same thing in several processes at once.
+    """Refuse a command that a launcher has started in several processes at once.
 
     Raises:
         UserError: torchrun, srun, jsrun or mpirun has started several.
@@ -220,10 +220,10 @@ def one_process(command: str) -> None:
 
 
 def build_strategy(cfg: DictConfig) -> Strategy | str:
-    """Build Lightning's strategy, with the time that one process waits for another.
+    """Build Lightning's strategy, with the config's timeout.
 
     Raises:
-        UserError: it starts its processes in a way that a run cannot be handed to.
+        UserError: the strategy would copy the run to its processes, which is not possible.
     """
     name = "auto" if cfg.strategy is None else str(cfg.strategy).lower()
     if "spawn" in name:
@@ -232,7 +232,7 @@ def build_strategy(cfg: DictConfig) -> Strategy | str:
             "be made: strategy=ddp starts the command once more for each device"
         )
     if name == "auto" and count_processes(cfg) > 1 and not hasattr(sys, "ps1"):
-        name = "ddp"  # what Lightning takes; in a notebook it takes another
+        name = "ddp"  # Lightning's choice outside of notebooks
     if name not in StrategyRegistry:
         return name
     entry = StrategyRegistry[name]
@@ -244,10 +244,10 @@ def build_strategy(cfg: DictConfig) -> Strategy | str:
 
 
 def not_met(error: Exception) -> UserError:
-    """Say why the processes of a run did not meet, and what changes it."""
+    """Return the message for processes that did not connect: the reason, and what to do."""
     reason = " ".join(str(error).split())
     return UserError(
-        "the processes of this run did not meet: each waits for the others at MASTER_ADDR "
+        "the processes of this run did not connect: each waits for the others at MASTER_ADDR "
         f"({os.environ.get('MASTER_ADDR')}), MASTER_PORT ({os.environ.get('MASTER_PORT')}), for "
         f"timeout_minutes at most. Is one missing on some node, or the port taken? ({reason[:300]})"
     )

@@ -1,4 +1,4 @@
-"""Who hears Ctrl-C and SIGTERM, before training and in it."""
+"""Handling of Ctrl-C and SIGTERM before and during training."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class OwnSignals(Callback):
-    """Lets signals end a process that waits for others, and brings our handlers back after that.
+    """Lets signals end a process that waits for others, and restores our handlers afterwards.
 
-    A process that waits for the others of its run runs no Python, so a handler would never be
-    called; by the default a signal ends it at once. Ours come back when training starts. Then
-    Lightning's of SIGTERM does not stay: it broadcasts to ranks that may be waiting for this one.
+    A process that waits for the others of its run executes no Python, so Python would never call
+    our handlers. With the system's default handlers a signal ends the process at once. Our handlers
+    are restored when training starts. They also replace Lightning's handler of SIGTERM, which
+    broadcasts to ranks that may be waiting for this one.
 
     Attributes:
         training: whether training has started.
@@ -24,15 +25,16 @@ class OwnSignals(Callback):
     def __init__(self) -> None:
         self.training = False
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        # who is deaf, as a further device's process, stays so; None is nobody's in Python
+        # a process that ignores signals, as that of a further device, keeps ignoring them;
+        # None means a handler that Python did not install
         self.own = {n: own for n, own in handlers.items() if own not in (None, signal.SIG_IGN)}
 
     @contextlib.contextmanager
     def at_default(self, waits: bool) -> Iterator[None]:
-        """Leave the signals at their default until training starts.
+        """Set the signals to the system's default until training starts.
 
         Args:
-            waits: whether this process will wait for others; else nothing is changed.
+            waits: whether this process will wait for others; otherwise nothing is changed.
         """
         changes = waits and threading.current_thread() is threading.main_thread()
         try:
@@ -45,7 +47,7 @@ class OwnSignals(Callback):
                     signal.signal(number, own)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Bring ours back; where nobody was, as in a notebook, Lightning's stays."""
+        """Restore our handlers; where we had none, as in a notebook, Lightning's stays."""
         self.training = True
         if threading.current_thread() is threading.main_thread():
             for number, own in self.own.items():

@@ -1,4 +1,4 @@
-"""What the loss does to its pairs, and where the features lie, during training."""
+"""Measures the pairs of the loss, and the geometry of the features, during training."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ from solo_registry.metrics.protocol import Features, geometry
 from solo_registry.runs.run_folder import RunFolder, atomic_write
 from solo_registry.training.callbacks import CostFile
 
-MOST_VIEWS = 2048  # whose pairs are compared at a time; a matrix of them takes 32 MB
+MOST_VIEWS = 2048  # views whose pairs are compared at a time; the matrix of pairs takes 32 MB
 
 
 class Telemetry(Callback):
     """Writes mechanism.parquet and trajectory.parquet before, during and after training.
 
     Both are measured on the same training images and views every time, in batches of the training's
-    size (of `MOST_VIEWS` views at most): the pairs in training mode, as a training step sees them,
-    the geometry in evaluation mode.
-    Nothing of the training is touched: buffers and random states are put back, and the time is left
-    out of cost.json. The rows so far travel in the checkpoint.
+    size (`MOST_VIEWS` views at most). The pairs are embedded in training mode, as a training step
+    does; the geometry is measured in evaluation mode.
+
+    Telemetry does not change the training: it restores buffers and random states, and cost.json
+    does not count its time. The checkpoint contains the rows so far.
 
     Args:
         cfg: the resolved config.
-        run: where the files go.
+        run: the folder that the files are written to.
         data: the run's data.
-        cost: the clock to stop.
+        cost: the callback that must not count telemetry's time.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Telemetry(Callback):
             self.measure(trainer, pl_module, 0)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure every so many epochs, and at the end."""
+        """Measure every `telemetry.every_n_epochs` epochs, and at the end."""
         done = trainer.current_epoch + 1
         if done % self.every == 0 or done == trainer.max_epochs:
             self.measure(trainer, pl_module, done)
@@ -72,7 +73,8 @@ class Telemetry(Callback):
     def measure(self, trainer: Trainer, model: Any, epoch: int) -> None:
         """Measure and write both files.
 
-        Every process measures the same, as batch statistics may be shared; the first one writes.
+        Every process measures the same, because batch statistics may be shared. The first process
+        writes.
         """
         started = time.perf_counter()
         mechanism, feats = Mechanism(self.bins), []
@@ -114,17 +116,17 @@ class Telemetry(Callback):
         return feats[0], feats[-1], targets.cpu()
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows so far."""
+        """Return the rows so far, for the checkpoint."""
         return self.tables
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on after the checkpoint's last row."""
+        """Continue after the checkpoint's last row."""
         self.tables = {name: list(rows) for name, rows in state_dict.items()}
 
 
 @contextmanager
 def preserve_state(model: LightningModule) -> Iterator[None]:
-    """Put modes, buffers and torch's random states back on leaving."""
+    """Restore modes, buffers and torch's random states on exit."""
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     devices = [model.device] if model.device.type == "cuda" else []

@@ -91,12 +91,12 @@ def test_it_commits_on_a_branch_and_again_changes_nothing(minimal: Path, capsys:
 
     after = everything(minimal)
     run([str(minimal)])
-    assert "nothing to do: the clone has all of it" in capsys.readouterr().out
+    assert "nothing to do: the clone has all changes" in capsys.readouterr().out
     assert everything(minimal) == after
     git(minimal, "switch", "--quiet", "main")
     before = everything(minimal)
     run([str(minimal)])
-    assert f"its branch {BRANCH} has all of it" in capsys.readouterr().out.replace("\n", " ")
+    assert f"its branch {BRANCH} has all changes" in capsys.readouterr().out.replace("\n", " ")
     assert everything(minimal) == before
 
 

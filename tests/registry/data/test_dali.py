@@ -203,7 +203,7 @@ def test_a_file_that_cannot_be_read_is_named_or_replaced(
     with pytest.raises(UserError, match=r"cannot read image .*7\.png.*data.on_error=skip"):
         list(data[0].train_dataloader())
     loader = data[1].train_dataloader()
-    with pytest.warns(UserWarning, match=r"cannot read .*7.png .*the next image stands in"):
+    with pytest.warns(UserWarning, match=r"cannot read .*7.png .*the next image replaces it"):
         first = list(loader)
     indexes, targets = (torch.cat([batch[part] for batch in first]) for part in (0, 2))
     assert sorted(indexes.tolist()) == list(range(12))
@@ -277,7 +277,7 @@ def test_no_image_that_can_be_read(config: Config, tmp_path: Path) -> None:
     for path in tmp_path.rglob("*.*"):
         path.write_bytes(b"no image")
     with (
-        pytest.warns(UserWarning, match="the next image stands in"),
+        pytest.warns(UserWarning, match="the next image replaces it"),
         pytest.raises(UserError, match=r"no image in .* can be read"),
     ):
         list(data.train_dataloader())

@@ -174,7 +174,7 @@ def test_a_loaders_process_tells_it_in_one_paragraph(folder: Path) -> None:
 def test_an_image_found_broken_in_training_is_replaced(folder: Path) -> None:
     break_inside(folder / "dog" / "a.png")
     images = load(folder, on_error="skip", check_files=False)
-    with pytest.warns(UserWarning, match=r"cannot read .*dog/a.png .*the next image stands in"):
+    with pytest.warns(UserWarning, match=r"cannot read .*dog/a.png .*the next image replaces it"):
         image, target = images[3]
     assert torch.equal(image, images[4][0]) and target == 1
     with warnings.catch_warnings():

@@ -97,8 +97,8 @@ def damage(run: Path, kind: str) -> None:
     [
         ("cut", "is not a run's result"),
         ("older", "has schema version 1, this version reads"),
-        ("foreign", "is of another run: it says"),
-        ("other config", "resolved.yaml is of another run"),
+        ("foreign", "belongs to another run: it says"),
+        ("other config", "resolved.yaml belongs to another run"),
         ("failed", "ValueError: <script>boom"),
         ("unfinished", "not finished, 2 epochs done"),
     ],

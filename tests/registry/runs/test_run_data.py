@@ -16,14 +16,14 @@ from rich.console import Console
 
 from solo_registry.config.compose import run_with_config
 from solo_registry.errors import UserError
+from solo_registry.evaluation.classifier import Recipe
+from solo_registry.evaluation.classify import classify
 from solo_registry.evaluation.knn_grid import knn_grid
 from solo_registry.evaluation.run import evaluate_again
 from solo_registry.export.folder import export_run
-from solo_registry.training import callbacks
-from solo_registry.evaluation.classifier import Recipe
-from solo_registry.evaluation.classify import classify
 from solo_registry.jobs.pretrain import pretrain
 from solo_registry.runs.run_folder import RunFolder
+from solo_registry.training import callbacks
 
 Start = Callable[..., RunFolder]
 QUIET = Console(quiet=True)

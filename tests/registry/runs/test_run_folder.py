@@ -14,14 +14,14 @@ import torch
 from safetensors.torch import save_file
 
 from solo_registry.errors import UserError
-from solo_registry.training.callbacks import WholeCheckpointIO
 from solo_registry.runs.run_folder import (
     SCHEMA_VERSION,
     RunFolder,
-    cannot_write,
     atomic_write,
+    cannot_write,
     write_json,
 )
+from solo_registry.training.callbacks import WholeCheckpointIO
 
 
 def test_a_failure_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ except UserError as error:
     print("refused:", error)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert "refused: no room on the disk" in done.stdout and str(path) in done.stdout, done.stderr
+    assert "refused: no space on the disk" in done.stdout and str(path) in done.stdout, done.stderr
     assert torch.load(path, weights_only=True) == {"epoch": 1}
     assert os.listdir(tmp_path) == ["last.ckpt"]
 
@@ -91,7 +91,7 @@ def test_a_file_has_the_permissions_of_any_new_file(
 
 
 def test_messages_name_the_cause_and_the_way_out(tmp_path: Path) -> None:
-    assert "no room on the disk" in cannot_write(tmp_path, OSError(errno.ENOSPC, "full"))
+    assert "no space on the disk" in cannot_write(tmp_path, OSError(errno.ENOSPC, "full"))
     assert "runs_dir=PATH" in cannot_write(tmp_path, PermissionError(errno.EACCES, "denied"))
 
 

@@ -79,7 +79,7 @@ def given(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> Callable[..., DictConf
         (TORCHRUN | {"LOCAL_RANK": "1"}, ["num_nodes=2"], r"process 1 \(from 0\) of this node"),
         (STEP, ["devices=1"], r"srun has started 2 processes, the config says 1 "),
         (STEP | {"SLURM_JOB_NAME": "interactive"}, ["devices=1"], r"srun has started 2"),
-        (STEP | {"SLURM_NNODES": "2"}, ["devices=2"], r"srun .* cannot meet: .*num_nodes=2"),
+        (STEP | {"SLURM_NNODES": "2"}, ["devices=2"], r"srun .* cannot connect: .*num_nodes=2"),
         ({"OMPI_COMM_WORLD_SIZE": "2"}, ["devices=1"], r"mpirun has started 2 processes"),
         ({"WORLD_SIZE": "2"}, ["devices=1"], r"WORLD_SIZE=2 .* says 1 processes .*devices=2"),
         ({"WORLD_SIZE": "3"}, ["devices=2", "num_nodes=2"], r"Set devices=3 num_nodes=1"),
@@ -225,7 +225,7 @@ def test_a_rendezvous_without_a_partner_ends_in_time(tmp_path: Path) -> None:
     words = (*COMMAND, "num_nodes=2", "timeout_minutes=0.02")
     with started(tmp_path, *words, **meeting) as process:
         out, _ = process.communicate(timeout=120)
-        assert process.returncode == 2 and "did not meet" in out and "timeout_minutes" in out
+        assert process.returncode == 2 and "did not connect" in out and "timeout_minutes" in out
         assert "Traceback" not in out
 
 

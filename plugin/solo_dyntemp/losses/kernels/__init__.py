@@ -1,5 +1,5 @@
-"""How the losses compute log-sums over pairs.
+"""The implementations that compute log-sums over pairs.
 
-`dense` is the reference and takes any temperature; `tiled`, and `triton` on a GPU, never hold the
+`dense` is the reference and takes any temperature. `tiled`, and `triton` on a GPU, never hold the
 matrix of similarities.
 """

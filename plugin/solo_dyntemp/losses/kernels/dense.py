@@ -11,17 +11,18 @@ from torch.utils.checkpoint import checkpoint
 
 from solo_dyntemp.temperature import Block, Temperature
 
-LARGEST_BLOCK = 2**23  # pairs computed at a time, more are recomputed in the backward pass
+LARGEST_BLOCK = 2**23  # pairs computed at a time; larger matrices are computed again in backward
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Which pairs of anchors (rows) and candidates (columns) count, and as what.
+    """The positive, negative and excluded pairs of anchors (rows) and candidates (columns).
 
     Attributes:
         row_ids: identity of each anchor, shape (A,).
-        column_ids: identity of each candidate, shape (B,); pairs of one identity are positives.
-        own: column of anchor 0's own embedding, anchor i's is `own` + i; None if there is none.
+        column_ids: identity of each candidate, shape (B,); pairs of equal identity are positives.
+        own: column of anchor 0's own embedding; that of anchor i is `own` + i. None if anchors are
+            not among the candidates.
         decoupled: positives do not enter the denominator.
         mean: numerators are the mean of the positives' logits, not their log-sum.
     """
@@ -56,7 +57,7 @@ def terms(
 
     Args:
         s: similarities, shape (A, B).
-        block: which pairs are positives, at least one of each anchor, and which do not count.
+        block: the masks of positives, at least one of each anchor, and of excluded pairs.
         temperature: the temperature function.
         detach: stop the gradient through the temperature.
         mean: the numerator is the mean of the positives' logits.
@@ -82,13 +83,13 @@ def contrast(
 ) -> tuple[Tensor, Tensor]:
     """Return every anchor's numerator and denominator as logarithms.
 
-    A matrix larger than `LARGEST_BLOCK` is walked in blocks of whole rows, whose intermediate
-    results are not kept but computed again in the backward pass.
+    A matrix larger than `LARGEST_BLOCK` is processed in blocks of whole rows. Their intermediate
+    results are not kept; the backward pass computes them again.
 
     Args:
         rows: anchors at unit length, shape (A, D).
         columns: candidates at unit length, shape (B, D).
-        pairs: which pairs count.
+        pairs: the positive and excluded pairs.
         temperature: the temperature function.
         detach: stop the gradient through the temperature.
 

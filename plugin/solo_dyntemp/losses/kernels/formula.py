@@ -1,8 +1,8 @@
-"""A temperature's own PyTorch code, written down as the source of a Triton function.
+"""Translates a temperature's own PyTorch code into the source of a Triton function.
 
-A formula stands in `solo_dyntemp.temperature` alone. Here it is run once, on a stand-in for the
-similarities that notes each operation. Its numbers become arguments, so that a temperature which
-changes over training needs no new kernel.
+Temperature formulas exist only in `solo_dyntemp.temperature`. `write` runs a formula once on a
+stand-in for the similarities that records each operation. The numbers of the formula become
+arguments, so that a temperature which changes over training needs no new kernel.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# sine and cosine are those of programs.py
+# sine and cosine are the functions in programs.py
 OPERATIONS = {
     "abs": "tl.abs({})",
     "add": "{} + {}",
     "cos": "cosine({})",
     "exp": "tl.exp({})",
-    "expm1": "tl.exp({}) - 1.0",  # off by one rounding of 1.0, which a temperature may be too
+    "expm1": "tl.exp({}) - 1.0",  # its error is one rounding of 1.0, small enough for a temperature
     "expand_as": "{}",
     "full_like": "{1}",
     "mul": "{} * {}",
@@ -31,11 +31,11 @@ OPERATIONS = {
 
 
 class UnknownOperation(TypeError):
-    """A temperature does something that cannot be written down here."""
+    """A temperature uses an operation that cannot be translated."""
 
 
 class _Notes:
-    """The lines written so far and the numbers they use."""
+    """The source lines so far and the numbers that they use."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -43,12 +43,12 @@ class _Notes:
         self.numbers: list[float | Tensor] = []
 
     def operand(self, value: Any) -> str:
-        """Return how a line names an operand."""
+        """Return the name of an operand in a source line."""
         if isinstance(value, _Similarities):
             return value.name
         place = f"numbers[{len(self.numbers)}]"
         if isinstance(value, Tensor) and value.ndim == 0 and value.device == self.device:
-            self.numbers.append(value.float())  # the kernel reads it there, so nobody waits
+            self.numbers.append(value.float())  # the kernel reads it on the device, without waiting
             return f"tl.load({place})"
         if isinstance(value, (int, float)) or (isinstance(value, Tensor) and value.ndim == 0):
             self.numbers.append(float(value))
@@ -56,7 +56,7 @@ class _Notes:
         raise UnknownOperation(f"an operand {type(value).__name__}")
 
     def write(self, operation: str, *operands: Any, alpha: float = 1, **options: Any) -> str:
-        """Write a line and return the name of its result."""
+        """Add a source line and return the name of its result."""
         options = {key: value for key, value in options.items() if value is not None}
         names = [self.operand(operand) for operand in operands]
         if operation == "clamp" and list(options) == ["max"] and len(names) == 1:
@@ -73,7 +73,7 @@ class _Notes:
 
 
 class _Similarities:
-    """Stands for a float32 tensor of similarities, or for what a formula made of it."""
+    """A stand-in for a float32 tensor of similarities, or for a result computed from it."""
 
     dtype = torch.float32
 
@@ -105,10 +105,10 @@ def write(
 
     Args:
         formula: a temperature, or its derivative; computed in float32.
-        device: where the kernel runs; a tensor without dimensions that is there is not read now.
+        device: where the kernel runs. A scalar tensor on this device is read by the kernel only.
 
     Raises:
-        UnknownOperation: the formula does something that cannot be written down here.
+        UnknownOperation: the formula uses an operation that cannot be translated.
 
     >>> from solo_dyntemp.temperature import LinearTemperature
     >>> source, numbers = write(LinearTemperature(0.25, 0.75), torch.device("cuda"))
@@ -123,7 +123,7 @@ def write(
     notes = _Notes(device)
     try:
         result = notes.operand(formula(_Similarities(notes)))
-    except Exception as error:  # the formula may be a stranger's and may fail in any way
+    except Exception as error:  # a user's formula may fail in any way
         raise UnknownOperation(str(error)) from error
     source = f"def formula(s, numbers):\n{''.join(notes.lines)}    return {result}\n"
     return source, tuple(notes.numbers) or (0.0,)  # Triton has no empty arguments

@@ -1,7 +1,7 @@
-"""The two Triton kernels. Rows are embeddings at unit length, one program owns OWN of them.
+"""The two Triton kernels. Rows are embeddings at unit length; one program owns OWN of them.
 
-Each walks over all rows of the other side, OTHER at a time, and computes their similarities anew,
-so that nothing but its own result is stored: no matrix, no atomics, the same bits in each run.
+Each program visits all rows of the other side, OTHER at a time, and computes their similarities
+again. So it stores only its own result: no matrix, no atomics, the same bits in each run.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ PRECISION = "ieee"
 def sine(x):
     """Return sin(x) for small |x|.
 
-    tl.sin and tl.cos reduce even the largest floats exactly; that path, in line, costs more
-    registers than there are. The angles of a temperature are a few π.
+    tl.sin and tl.cos reduce even the largest floats exactly. Inlined, this code needs more
+    registers than exist. The angles of a temperature are only a few π.
     """
     half_turns = tl.floor(x * 0.3183098861837907 + 0.5)
     return _sine_of_rest(x, half_turns, half_turns)
@@ -38,7 +38,7 @@ def cosine(x):
 
 @triton.jit
 def _sine_of_rest(x, removed, half_turns):
-    y = x - removed * 3.140625  # few bits: the product is exact, and π's remainder follows
+    y = x - removed * 3.140625  # few bits, so the product is exact; π's remainder is next
     y = y - removed * 0.0009676535897932385
     square = y * y
     series = 1.6059043836821613e-10  # 1/13!, on |y| <= π/2 the next term is below 1e-9
@@ -55,7 +55,7 @@ def _sine_of_rest(x, removed, half_turns):
 def compiled(source: str) -> Any:
     """Return the Triton function of a source that `formula.write` made."""
     name = f"<temperature {hashlib.sha256(source.encode()).hexdigest()}>"
-    # Triton asks for the source of a function, which it finds here
+    # Triton reads the source of a function, and finds it here
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     space: dict[str, Any] = {"tl": tl, "sine": sine, "cosine": cosine, "__name__": __name__}
     exec(compile(source, name, "exec"), space)
@@ -75,7 +75,7 @@ def _similarities(
     D: tl.constexpr, WIDTH: tl.constexpr, STEP: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     s = tl.zeros((i.shape[0], j.shape[0]), tl.float32)
-    for first in range(0, WIDTH, STEP):  # whole rows would not fit into the registers
+    for first in range(0, WIDTH, STEP):  # whole rows do not fit into the registers
         a = _load(own, i, own_count, first, D, STEP)
         b = _load(other, j, other_count, first, D, STEP)
         s = tl.dot(a, tl.trans(b), s, input_precision=PRECISION)
@@ -99,7 +99,7 @@ def log_sum_exp(
 ):  # fmt: skip
     """Write each own row's log Σ_j exp(s_ij / τ(s_ij)) to `result`."""
     i = tl.program_id(0) * OWN + tl.arange(0, OWN)
-    largest = tl.full((OWN,), -1e30, tl.float32)  # not -inf: -inf - -inf is no number
+    largest = tl.full((OWN,), -1e30, tl.float32)  # not -inf, because -inf - -inf is NaN
     total = tl.zeros((OWN,), tl.float32)
     for start in range(0, other_count, OTHER):
         j = start + tl.arange(0, OTHER)
@@ -122,8 +122,8 @@ def gradient(
 ):  # fmt: skip
     """Write the gradient of each own row to `result`: as anchor, as candidate, or both.
 
-    `sums` are the anchors' log-sums, `upstream` the gradients that reach them. SLOPE is τ', or
-    None where no gradient goes through τ.
+    `sums` are the anchors' log-sums, and `upstream` their incoming gradients. SLOPE is τ', or None
+    if no gradient flows through τ.
     """
     i = tl.program_id(0) * OWN + tl.arange(0, OWN)
     if AS_ANCHOR:

@@ -1,8 +1,9 @@
 """Exact log-sums over all pairs without the matrix: tile by tile, for elementwise temperatures.
 
-Memory is O(M D + tile²). The forward pass computes the denominators, the backward pass the tiles
-again and from them the gradient. If anchors and candidates are the same rows, the matrix is
-symmetric, since a pair's logit depends on its similarity alone: only the upper triangle is walked.
+Memory is O(M D + tile²). The forward pass computes the denominators. The backward pass computes the
+tiles again, and from them the gradient. If anchors and candidates are the same rows, the matrix is
+symmetric, because a pair's logit depends on its similarity alone. Then only the upper triangle is
+computed.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from solo_dyntemp.losses.kernels.walk import Walk, refuse_double_backward
 from solo_dyntemp.temperature import largest_logit
 
 TILE = {"cpu": 512, "cuda": 4096}
-# up to this |logit|, exp and its sums neither overflow nor lose small terms without a shift
+# up to this |logit|, exp and its sums need no shift: they neither overflow nor lose small terms
 PLAIN_EXP = {torch.float32: 40.0, torch.float64: 300.0}
 
 
 class _Tiles:
-    """Walks the tiles and computes exp(logit), in buffers that are used again and again."""
+    """Iterates over the tiles and computes exp(logit), in buffers that all tiles share."""
 
     def __init__(self, rows: Tensor, columns: Tensor, walk: Walk) -> None:
         self.rows, self.columns, self.walk = rows, columns, walk
@@ -43,10 +44,10 @@ class _Tiles:
         return self.buffers[number][: height * width].view(height, width)
 
     def logits(self, a: slice, b: slice) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return a tile's logits, -inf where left out, τ, and s τ'/τ unless it is detached.
+        """Return a tile's logits (-inf for excluded pairs), τ, and s τ'/τ unless it is detached.
 
-        All three are buffers that the caller may overwrite. Two of them fit into a core's cache
-        at the default size of a tile, which is why so much happens in place.
+        All three are buffers that the caller may overwrite. At the default size of a tile, two of
+        them fit into a core's cache. That is why most operations are in place.
         """
         s, tau = self.buffer(0, a, b), self.buffer(1, a, b)
         torch.mm(self.rows[a], self.columns[b].T, out=s)
@@ -163,16 +164,16 @@ class _LogSumExp(torch.autograd.Function):
 
 
 def logsumexp(rows: Tensor, columns: Tensor, walk: Walk) -> Tensor:
-    """Return log Σ_j exp(s_ij / τ(s_ij)) over the candidates j that are not left out, shape (A,).
+    """Return log Σ_j exp(s_ij / τ(s_ij)) over the candidates j that are not excluded, shape (A,).
 
     Args:
         rows: anchors at unit length, shape (A, D), float32 or double.
-        columns: candidates at unit length, shape (B, D); the same tensor as `rows` where anchors
-            and candidates are the same, which halves the work.
-        walk: the temperature and what is left out.
+        columns: candidates at unit length, shape (B, D). Pass the tensor `rows` itself if anchors
+            and candidates are the same; this halves the work.
+        walk: the temperature, the gradient mode and the excluded pairs.
 
     Raises:
-        RuntimeError: a second derivative is asked for.
+        RuntimeError: a second derivative is requested.
     """
     if rows is columns:
         return _SymmetricLogSumExp.apply(rows, walk)  # type: ignore[no-any-return]

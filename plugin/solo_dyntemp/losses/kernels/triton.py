@@ -25,7 +25,7 @@ CAPABILITY, TRITON = (8, 0), (3, 4)
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def unsupported_reason(temperature: Temperature, rows: Tensor, columns: int) -> str | None:
-    """Return why the kernels cannot take this, as the end of "implementation='triton' ...".
+    """Return why the kernels cannot compute this, as the end of "implementation='triton' ...".
 
     Args:
         temperature: the temperature of the batch.
@@ -88,7 +88,7 @@ def _package_problem() -> str | None:
 
 @lru_cache
 def _trial_problem(device: torch.device) -> str | None:
-    """Run the kernels once on few rows; return what goes wrong, of which a user is warned."""
+    """Run the kernels once on few rows; return the problem, if any, and warn the user of it."""
     z = torch.arange(70.0 * 16, device=device).sin().view(70, 16)
     walk = Walk(CosineTemperature(), detach=False, block=1)
     problem = None
@@ -225,7 +225,7 @@ class _LogSumExp(torch.autograd.Function):
 def logsumexp(rows: Tensor, columns: Tensor, walk: Walk) -> Tensor:
     """Return log Σ_j exp(s_ij / τ(s_ij)) over the candidates j that are not left out, shape (A,).
 
-    As `tiled.logsumexp`, for what `unsupported_reason` finds nothing against.
+    The same as `tiled.logsumexp`, for arguments that `unsupported_reason` accepts.
 
     Args:
         rows: anchors at unit length, shape (A, D), float32.

@@ -1,4 +1,4 @@
-"""What the kernels that never hold the matrix are told, and what both refuse."""
+"""Arguments of the tiled kernels, and the check that both of them make."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from solo_dyntemp.temperature import Temperature
 
 @dataclass(frozen=True)
 class Walk:
-    """What is summed.
+    """Arguments of the tiled kernels: temperature, gradient mode, excluded pairs.
 
     Attributes:
         temperature: an elementwise temperature.
         detach: stop the gradient through the temperature.
-        block: candidates i // block == j // block are left out: 1 leaves out the anchor itself,
-            the number of views all views of its image, 0 nothing.
-        offset: column at which the rows begin, where they are part of the columns.
+        block: pairs with i // block == j // block are excluded. 1 excludes the anchor itself, the
+            number of views excludes all views of its image, and 0 excludes nothing.
+        offset: column of the first row, if the rows are part of the columns.
     """
 
     temperature: Temperature
@@ -28,8 +28,8 @@ class Walk:
 
 
 def refuse_double_backward() -> None:
-    """Raise RuntimeError where a backward pass is itself to be differentiated."""
-    if torch.is_grad_enabled():  # only so when create_graph=True
+    """Raise RuntimeError if a backward pass must itself be differentiable."""
+    if torch.is_grad_enabled():  # in a backward pass only with create_graph=True
         raise RuntimeError(
             "implementation='tiled' and 'triton' have no second derivative; use "
             "implementation='dense'"

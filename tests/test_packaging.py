@@ -1,0 +1,30 @@
+"""What an installed package contains: every folder of code, or imports would fail only there."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from setuptools import find_packages
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("root", ["registry", "plugin"])
+def test_every_folder_of_code_is_installed(root: str) -> None:
+    folders = {path.parent.relative_to(ROOT / root) for path in (ROOT / root).rglob("*.py")}
+    code = {
+        ".".join(folder.parts)
+        for folder in folders
+        if "templates" not in folder.parts and folder.parts[0] != "hydra_plugins"
+    }
+    assert code == set(find_packages(str(ROOT / root)))
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no checkout")
+def test_git_ignores_no_source() -> None:
+    sources = [str(path) for root in ("registry", "plugin") for path in (ROOT / root).rglob("*.py")]
+    command = ["git", "check-ignore", "--no-index", *sources]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert found.stdout.split() == [], found.stderr
