@@ -20,6 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_registry.catalog.plugins import load_plugins
+from solo_registry.config.keys import all_keys
+from solo_registry.config.overrides import key_of
 from solo_registry.config.pages import help_page
 from solo_registry.config.resolve import expanded, explain
 from solo_registry.config.schema import PretrainConfig
@@ -32,6 +34,9 @@ FLAGS_WITH_VALUE = (
 HELP_FLAGS = {"--help", "-h"}
 GROUPS = ("method", "data", "augmentations", "recipe")  # those of a run
 OPEN_SECTIONS = ("backbone.kwargs.", "optimizer.kwargs.", "method_kwargs.temperature_kwargs.")
+DERIVED = {
+    item.name for item in all_keys(PretrainConfig) if item.declared and item.declared.derived
+}
 
 
 class PluginConfigs(SearchPathPlugin):
@@ -145,6 +150,8 @@ def hydra_words(words: Sequence[str]) -> list[str]:
     several = sweeps(flags)
 
     def spell(word: str) -> str:
+        if (key := key_of(word)) in DERIVED:
+            raise UserError(f"{key} follows from other settings and cannot be set: leave it out")
         if word.startswith("backbone="):
             word = word.replace("backbone=", "backbone.name=", 1)
         elif word.startswith("runs_dir=~"):  # --multirun makes a folder there before we are asked

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from solo_registry.config.compose import DERIVED, hydra_words
 from solo_registry.config.identity import OUTSIDE_HASH
 from solo_registry.config.keys import LIMIT, Key, all_keys, check_keys
 from solo_registry.config.resolve import known_keys, resolve
@@ -130,6 +131,13 @@ def test_views_that_make_no_sense_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         resolve(tiny("simclr", augmentations=[{"crop_size": 8, **change}]))
+
+
+@pytest.mark.parametrize("name", sorted(DERIVED))
+def test_a_derived_key_is_not_set_by_hand(name: str) -> None:
+    for word in (f"{name}=3", f"++{name}=3"):
+        with pytest.raises(UserError, match=f"{name} follows from other settings"):
+            hydra_words([word])
 
 
 def test_a_resolved_config_is_resolved_again_with_fresh_derived_values(tiny: Tiny) -> None:
