@@ -22,7 +22,7 @@ Pretrain a backbone without labels, then measure it on frozen features.
   dyntemp pretrain --multirun seed=1,2,3 method=simclr,simclr_dyntemp
 
 Flags: --cfg job shows the config and runs nothing; --multirun runs every combination.
-With method=NAME or recipe=NAME before --help, the method's own keys are listed too.
+With method=NAME or recipe=NAME the method's own keys are listed too.
 """
 HEAD = f"""\
 # Config keys
