@@ -13,9 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
 
 from solo_registry.errors import UserError, nearest
 
-OPTIMIZERS = ("adam", "adamw", "lars", "sgd")
 LARS_ONLY = ("eta", "clip_lr", "exclude_bias_n_norm")
-SCHEDULERS = ("none", "step", "warmup_cosine")
 
 ParamGroup = dict[str, Any]
 
@@ -74,9 +72,9 @@ def build_optimizer(groups: list[ParamGroup], cfg: DictConfig) -> Optimizer:
     else:  # a data set's YAML chooses LARS with these; another name leaves them behind
         kwargs = {key: value for key, value in kwargs.items() if key not in LARS_ONLY}
     if name not in classes:
+        known = sorted({*classes, "lars"})
         raise UserError(
-            f"unknown optimizer.name '{name}'.{nearest(name, OPTIMIZERS)} "
-            f"Known: {', '.join(OPTIMIZERS)}"
+            f"unknown optimizer.name '{name}'.{nearest(name, known)} Known: {', '.join(known)}"
         )
     try:
         optimizer: Optimizer = classes[name](

@@ -8,8 +8,10 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
+from solo_registry.config.keys import keys_of
+from solo_registry.config.schema import OptimizerConfig
 from solo_registry.errors import UserError
-from solo_registry.optimizers import OPTIMIZERS, build_optimizer, build_schedule, warmup_cosine
+from solo_registry.optimizers import build_optimizer, build_schedule, warmup_cosine
 
 
 def config(name: str, **kwargs: Any) -> Any:
@@ -35,7 +37,7 @@ def config(name: str, **kwargs: Any) -> Any:
     )
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", keys_of(OptimizerConfig)[0].declared.choices)
 def test_every_optimizer_moves_the_weights(name: str) -> None:
     layer = nn.Linear(3, 2)
     before = layer.weight.detach().clone()

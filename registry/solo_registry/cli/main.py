@@ -115,6 +115,17 @@ def methods(
 
 
 @app.command()
+def config(
+    pattern: Annotated[str, typer.Argument(help="Shell pattern, such as 'optimizer.*'.")] = "*",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/config.md.")] = False,
+) -> None:
+    """List the config keys: default, allowed values, meaning."""
+    from solo_registry.config.pages import config_page, show_keys
+
+    print(config_page(), end="") if markdown else show_keys(pattern)
+
+
+@app.command()
 def losses(pattern: Pattern = "*") -> None:
     """List the losses."""
     from solo_registry.catalog.listing import show

@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 import hydra
+from hydra import compose, initialize_config_module
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
@@ -19,6 +20,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_registry.catalog.plugins import load_plugins
+from solo_registry.config.keys import all_keys
+from solo_registry.config.overrides import key_of
+from solo_registry.config.pages import help_page
 from solo_registry.config.resolve import expanded, explain
 from solo_registry.config.schema import PretrainConfig
 from solo_registry.errors import UserError, nearest
@@ -27,7 +31,12 @@ FLAGS_WITH_VALUE = (
     "--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--cfg", "-c",
     "--package", "-p",
 )  # fmt: skip
+HELP_FLAGS = {"--help", "-h"}
+GROUPS = ("method", "data", "augmentations", "recipe")  # those of a run
 OPEN_SECTIONS = ("backbone.kwargs.", "optimizer.kwargs.", "method_kwargs.temperature_kwargs.")
+DERIVED = {
+    item.name for item in all_keys(PretrainConfig) if item.declared and item.declared.derived
+}
 
 
 class PluginConfigs(SearchPathPlugin):
@@ -49,6 +58,10 @@ def run_with_config(task: Callable[[DictConfig], Any], words: Sequence[str]) -> 
     Raises:
         UserError: the words do not make a config; the text names the nearest right one.
     """
+    register_configs()
+    if not HELP_FLAGS.isdisjoint(words):
+        print(help_of(words), end="")
+        return
     before = sys.argv
     methods = [word.partition("=")[2] for word in words if word.startswith("method=")]
     if has_own_yaml(words):  # there `method` is a key beside method_kwargs, which stay as they are
@@ -68,8 +81,6 @@ def run_with_config(task: Callable[[DictConfig], Any], words: Sequence[str]) -> 
         except UserError as error:  # Hydra would print a line of its own before ours
             failures.append(error)
 
-    ConfigStore.instance().store(name="schema", node=PretrainConfig)
-    Plugins.instance().register(PluginConfigs)
     # Hydra would print a shortened stack trace and exit with 1; we tell errors ourselves.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [before[0], *hydra_words(words)]
@@ -86,6 +97,32 @@ def run_with_config(task: Callable[[DictConfig], Any], words: Sequence[str]) -> 
         sys.argv = before
     if failures:  # with --multirun the other jobs have run
         raise failures[0]
+
+
+def register_configs() -> None:
+    """Let Hydra know the schema and the plugins' YAML files."""
+    ConfigStore.instance().store(name="schema", node=PretrainConfig)
+    Plugins.instance().register(PluginConfigs)
+
+
+def help_of(words: Sequence[str]) -> str:
+    """Return the help with the values that some words give; `--config-name` and sweeps apart.
+
+    Raises:
+        UserError: the words do not make a config.
+    """
+    flags, overrides = split_words(words)
+    if sweeps(flags):
+        overrides = [word for word in overrides if "," not in word]
+    try:
+        with initialize_config_module("solo_registry.configs", version_base="1.3"):
+            cfg = compose("pretrain", overrides=hydra_words(overrides))
+    except Exception as error:
+        raise translate(error) from error
+    chosen = any(word.startswith(("method=", "recipe=")) for word in overrides)
+    return help_page(
+        cfg, {group: options_of(group) for group in GROUPS}, cfg.method if chosen else None
+    )
 
 
 def has_own_yaml(words: Sequence[str]) -> bool:
@@ -108,6 +145,36 @@ def hydra_words(words: Sequence[str]) -> list[str]:
     >>> hydra_words(["devices=3,"])
     ['devices=[3]']
     """
+    flags, overrides = split_words(words)
+    foreign = has_own_yaml(words)
+    several = sweeps(flags)
+
+    def spell(word: str) -> str:
+        if (key := key_of(word)) in DERIVED:
+            raise UserError(f"{key} follows from other settings and cannot be set: leave it out")
+        if word.startswith("backbone="):
+            word = word.replace("backbone=", "backbone.name=", 1)
+        elif word.startswith("runs_dir=~"):  # --multirun makes a folder there before we are asked
+            word = f"runs_dir={expanded('runs_dir', word.removeprefix('runs_dir='))}"
+        if not several and re.fullmatch(r"devices=(\d+,)+\d*", word):
+            word = f"devices=[{word.removeprefix('devices=').removesuffix(',')}]"
+        added = word.startswith(OPEN_SECTIONS) or (foreign and word[0].isalpha())
+        return f"++{word}" if added else word
+
+    return flags + [spell(word) for word in overrides]
+
+
+def sweeps(flags: Sequence[str]) -> bool:
+    """Whether the flags ask for several runs."""
+    return not {"--multirun", "-m"}.isdisjoint(flags)
+
+
+def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part flags, with their values, from overrides.
+
+    >>> split_words(["seed=3", "--config-name", "simclr", "-m"])
+    (['--config-name', 'simclr', '-m'], ['seed=3'])
+    """
     flags: list[str] = []
     overrides: list[str] = []
     rest = iter(words)
@@ -118,20 +185,7 @@ def hydra_words(words: Sequence[str]) -> list[str]:
                 flags += [value for value in [next(rest, None)] if value is not None]
         else:
             overrides.append(word)
-    foreign = has_own_yaml(words)
-    sweeps = not {"--multirun", "-m"}.isdisjoint(flags)
-
-    def spell(word: str) -> str:
-        if word.startswith("backbone="):
-            word = word.replace("backbone=", "backbone.name=", 1)
-        elif word.startswith("runs_dir=~"):  # --multirun makes a folder there before we are asked
-            word = f"runs_dir={expanded('runs_dir', word.removeprefix('runs_dir='))}"
-        if not sweeps and re.fullmatch(r"devices=(\d+,)+\d*", word):
-            word = f"devices=[{word.removeprefix('devices=').removesuffix(',')}]"
-        added = word.startswith(OPEN_SECTIONS) or (foreign and word[0].isalpha())
-        return f"++{word}" if added else word
-
-    return flags + [spell(word) for word in overrides]
+    return flags, overrides
 
 
 def options_of(group: str) -> list[str]:

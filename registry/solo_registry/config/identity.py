@@ -10,8 +10,9 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from solo_registry.catalog.registry import METHODS
+from solo_registry.config.data_schema import AugmentationConfig
 from solo_registry.config.devices import read_devices
-from solo_registry.config.schema import AugmentationConfig, PretrainConfig
+from solo_registry.config.schema import PretrainConfig
 
 # Part of every hash. Raise it when a default changes: a setting at its default is not hashed.
 DEFAULTS_VERSION = 1

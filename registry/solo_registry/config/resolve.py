@@ -4,77 +4,34 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args, get_type_hints
+from typing import Any, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_registry.catalog.registry import DATASETS, METHODS
 from solo_registry.config.devices import count_devices, count_processes
-from solo_registry.config.index_file import PROFILES, index_hash, read_indices
+from solo_registry.config.index_file import index_hash, read_indices
+from solo_registry.config.keys import all_keys, check_keys
 from solo_registry.config.optional import import_umap
-from solo_registry.config.schema import PretrainConfig
+from solo_registry.config.schema import EvaluationConfig, PretrainConfig
 from solo_registry.errors import UserError, nearest
-from solo_registry.optimizers import OPTIMIZERS, SCHEDULERS
 
 T = TypeVar("T")
-# image_folder is solo-learn's word for one image at a time in loader processes, whatever the set
-FORMATS = ("image_folder", "on_device", "dali", "h5")
-MAPS = ("tsne", "umap")
-CHOICES = {
-    "optimizer.name": OPTIMIZERS,
-    "scheduler.name": SCHEDULERS,
-    "scheduler.interval": ("epoch", "step"),
-    "data.format": FORMATS,
-    "dali.device": ("auto", "cpu", "gpu"),
-    "data.on_error": ("raise", "skip"),
-    "knn_eval.distance_func": ("cosine", "euclidean"),
-    "logger": ("csv", "tensorboard", "wandb"),
-    "progress": ("auto", "bar", "lines", "none"),
-}
-AT_LEAST_ONE = (
-    "max_epochs",
-    "num_nodes",
-    "optimizer.batch_size",
-    "accumulate_grad_batches",
-    "checkpoint.frequency",
-    "check_val_every_n_epoch",
-    "log_every_n_steps",
-    "knn_eval.k",
-    "telemetry.bins",
-)
-NOT_NEGATIVE = (
-    "optimizer.lr",
-    "optimizer.classifier_lr",
-    "optimizer.weight_decay",
-    "scheduler.warmup_epochs",
-    "scheduler.warmup_start_lr",
-    "scheduler.min_lr",
-    "data.num_workers",
-    "telemetry.every_n_epochs",
-)
 # in one of solo-learn's YAML files, and read by nobody there
 STALE = ("augmentations_cfg", "wandb_cfg")
 # paths of the data; kept absolute, so that a run is opened from any folder
 DATA_PATHS = ("train_path", "val_path", "class_list")
 
 
-def known_keys(schema: Any = PretrainConfig, prefix: str = "") -> list[str]:
-    """List every key of the schema with dots, such as `optimizer.lr`.
+def known_keys(schema: Any = PretrainConfig) -> list[str]:
+    """List every key and section of the schema with dots, such as `optimizer.lr`.
 
     >>> "augmentations.rrc.crop_min_scale" in known_keys()
     True
     """
-    keys = []
-    hints = get_type_hints(schema)
-    for item in fields(schema):
-        keys.append(prefix + item.name)
-        kinds = [hints[item.name], *get_args(hints[item.name])]
-        for kind in filter(is_dataclass, kinds):
-            keys += known_keys(kind, f"{prefix}{item.name}.")
-    return keys
+    return [item.name for item in all_keys(schema)]
 
 
 def read_section(name: str, schema: type[T], node: Any, changes: Sequence[str]) -> T:
@@ -159,40 +116,10 @@ def explain(error: OmegaConfBaseException) -> UserError:
     return UserError(f"config key '{key}': {str(error).splitlines()[0]}")
 
 
-def check_choice(key: str, value: Any, choices: Iterable[str]) -> None:
-    """Refuse a value that is none of a key's choices."""
-    if value not in choices:
-        raise UserError(
-            f"{key} is '{value}'.{nearest(str(value), choices)} Allowed: {', '.join(choices)}"
-        )
-
-
 def check(cfg: DictConfig) -> None:
     """Refuse values that no run can use, before any work starts."""
-    for key, choices in CHOICES.items():
-        check_choice(key, OmegaConf.select(cfg, key), choices)
-    for key in AT_LEAST_ONE:
-        if (value := OmegaConf.select(cfg, key)) < 1:
-            raise UserError(f"{key} must be at least 1, got {value}")
-    for key in NOT_NEGATIVE:
-        if not (value := OmegaConf.select(cfg, key)) >= 0 or value == float("inf"):
-            raise UserError(f"{key} must be 0 or more and finite, got {value}")
-    check_evaluation(cfg.evaluation)
-    if not 0 <= (share := cfg.data.validation_fraction) < 1:
-        raise UserError(f"data.validation_fraction must be 0 (none) or below 1, got {share}")
-    if cfg.telemetry.images < 2:
-        raise UserError(f"telemetry.images must be at least 2, got {cfg.telemetry.images}")
-    if not 0 < cfg.timeout_minutes < float("inf"):
-        raise UserError(f"timeout_minutes must be above 0 and finite, got {cfg.timeout_minutes}")
-    if not 0 <= cfg.seed < 2**32:
-        raise UserError(f"seed must be from 0 to {2**32 - 1}, got {cfg.seed}")
-    tail = cfg.data.long_tail
-    if tail.profile not in (None, *PROFILES):
-        hint = nearest(tail.profile, PROFILES)
-        allowed = ", ".join((*PROFILES, "null"))
-        raise UserError(f"data.long_tail.profile is '{tail.profile}'.{hint} Allowed: {allowed}")
-    if not 0 < tail.factor <= 1:
-        raise UserError(f"data.long_tail.factor must be in (0, 1], got {tail.factor}")
+    check_keys(cfg, PretrainConfig)
+    require_map(cfg.evaluation)
     if cfg.scheduler.name == "step" and not cfg.scheduler.lr_decay_steps:
         raise UserError("scheduler.name=step needs scheduler.lr_decay_steps, a list of epochs")
     if not cfg.augmentations:
@@ -205,15 +132,12 @@ def check(cfg: DictConfig) -> None:
 
 def check_evaluation(evaluation: DictConfig) -> None:
     """Refuse settings of the `evaluation` section that cannot work, a missing package included."""
-    for key in ("knn_k", "max_train"):
-        if evaluation[key] < 1:
-            raise UserError(f"evaluation.{key} must be at least 1, got {evaluation[key]}")
-    if not 0 < evaluation.knn_temperature < float("inf"):
-        raise UserError(
-            "evaluation.knn_temperature must be above 0 and finite, "
-            f"got {evaluation.knn_temperature}"
-        )
-    check_choice("evaluation.map", evaluation.map, MAPS)
+    check_keys(evaluation, EvaluationConfig, "evaluation.")
+    require_map(evaluation)
+
+
+def require_map(evaluation: DictConfig) -> None:
+    """Ask for the package that draws the map of the features, where one is drawn."""
     if evaluation.map == "umap" and evaluation.enabled and evaluation.pictures:
         import_umap()
 
@@ -238,9 +162,8 @@ def resolve(cfg: DictConfig) -> DictConfig:
     crops = [(pipeline.crop_size == size, pipeline.num_crops) for pipeline in cfg.augmentations]
     cfg.data.num_large_crops = sum(count for large, count in crops if large)
     cfg.data.num_small_crops = sum(count for large, count in crops if not large)
-    if cfg.data.long_tail.index_file is not None:
-        indices = read_indices(Path(cfg.data.long_tail.index_file))
-        cfg.data.long_tail.index_hash = index_hash(indices)
+    listed = cfg.data.long_tail.index_file
+    cfg.data.long_tail.index_hash = listed and index_hash(read_indices(Path(listed)))
     cfg.name = cfg.name or f"{cfg.method}-{cfg.data.dataset}".replace("/", "-")
     cfg.strategy = cfg.strategy or "auto"
     resolved: DictConfig = METHODS.get(cfg.method).add_and_assert_specific_cfg(cfg)

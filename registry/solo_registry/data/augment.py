@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from solo_registry.config.schema import AugmentationConfig
+from solo_registry.config.data_schema import AugmentationConfig
 from solo_registry.data import ops
 from solo_registry.data.draws import COLUMNS, Draw, Draws, active_jitters, draw
 from solo_registry.data.hashing import mix, uniforms

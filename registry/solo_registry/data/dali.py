@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from solo_registry.config.schema import AugmentationConfig
+from solo_registry.config.data_schema import AugmentationConfig
 from solo_registry.data import dali_graph
 from solo_registry.data.augment import EVAL_MARGIN, View, Views
 from solo_registry.data.draws import Array, Draws, center_boxes, plain

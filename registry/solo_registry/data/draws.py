@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from solo_registry.config.schema import AugmentationConfig, JitterConfig
+from solo_registry.config.data_schema import AugmentationConfig, JitterConfig
 
 Array = NDArray[Any]
 

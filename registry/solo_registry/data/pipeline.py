@@ -7,17 +7,9 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from solo_registry.config.schema import AugmentationConfig
+from solo_registry.config.data_schema import AugmentationConfig
+from solo_registry.config.keys import check_keys
 from solo_registry.errors import UserError, nearest
-
-CHANCES = (
-    "color_jitter",
-    "grayscale",
-    "gaussian_blur",
-    "solarization",
-    "equalization",
-    "horizontal_flip",
-)
 
 
 def read_pipeline(augmentation: Any) -> AugmentationConfig:
@@ -49,29 +41,10 @@ def read_pipeline(augmentation: Any) -> AugmentationConfig:
             hint = nearest(leaf, map(str, known))
             raise UserError(f"augmentations has no key '{key}'.{hint}") from error
         raise UserError(f"augmentations key '{key}': {str(error).splitlines()[0]}") from error
-    _check(pipeline)
-    return pipeline
-
-
-def _check(pipeline: AugmentationConfig) -> None:
-    def refuse(key: str, value: Any, allowed: str) -> None:
-        raise UserError(f"augmentations {key} must be {allowed}, got {value}")
-
-    for name in CHANCES:
-        prob = getattr(pipeline, name).prob
-        if not 0 <= prob <= 1:
-            refuse(f"{name}.prob", prob, "in [0, 1]")
-    for name in ("brightness", "contrast", "saturation"):
-        strength = getattr(pipeline.color_jitter, name)
-        if not 0 <= strength < float("inf"):
-            refuse(f"color_jitter.{name}", strength, "0 or more and finite")
-    if not 0 <= pipeline.color_jitter.hue <= 0.5:
-        refuse("color_jitter.hue", pipeline.color_jitter.hue, "in [0, 0.5]")
+    check_keys(pipeline, AugmentationConfig, "augmentations.")
     low, high = pipeline.rrc.crop_min_scale, pipeline.rrc.crop_max_scale
-    if not 0 < low <= high <= 1:
-        allowed = "0 < crop_min_scale <= crop_max_scale <= 1"
-        refuse("rrc.crop_min_scale and rrc.crop_max_scale", f"{low} and {high}", allowed)
-    for name in ("crop_size", "num_crops"):
-        count = getattr(pipeline, name)
-        if count < 1:
-            refuse(name, count, "at least 1")
+    if low > high:
+        raise UserError(
+            f"augmentations.rrc.crop_min_scale must not exceed crop_max_scale, got {low} > {high}"
+        )
+    return pipeline

@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from solo_registry.catalog.registry import DATASETS
+from solo_registry.config.data_schema import DataConfig
+from solo_registry.config.keys import check_given
 from solo_registry.config.settings import setting
 from solo_registry.data.subset import chosen_images, stratified
 from solo_registry.errors import UserError
@@ -173,9 +175,7 @@ def open_set(data: Any, split: Split) -> ImageSet | None:
     Raises:
         UserError: unknown set, missing files, or a key that the set does not know.
     """
-    channels = setting(data, "channels", None)
-    if channels not in (None, 1, 3):
-        raise UserError(f"data.channels must be 1 (grey), 3 (RGB) or null, got {channels}")
+    check_given(data, DataConfig, "data.", "channels")
     load = DATASETS.get(data.dataset)
     for word in DATASETS.about(data.dataset).unread.split():
         key, _, value = word.partition("=")
@@ -198,9 +198,7 @@ def prepared(images: ImageSet, data: Any, split: Split) -> ImageSet:
     Raises:
         UserError: unreadable files, or a value out of its range.
     """
-    fraction = setting(data, "fraction", -1)
-    if fraction != -1 and not 0 < fraction <= 1:
-        raise UserError(f"data.fraction must be in (0, 1], or -1 for all images, got {fraction}")
+    check_given(data, DataConfig, "data.", "fraction")
     if setting(data, "check_files", True):
         images = images.checked()
     if isinstance(images, TensorSet) and (channels := setting(data, "channels", None)):

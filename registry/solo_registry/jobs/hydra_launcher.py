@@ -9,14 +9,12 @@ from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra._internal.callbacks import Callbacks
-from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
-from solo_registry.config.compose import PluginConfigs, hydra_words, translate
-from solo_registry.config.schema import PretrainConfig
+from solo_registry.config.compose import hydra_words, register_configs, translate
 from solo_registry.errors import UserError, nearest
 from solo_registry.jobs.worker import run_job
 from solo_registry.runs.lifetime import parent_of_all
@@ -99,8 +97,7 @@ class Engine:
 @contextmanager
 def engine(words: Sequence[str], runs_dir: str) -> Iterator[Engine]:
     """Initialise Hydra for our configs and those of the plugins."""
-    ConfigStore.instance().store(name="schema", node=PretrainConfig)
-    Plugins.instance().register(PluginConfigs)
+    register_configs()
     hydra = Engine(words, runs_dir)
     # submitit's local jobs outlive the process that submitted them; here they would be orphans
     tied = nullcontext() if hydra.batch_size() is None else parent_of_all()

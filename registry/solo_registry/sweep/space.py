@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from solo_registry.config.resolve import check_choice, read_section
+from solo_registry.config.keys import check_choice
+from solo_registry.config.resolve import read_section
 from solo_registry.errors import UserError, nearest
 from solo_registry.jobs.job import SELECTING
 

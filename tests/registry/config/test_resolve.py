@@ -5,25 +5,11 @@ from collections.abc import Callable
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from solo_registry.config.identity import OUTSIDE_HASH, config_hash
-from solo_registry.config.resolve import (
-    AT_LEAST_ONE,
-    CHOICES,
-    NOT_NEGATIVE,
-    known_keys,
-    lr_product,
-    merge_schema,
-    resolve,
-)
+from solo_registry.config.identity import config_hash
+from solo_registry.config.resolve import lr_product, merge_schema, resolve
 from solo_registry.errors import UserError
 
 Tiny = Callable[..., DictConfig]
-
-
-def test_lists_of_checked_keys_name_real_keys() -> None:
-    keys = known_keys()
-    for key in (*CHOICES, *AT_LEAST_ONE, *NOT_NEGATIVE, *OUTSIDE_HASH):
-        assert key in keys
 
 
 def test_effective_lr_is_the_stated_product_and_lr_stays_as_written(tiny: Tiny) -> None:

@@ -7,7 +7,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from solo_registry.config.schema import AugmentationConfig
+from solo_registry.config.data_schema import AugmentationConfig
 from solo_registry.data.augment import EvalTransform, View, Views
 from solo_registry.data.pipeline import read_pipeline
 from solo_registry.data.sets import SetInfo, TensorSet
@@ -148,9 +148,12 @@ def test_reads_a_typed_config_node(noise: MakeNoise) -> None:
         ({"grayscale": {"prob": "often"}}, "'grayscale.prob'.*often"),
         ({"color_jitter": {"hue": 0.7}}, r"color_jitter.hue must be in \[0, 0.5\], got 0.7"),
         ({"color_jitter": {"contrast": -1}}, "color_jitter.contrast must be 0 or more"),
-        ({"rrc": {"crop_min_scale": 0.9, "crop_max_scale": 0.5}}, "0 < crop_min_scale <= crop_max"),
-        ({"rrc": {"crop_min_scale": 0.0}}, "0 < crop_min_scale"),
-        ({"crop_size": 0}, "crop_size must be at least 1, got 0"),
+        (
+            {"rrc": {"crop_min_scale": 0.9, "crop_max_scale": 0.5}},
+            "crop_min_scale must not exceed crop_max_scale, got 0.9 > 0.5",
+        ),
+        ({"rrc": {"crop_min_scale": 0.0}}, r"rrc.crop_min_scale must be in \(0, 1\], got 0.0"),
+        ({"crop_size": 0}, "crop_size must be at least 2, got 0"),
         ({"num_crops": 0}, "num_crops must be at least 1, got 0"),
         ({"color_jitter": {"brightness": float("nan")}}, "brightness must be 0 or more and finite"),
     ],

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from solo_registry.catalog.registry import METHODS
+from solo_registry.config.compose import help_of, register_configs
+from solo_registry.config.keys import all_keys, spell
+from solo_registry.config.pages import config_page, describe_method, matching_keys
+from solo_registry.config.schema import PretrainConfig
+from solo_registry.errors import UserError
+
+PAGE = Path(__file__).parents[3] / "docs" / "config.md"
+
+
+def help_lines(*words: str) -> dict[str, str]:
+    """The help's lines about keys, by what can be typed."""
+    register_configs()
+    lines = [line.strip() for line in help_of(words).splitlines() if line.startswith("  ")]
+    return {line.split("  ")[0]: line for line in lines}
+
+
+def test_the_page_in_docs_is_fresh() -> None:
+    fresh = config_page()
+    assert PAGE.read_text(encoding="utf-8") == fresh, "dyntemp config --markdown > docs/config.md"
+    for item in all_keys(PretrainConfig):
+        if item.section is None:
+            assert f"| `{item.name}` | " in fresh and item.help in fresh
+
+
+def test_help_shows_every_key_with_the_value_of_the_words() -> None:
+    lines = help_lines("data=cifar10", "optimizer.lr=0.7", "-m", "seed=1,2", "--cfg", "job")
+    assert lines["optimizer.lr=0.7"].endswith(
+        "Learning rate per 256 images of an optimizer step [number, 0 or more]"
+    )
+    assert "data.dataset=cifar10" in lines and "seed=5" in lines
+    shown = {line.partition("=")[0].replace("augmentations.0.", "augmentations.") for line in lines}
+    assert {item.name for item in all_keys(PretrainConfig) if item.section is None} <= shown
+
+
+@pytest.mark.parametrize("words", [("method=byol",), ("recipe=cifar/byol",)])
+def test_help_shows_the_keys_of_a_method_that_is_named(words: tuple[str, ...]) -> None:
+    keys = describe_method("byol")
+    assert {key.name for key in keys} == set(METHODS.get("byol").KWARGS)
+    lines = help_lines(*words)
+    for key in keys:
+        assert any(line.startswith(f"method_kwargs.{key.name}=") for line in lines)
+    set_by_hand = help_lines(*words, f"method_kwargs.{keys[0].name}=13")
+    assert f"method_kwargs.{keys[0].name}={spell(13)}" in set_by_hand
+
+
+def test_a_wrong_word_before_help_is_told() -> None:
+    with pytest.raises(UserError, match=r"unknown method 'byoll'\. Did you mean 'byol'"):
+        help_lines("method=byoll")
+
+
+def test_help_imports_no_torch_and_writes_nothing(tmp_path: Path) -> None:
+    program = (
+        "import sys, solo_registry.cli.main as cli; sys.argv = ['dyntemp', 'pretrain', '--help']\n"
+        "cli.app(standalone_mode=False)\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert done.stdout.endswith("\nFalse\n") and "optimizer.lr=" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pattern_chooses_keys() -> None:
+    assert {item.name for item in matching_keys("momentum.*")} == {
+        "momentum.base_tau", "momentum.final_tau", "momentum.classifier",
+    }  # fmt: skip
+    with pytest.raises(UserError, match=r"no config key matches 'momentum.tau'. Did you mean 'mo"):
+        matching_keys("momentum.tau")
