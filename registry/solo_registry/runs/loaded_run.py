@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from solo_registry.catalog.plugins import load_plugins
-from solo_registry.config.resolve import expanded
 from solo_registry.config.data_schema import DataConfig
+from solo_registry.config.resolve import expanded
 from solo_registry.data.module import PretrainDataModule, build_data
 from solo_registry.data.opened import open_data
 from solo_registry.data.sets import SetInfo
