@@ -37,6 +37,7 @@ def run(tiny: Tiny) -> RunFolder:
     return pretrain(tiny("simclr", "max_epochs=3", "telemetry.every_n_epochs=0"))
 
 
+@pytest.mark.slow
 def test_linear_finetune_and_few_labels(run: RunFolder) -> None:
     weights = run.checkpoint.read_bytes()
     linear = classify(run.path, LINEAR, QUIET)
@@ -53,6 +54,7 @@ def test_linear_finetune_and_few_labels(run: RunFolder) -> None:
     assert "4 epochs" in linear["protocol"] and "last epoch" in linear["protocol"]
 
 
+@pytest.mark.slow
 def test_the_same_settings_give_the_same_number_and_are_not_trained_twice(run: RunFolder) -> None:
     recipe = replace(FINETUNE, labels=0.05, epochs=2)
     first = classify(run.path, recipe, QUIET)
@@ -68,6 +70,7 @@ def test_the_same_settings_give_the_same_number_and_are_not_trained_twice(run: R
     assert "from untrained weights" in untrained["protocol"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [1, 3])  # 3: all epochs done, and killed before the result
 @pytest.mark.parametrize("recipe", [LINEAR, FINETUNE])
 def test_stopped_and_called_again_ends_as_unbroken(
@@ -110,6 +113,7 @@ def count_epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return begun
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(Classifier, "on_train_end", lambda self: 1 / 0)
@@ -121,6 +125,7 @@ def test_a_damaged_checkpoint_is_named(run: RunFolder, monkeypatch: pytest.Monke
         classify(run.path, LINEAR, QUIET)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_kill_9_leaves_a_probe_that_goes_on(run: RunFolder) -> None:
     command = [sys.executable, "-m", "solo_registry", "finetune", str(run.path), "--epochs", "9"]
@@ -161,6 +166,7 @@ def test_label_shares_are_stratified_and_seeded() -> None:
         assert targets[indices].bincount().tolist() == list(range(1, 11))
 
 
+@pytest.mark.slow
 def test_bad_words_are_refused(run: RunFolder) -> None:
     for words, text in (
         (["finetune", "RUN", "--labels", "0"], "labels must be above 0 and at most 1"),
@@ -176,6 +182,7 @@ def test_bad_words_are_refused(run: RunFolder) -> None:
     assert not (run.path / "evaluations").exists()
 
 
+@pytest.mark.slow
 def test_knn_for_lists(run: RunFolder) -> None:
     k, temperatures = [1, 20], [0.07, 0.1]
     distances = ["cosine", "euclidean"]
@@ -190,6 +197,7 @@ def test_knn_for_lists(run: RunFolder) -> None:
     assert row["acc1"] == own["results"]["trained"]["knn_acc1"]
 
 
+@pytest.mark.slow
 def test_transfer_keeps_channels_normalisation_and_the_runs_own_result(run: RunFolder) -> None:
     own = run.read_result()
     assert own is not None

@@ -126,6 +126,7 @@ def one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_killed_with_9_real_runs_end_with_the_same_bytes(
     tmp_path: Path, one_thread_each: None
