@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,12 +105,13 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def tiny(tmp_path: Path) -> Callable[..., DictConfig]:
     """Return a maker of small configs: tiny("simclr", "max_epochs=1", "seed=3")."""
+    return partial(tiny_config, tmp_path / "runs")
 
-    def make(method: str, *overrides: str, **extra: Any) -> DictConfig:
-        known = METHODS.get(method).KWARGS
-        small = {key: value for key, value in SMALL.items() if key in known}
-        own = {"method": method, "method_kwargs": small, "runs_dir": str(tmp_path / "runs")}
-        base = OmegaConf.create({**TINY, **own})
-        return OmegaConf.merge(base, OmegaConf.from_dotlist(list(overrides)), extra)  # type: ignore[return-value]
 
-    return make
+def tiny_config(runs_dir: Path, method: str, *overrides: str, **extra: Any) -> DictConfig:
+    """Return a small config, for fixtures that outlive a test; tests take `tiny`."""
+    known = METHODS.get(method).KWARGS
+    small = {key: value for key, value in SMALL.items() if key in known}
+    own = {"method": method, "method_kwargs": small, "runs_dir": str(runs_dir)}
+    base = OmegaConf.create({**TINY, **own})
+    return OmegaConf.merge(base, OmegaConf.from_dotlist(list(overrides)), extra)  # type: ignore[return-value]

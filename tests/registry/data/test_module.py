@@ -124,6 +124,7 @@ def test_a_broken_file_is_named_from_a_worker_process(folder: Path, config: Conf
         next(iter(data.train_dataloader()))
 
 
+@pytest.mark.distributed
 def test_loaders_can_be_sent_to_spawned_processes(noise: MakeNoise, config: Config) -> None:
     dataset = PretrainDataModule(config(), noise(), None).train_dataloader().dataset
     copy = pickle.loads(pickle.dumps(dataset))

@@ -2,17 +2,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig
 from rich.console import Console
+from tests.conftest import tiny_config
 from typer.testing import CliRunner
 
 from solo_registry.cli.main import app
@@ -26,15 +27,27 @@ from solo_registry.jobs.pretrain import pretrain
 from solo_registry.runs.run_folder import RunFolder
 from solo_registry.training import callbacks
 
-Tiny = Callable[..., DictConfig]
 QUIET = Console(quiet=True)
 LINEAR = Recipe(frozen=True, epochs=4, lr=0.1)
 FINETUNE = Recipe(frozen=False, epochs=4, lr=0.05)
 
 
+# together, so that one worker trains the run
+pytestmark = pytest.mark.xdist_group("classify")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    runs_dir = tmp_path_factory.mktemp("trained")
+    words = ("max_epochs=3", "telemetry.every_n_epochs=0")
+    return pretrain(tiny_config(runs_dir, "simclr", *words))
+
+
 @pytest.fixture
-def run(tiny: Tiny) -> RunFolder:
-    return pretrain(tiny("simclr", "max_epochs=3", "telemetry.every_n_epochs=0"))
+def run(trained: RunFolder, tmp_path: Path) -> RunFolder:
+    """A copy of the trained run, so that a test may change it."""
+    own = tmp_path.joinpath("runs", *trained.path.parts[-3:])
+    return RunFolder(Path(shutil.copytree(trained.path, own)))
 
 
 @pytest.mark.slow
@@ -71,8 +84,15 @@ def test_the_same_settings_give_the_same_number_and_are_not_trained_twice(run: R
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("last", [1, 3])  # 3: all epochs done, and killed before the result
-@pytest.mark.parametrize("recipe", [LINEAR, FINETUNE])
+@pytest.mark.parametrize(
+    ("recipe", "last"),  # 3: all epochs done, and killed before the result
+    [
+        (LINEAR, 1),
+        (FINETUNE, 3),
+        pytest.param(LINEAR, 3, marks=pytest.mark.nightly),
+        pytest.param(FINETUNE, 1, marks=pytest.mark.nightly),
+    ],
+)
 def test_stopped_and_called_again_ends_as_unbroken(
     run: RunFolder, recipe: Recipe, last: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
