@@ -25,6 +25,7 @@ def composed(folder: Path, *words: str) -> DictConfig:
         return compose("best", overrides=[f"++{word}" for word in words])
 
 
+@pytest.mark.slow
 def test_best_yaml_is_the_winner_on_all_of_train(
     search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -48,6 +49,7 @@ def test_best_yaml_is_the_winner_on_all_of_train(
     assert f'--config-path "$PWD/{FOLDER}" --config-name best seed=1' in text
 
 
+@pytest.mark.slow
 def test_the_page_names_winner_spread_and_caution(
     search: Search, formula: type[Formula], tmp_path: Path
 ) -> None:

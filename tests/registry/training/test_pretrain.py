@@ -26,7 +26,9 @@ from solo_registry.sweep import follow
 from solo_registry.training import callbacks
 
 Tiny = Callable[..., DictConfig]
-METHODS = ["simclr", "simclr_dyntemp", "mocov2plus_dyntemp"]
+METHODS = [
+    pytest.param("simclr", marks=pytest.mark.nightly), "simclr_dyntemp", "mocov2plus_dyntemp",
+]  # fmt: skip
 
 
 def as_text(run: RunFolder) -> dict[str, str]:
