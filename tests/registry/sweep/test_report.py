@@ -15,7 +15,7 @@ from solo_registry.config.resolve import resolve
 from solo_registry.jobs.hydra_launcher import engine
 from solo_registry.sweep.figures import shown_range, smooth
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*is not monotone")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*is not monotone")]  # draws
 FOLDER = "sweeps/simclr_dyntemp-cosine-digits"
 
 
@@ -25,7 +25,6 @@ def composed(folder: Path, *words: str) -> DictConfig:
         return compose("best", overrides=[f"++{word}" for word in words])
 
 
-@pytest.mark.slow
 def test_best_yaml_is_the_winner_on_all_of_train(
     search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,7 +48,6 @@ def test_best_yaml_is_the_winner_on_all_of_train(
     assert f'--config-path "$PWD/{FOLDER}" --config-name best seed=1' in text
 
 
-@pytest.mark.slow
 def test_the_page_names_winner_spread_and_caution(
     search: Search, formula: type[Formula], tmp_path: Path
 ) -> None:
