@@ -120,6 +120,7 @@ def test_cfg_job_shows_the_config_and_runs_nothing(dyntemp: Dyntemp, tmp_path: P
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

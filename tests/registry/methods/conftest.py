@@ -2,6 +2,7 @@
 
 A test with an argument `method` runs once for each name of the registry. If it is marked
 `each_kind`, `make test` runs it for one method of each kind of state, `make test-all` for all.
+If it is not, `make test` runs it for all, and `make check` for one of each kind.
 """
 
 from __future__ import annotations
@@ -90,12 +91,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         load_plugins()
         # solo-learn's, where it is installed, have their tests in tests/plugin/hosts
         own = [name for name in METHODS if not name.startswith("solo/")]
-        kinds = own
+        others, kinds = pytest.mark.slow, set(KINDS)
         if marker := metafunc.definition.get_closest_marker("each_kind"):
-            kinds = [*KINDS, *marker.args]
-            assert set(kinds) <= set(own)
-        marks = {name: () if name in kinds else pytest.mark.nightly for name in own}
-        metafunc.parametrize("method", [pytest.param(name, marks=marks[name]) for name in own])
+            others, kinds = pytest.mark.nightly, kinds | set(marker.args)
+        assert kinds <= set(own)
+        metafunc.parametrize(
+            "method",
+            [pytest.param(name, marks=() if name in kinds else others) for name in own],
+        )
 
 
 @pytest.fixture
