@@ -28,6 +28,7 @@ EXTRAS = {
         "scipy-stubs",
         "pytest>=9",
         "pytest-xdist>=3.6",
+        "pytest-cov>=7",  # for `make test-all`
         "h5py>=3.10",
         "hypothesis>=6.100",
         DALI,

@@ -52,16 +52,33 @@ def install(site: Path) -> None:
     (info / "entry_points.txt").write_text(f"[solo_registry.plugins]\n{point[1]} = {point[2]}\n")
 
 
+# several commands in one process, since importing torch takes longest
+PROGRAM = """
+import json, sys
+from solo_registry.cli.main import main
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["dyntemp", *words]
+    try:
+        main()
+    except SystemExit as stop:
+        if stop.code:
+            raise
+from solo_dyntemp.temperature import build_temperature
+print(build_temperature("step"))
+"""
+
+
 @pytest.fixture
-def python(tmp_path: Path) -> Callable[..., str]:
-    """Return a function that runs Python where the guide's package is installed."""
+def dyntemp(tmp_path: Path) -> Callable[..., str]:
+    """Return a function that runs commands where the guide's package is installed."""
     install(tmp_path / "site")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"}
 
-    def run(*words: str) -> str:
+    def run(*commands: tuple[str, ...]) -> str:
         done = subprocess.run(
-            [sys.executable, *words], capture_output=True, text=True, cwd=tmp_path, env=environment
-        )
+            [sys.executable, "-c", PROGRAM, json.dumps(commands)],
+            capture_output=True, text=True, cwd=tmp_path, env=environment,
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -69,32 +86,30 @@ def python(tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.mark.slow
-def test_the_example_trains_as_an_outside_plugin(tmp_path: Path, python: Any) -> None:
-    assert "my_package" in python("-m", "solo_registry", "methods", "nt_*")
-    python("-m", "solo_registry", "pretrain", "method=nt_logistic", "data=stripes", *QUICK)
+def test_the_example_trains_as_an_outside_plugin(tmp_path: Path, dyntemp: Any) -> None:
+    out = dyntemp(("methods", "nt_*"), ("pretrain", "method=nt_logistic", "data=stripes", *QUICK))
+    assert "my_package" in out
     (result,) = tmp_path.glob("runs/nt_logistic-stripes/*/5/result.json")
     assert json.loads(result.read_text())["method_kwargs"]["weight"] == 1.0
 
 
 @pytest.mark.slow
-def test_its_temperature_is_listed_built_and_trained_with(tmp_path: Path, python: Any) -> None:
-    assert "my_package" in python("-m", "solo_registry", "temperatures", "step")
-    program = "from solo_dyntemp.temperature import build_temperature as b; print(b('step'))"
-    assert python("-c", program).startswith("StepTemperature(tau_min=0.1, tau_max=0.2, thr")
+def test_its_temperature_is_listed_built_and_trained_with(tmp_path: Path, dyntemp: Any) -> None:
     words = "method=simclr_dyntemp", "data=digits", "method_kwargs.temperature=step"
     words += ("method_kwargs.temperature_kwargs.threshold=0.25",)
-    python("-m", "solo_registry", "pretrain", *words, *QUICK)
+    out = dyntemp(("temperatures", "step"), ("pretrain", *words, *QUICK))
+    assert "my_package" in out
+    assert "\nStepTemperature(tau_min=0.1, tau_max=0.2, thr" in out
     (result,) = tmp_path.glob("runs/simclr_dyntemp-digits/*/5/result.json")
     kwargs = json.loads(result.read_text())["method_kwargs"]
     assert kwargs["temperature"] == "step" and kwargs["temperature_kwargs"]["threshold"] == 0.25
 
 
 @pytest.mark.slow
-def test_its_suite_and_its_space_run(tmp_path: Path, python: Any) -> None:
-    python("-m", "solo_registry", "leaderboard", "run", "suite=steps", "seeds=2", *QUICK)
+def test_its_suite_and_its_space_run(tmp_path: Path, dyntemp: Any) -> None:
+    words = "method=simclr_dyntemp", "data=stripes", "space=step", "trials=1"
+    dyntemp(("leaderboard", "run", "suite=steps", "seeds=2", *QUICK), ("sweep", *words, *QUICK))
     (table,) = tmp_path.glob("boards/*/report/results.csv")
     assert {"logistic", "step"} <= set(re.findall(r"\w+", table.read_text()))
-    words = "method=simclr_dyntemp", "data=stripes", "space=step", "trials=1"
-    python("-m", "solo_registry", "sweep", *words, *QUICK)
     best = next(tmp_path.glob("sweeps/*/best.yaml")).read_text()
     assert "temperature: step" in best and "threshold:" in best

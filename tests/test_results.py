@@ -31,6 +31,7 @@ def test_there_are_results_and_they_are_small() -> None:
     assert sum(path.stat().st_size for path in ARCHIVES[0].parent.iterdir()) < 5e6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("archive", ARCHIVES, ids=SCRIPT["name_of"])
 def test_the_table_follows_from_the_result_files(archive: Path) -> None:
     table: Any = SCRIPT["read"](archive)
@@ -46,6 +47,7 @@ def test_the_table_follows_from_the_result_files(archive: Path) -> None:
         SCRIPT["page"](text, {"other": table})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("archive", ARCHIVES, ids=SCRIPT["name_of"])
 def test_the_words_of_a_run_lead_to_its_folder(archive: Path) -> None:
     """So whoever runs the board again finds the published runs, or other images are refused."""
@@ -62,6 +64,7 @@ def test_the_words_of_a_run_lead_to_its_folder(archive: Path) -> None:
             assert f"{cfg.name}/{config_hash(cfg)}/{cfg.seed}" == job.path
 
 
+@pytest.mark.slow
 def test_only_measured_values_are_in_the_curves() -> None:
     (archive,) = (path for path in ARCHIVES if path.name.startswith("temperature-fashion_mnist."))
     with unpacked(archive) as folder:

@@ -28,8 +28,19 @@ FILES = sorted(
     if not {"solo", "solo_learn"} & set(path.relative_to(ROOT).parts)
 )
 APART = ("suite", "space")  # no part of a run's config
-GROUPS = [(p.parts[1], p.stem) for p in FILES if len(p.parts) == 3 and p.parts[1] not in APART]
+GROUP_FILES = [(p.parts[1], p.stem) for p in FILES if len(p.parts) == 3 and p.parts[1] not in APART]
+# `make check` composes the first option of each group, `make test` all of them
+FIRSTS = {group: name for group, name in reversed(GROUP_FILES)}
+GROUPS = [
+    pytest.param(group, name, marks=() if FIRSTS[group] == name else pytest.mark.slow)
+    for group, name in GROUP_FILES
+]
 RECIPES = {f"{p.parts[2]}/{p.stem}": ROOT / p for p in FILES if p.parts[1] == "recipe"}
+# of every optimizer and of every kind of image one; `make test-all` composes all recipes
+COMPOSED = (
+    "cifar/simclr_dyntemp", "cifar/byol", "cifar/mae", "cifar/dino", "cifar/tico",
+    "imagenet/mocov3_dyntemp", "imagenet/swav", "imagenet/mae", "imagenet/macl", "imagenet/dino",
+)  # fmt: skip
 SUITES = [p.stem for p in FILES if p.parts[1] == "suite"]  # tests/registry/leaderboard has them
 SPACES = [p.stem for p in FILES if p.parts[1] == "space"]  # tests/registry/sweep has them
 
@@ -61,12 +72,12 @@ def test_all_files_are_found_and_each_is_an_option_or_the_entry() -> None:
         "temperature",
     ]
     # all but the recipes, the suites, the spaces and pretrain.yaml
-    assert len(GROUPS) + len(RECIPES) + len(SUITES) + len(SPACES) == len(FILES) - 1
+    assert len(GROUP_FILES) + len(RECIPES) + len(SUITES) + len(SPACES) == len(FILES) - 1
 
 
 def test_every_method_and_data_set_has_a_config() -> None:
-    assert sorted(name for group, name in GROUPS if group == "method") == own_methods()
-    sets = {without_variant(name) for group, name in GROUPS if group == "data"}
+    assert sorted(name for group, name in GROUP_FILES if group == "method") == own_methods()
+    sets = {without_variant(name) for group, name in GROUP_FILES if group == "data"}
     assert sorted(sets) == DATASETS.names()
 
 
@@ -81,9 +92,11 @@ def test_each_option_composes_and_resolves(group: str, name: str) -> None:
         overrides.append("data.train_path=somewhere")
     if name.startswith("reconstruction"):  # one view
         overrides.append("method=mae")
-    cfg = resolve(composed(*overrides))
+    given = composed(*overrides)
+    cfg = resolve(given.copy())
     if group == "method":
         assert cfg.method == name
+        assert set(given.method_kwargs) == set(METHODS.get(name).KWARGS)
     elif group == "data":
         assert cfg.data.dataset == without_variant(name)
         assert (cfg.data.long_tail.profile is not None) is name.endswith("_lt")
@@ -110,6 +123,35 @@ def test_each_recipe_names_its_source_and_how_to_run_it(recipe: str) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
+def test_each_recipe_has_keys_of_the_schema_and_names_options_there_are(recipe: str) -> None:
+    """As written, without composing it."""
+    own = OmegaConf.to_container(OmegaConf.load(RECIPES[recipe]))
+    assert isinstance(own, dict)
+    options = {f"{group}: {name}" for group, name in GROUP_FILES}
+    options |= {f"recipe: {name}" for name in RECIPES}
+    for default in own.pop("defaults"):
+        if default == "_self_":
+            continue
+        if isinstance(default, str):  # another recipe
+            assert default.removeprefix("/recipe/") in RECIPES, default
+            continue
+        ((group, name),) = default.items()
+        assert f"{group.removeprefix('override /')}: {name}" in options, default
+        if group == "override /method":
+            assert name == recipe.partition("/")[2]
+    assert set(own.pop("method_kwargs", {})) <= METHODS.get(recipe.partition("/")[2]).KWARGS.keys()
+    OmegaConf.merge(OmegaConf.structured(PretrainConfig), own)  # refuses an unknown key
+    # a key here would beat the word for its group; `defaults` do not
+    assert not {"method", "data", "augmentations"} & own.keys()
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        pytest.param(recipe, marks=() if recipe in COMPOSED else pytest.mark.nightly)
+        for recipe in RECIPES
+    ],
+)
 def test_each_recipe_is_a_whole_run(recipe: str) -> None:
     kind, _, method = recipe.partition("/")
     words = ["data.train_path=somewhere"] if kind == "imagenet" else []
@@ -117,9 +159,6 @@ def test_each_recipe_is_a_whole_run(recipe: str) -> None:
     assert cfg.method == method and cfg.augmentations[0].crop_size == {"cifar": 32}.get(kind, 224)
     assert cfg.data.dataset == {"cifar": "cifar10"}.get(kind, "custom")
     build_optimizer([{"params": torch.nn.Linear(2, 2).parameters()}], cfg)
-    # a key here would beat the word for its group; `defaults` do not
-    own = OmegaConf.load(RECIPES[recipe])
-    assert not {"method", "data", "augmentations"} & set(map(str, own))
 
 
 @pytest.mark.parametrize("recipe", ["cifar/byol", "cifar/tico", "imagenet/macl"])
@@ -131,12 +170,6 @@ def test_words_beat_a_recipe(recipe: str) -> None:
     )  # fmt: skip
     assert (cfg.method, cfg.data.dataset, cfg.optimizer.lr) == ("simclr_dyntemp", "digits", 7)
     assert cfg.augmentations == composed("augmentations=weak32").augmentations
-
-
-def test_the_method_keys_in_yaml_are_the_keys_of_the_class() -> None:
-    for name in own_methods():
-        cfg = composed(f"method={name}")
-        assert set(cfg.method_kwargs) == set(METHODS.get(name).KWARGS), name
 
 
 def test_the_command_line_beats_the_data_sets_choice() -> None:

@@ -30,6 +30,7 @@ def test_names_are_the_registrys_and_other_packages_add_to_them(monkeypatch):
         build_temperature("no_temperature")
 
 
+@pytest.mark.distributed
 def test_the_temperatures_alone_load_no_plugin():
     program = (
         "import sys; from solo_dyntemp.temperature import build_temperature;"

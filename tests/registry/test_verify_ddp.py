@@ -15,6 +15,7 @@ Tiny = Callable[..., DictConfig]
 SIX_VIEWS = [{"crop_size": 8, "num_crops": 2}, {"crop_size": 6, "num_crops": 4}]
 
 
+@pytest.mark.nightly
 @pytest.mark.distributed
 def test_two_processes_get_the_gradient_of_one_with_a_queue(tiny: Tiny) -> None:
     found = verify_ddp(tiny("mocov2plus"), processes=2, images=4)
@@ -22,6 +23,7 @@ def test_two_processes_get_the_gradient_of_one_with_a_queue(tiny: Tiny) -> None:
     assert found.loss_error < 1e-9
 
 
+@pytest.mark.nightly
 @pytest.mark.distributed
 def test_two_processes_get_the_gradient_of_one_with_six_views(tiny: Tiny) -> None:
     found = verify_ddp(tiny("simclr_dyntemp", augmentations=SIX_VIEWS), processes=2, images=3)

@@ -18,7 +18,8 @@ spec.loader.exec_module(worker)
 
 # Triton's kernels need an interpreter here, which a process must choose before its start
 TRITON = {"TRITON_INTERPRET": "1"} if importlib.util.find_spec("triton") else {}
-pytestmark = pytest.mark.distributed
+# together, so that one worker starts the processes of `results`
+pytestmark = [pytest.mark.distributed, pytest.mark.xdist_group("gloo")]
 
 
 @pytest.fixture(scope="module", params=[2, 4])

@@ -45,6 +45,7 @@ def test_the_parameterised_list_is_the_whole_registry() -> None:
     assert METHODS.names("*_dyntemp") == DYNAMIC
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("method", DYNAMIC)
 def test_every_temperature_trains_in_every_form(tiny: Tiny, method: str, name: str) -> None:

@@ -70,6 +70,7 @@ def dyntemp(
     return run
 
 
+@pytest.mark.distributed
 def test_help_lists_the_commands_without_importing_torch() -> None:
     program = (
         "import sys, solo_registry.cli.main as cli; sys.argv = ['dyntemp', '--help']\n"
@@ -119,6 +120,7 @@ def test_cfg_job_shows_the_config_and_runs_nothing(dyntemp: Dyntemp, tmp_path: P
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -216,6 +218,7 @@ def test_two_processes_train_one_run(tmp_path: Path) -> None:
     assert "2 devices" in done.stdout
 
 
+@pytest.mark.distributed
 def test_the_command_from_a_shell(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "solo_registry", "pretrain", "method=simclr_dyntmp"],

@@ -12,6 +12,7 @@ from solo_registry.errors import UserError
 from solo_registry.sweep import run
 
 
+@pytest.mark.distributed
 def test_help_names_the_words_without_importing_optuna() -> None:
     program = (
         "import sys, solo_registry.cli.main as cli; sys.argv = ['dyntemp', 'sweep', '--help']\n"

@@ -105,6 +105,7 @@ def test_without_a_gpu_it_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(device_of(SimpleNamespace(accelerator="gpu", devices=[1]))) == "cpu"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:GPU available but not used")
 def test_nothing_of_a_run_on_the_cpu_is_measured_on_a_gpu(
     tiny: Callable[..., DictConfig], request: pytest.FixtureRequest

@@ -192,6 +192,7 @@ def test_val_with_a_class_of_its_own(encoded: Path, tmp_path: Path) -> None:
         load(encoded, "val", val_path=str(tmp_path / "val.h5"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["h5", "on_device", "dali"])
 def test_five_channels_pretrain(tiny: Tiny, tmp_path: Path, form: str) -> None:
     if form == "dali":
@@ -205,6 +206,7 @@ def test_five_channels_pretrain(tiny: Tiny, tmp_path: Path, form: str) -> None:
     assert result is not None and result["train_images"] == 40
 
 
+@pytest.mark.slow
 def test_half_labelled_validation_with_online_knn_trains(tiny: Tiny, tmp_path: Path) -> None:
     bright = (40 * np.arange(64) % 4)[:, None, None].astype(np.uint8) + noise(64, 8, 8) // 4
     labels = np.arange(64) % 4

@@ -73,6 +73,7 @@ def test_workers_make_the_batches_that_the_device_makes(noise: MakeNoise, config
         assert all(map(torch.equal, views, shown))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world_size", [1, 2])
 def test_an_epoch_visits_each_index_once_on_all_ranks(
     noise: MakeNoise, config: Config, form: str, world_size: int
@@ -99,6 +100,7 @@ def test_what_is_left_of_an_epoch_is_dropped(noise: MakeNoise, config: Config, f
         assert len(views_by_index(batches)) == 16
 
 
+@pytest.mark.slow
 def test_one_seed_gives_the_same_views_and_two_give_others(
     noise: MakeNoise, config: Config, form: str
 ) -> None:
@@ -126,6 +128,7 @@ def test_views_do_not_depend_on_the_batch(noise: MakeNoise, config: Config, form
                 torch.testing.assert_close(view, views[0], atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3, 5])
 @pytest.mark.parametrize("multicrop", [False, True])
 def test_every_loader_shows_the_same_views(

@@ -124,6 +124,7 @@ def test_a_broken_file_is_named_from_a_worker_process(folder: Path, config: Conf
         next(iter(data.train_dataloader()))
 
 
+@pytest.mark.distributed
 def test_loaders_can_be_sent_to_spawned_processes(noise: MakeNoise, config: Config) -> None:
     dataset = PretrainDataModule(config(), noise(), None).train_dataloader().dataset
     copy = pickle.loads(pickle.dumps(dataset))
@@ -192,6 +193,7 @@ class Kill(Callback):
             raise Killed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "workers"), LOADERS)
 @pytest.mark.parametrize("steps", [8, 10])  # in the middle and at the end of the second epoch
 def test_a_resumed_run_sees_the_batches_of_an_unbroken_one(
@@ -213,6 +215,7 @@ def test_a_resumed_run_sees_the_batches_of_an_unbroken_one(
     assert len({tuple(indexes) for _, indexes, _ in whole.trained}) == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "workers"), LOADERS)
 def test_a_run_made_longer_goes_on_after_its_last_epoch(
     tmp_path: Path, noise: MakeNoise, config: Config, form: str, workers: int
@@ -230,6 +233,7 @@ def test_a_run_made_longer_goes_on_after_its_last_epoch(
     assert whole.validated == start.validated + rest.validated == 3 * 6
 
 
+@pytest.mark.slow
 def test_trains_without_a_validation_set(tmp_path: Path, noise: MakeNoise, config: Config) -> None:
     model = Recorder()
     trainer(tmp_path, max_epochs=1, limit_val_batches=0).fit(

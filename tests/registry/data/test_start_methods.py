@@ -123,7 +123,9 @@ def test_a_copy_of_what_a_worker_gets_makes_the_same_batches(
 
 @pytest.mark.slow
 @pytest.mark.distributed
-@pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
+@pytest.mark.parametrize(
+    "start_method", [pytest.param("spawn", marks=pytest.mark.nightly), "forkserver"]
+)
 def test_a_whole_job_runs_where_workers_are_not_forked(
     tmp_path: Path, folder: Path, start_method: str
 ) -> None:

@@ -117,6 +117,7 @@ def test_the_hash_follows_the_content_of_an_index_file(tiny: Tiny, tmp_path: Pat
     assert hashes[0] == hashes[1] != hashes[2]
 
 
+@pytest.mark.slow
 def test_a_run_writes_its_indices_and_another_takes_them(tiny: Tiny, tmp_path: Path) -> None:
     few = ("max_epochs=1", "optimizer.batch_size=64")
     first = pretrain(tiny("simclr", *few, "data.long_tail.profile=exponential",

@@ -2,17 +2,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig
 from rich.console import Console
+from tests.conftest import tiny_config
 from typer.testing import CliRunner
 
 from solo_registry.cli.main import app
@@ -26,17 +27,30 @@ from solo_registry.jobs.pretrain import pretrain
 from solo_registry.runs.run_folder import RunFolder
 from solo_registry.training import callbacks
 
-Tiny = Callable[..., DictConfig]
 QUIET = Console(quiet=True)
 LINEAR = Recipe(frozen=True, epochs=4, lr=0.1)
 FINETUNE = Recipe(frozen=False, epochs=4, lr=0.05)
 
 
+# together, so that one worker trains the run
+pytestmark = pytest.mark.xdist_group("classify")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    runs_dir = tmp_path_factory.mktemp("trained")
+    words = ("max_epochs=3", "telemetry.every_n_epochs=0")
+    return pretrain(tiny_config(runs_dir, "simclr", *words))
+
+
 @pytest.fixture
-def run(tiny: Tiny) -> RunFolder:
-    return pretrain(tiny("simclr", "max_epochs=3", "telemetry.every_n_epochs=0"))
+def run(trained: RunFolder, tmp_path: Path) -> RunFolder:
+    """A copy of the trained run, so that a test may change it."""
+    own = tmp_path.joinpath("runs", *trained.path.parts[-3:])
+    return RunFolder(Path(shutil.copytree(trained.path, own)))
 
 
+@pytest.mark.slow
 def test_linear_finetune_and_few_labels(run: RunFolder) -> None:
     weights = run.checkpoint.read_bytes()
     linear = classify(run.path, LINEAR, QUIET)
@@ -53,6 +67,7 @@ def test_linear_finetune_and_few_labels(run: RunFolder) -> None:
     assert "4 epochs" in linear["protocol"] and "last epoch" in linear["protocol"]
 
 
+@pytest.mark.slow
 def test_the_same_settings_give_the_same_number_and_are_not_trained_twice(run: RunFolder) -> None:
     recipe = replace(FINETUNE, labels=0.05, epochs=2)
     first = classify(run.path, recipe, QUIET)
@@ -68,8 +83,16 @@ def test_the_same_settings_give_the_same_number_and_are_not_trained_twice(run: R
     assert "from untrained weights" in untrained["protocol"]
 
 
-@pytest.mark.parametrize("last", [1, 3])  # 3: all epochs done, and killed before the result
-@pytest.mark.parametrize("recipe", [LINEAR, FINETUNE])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("recipe", "last"),  # 3: all epochs done, and killed before the result
+    [
+        (LINEAR, 1),
+        (FINETUNE, 3),
+        pytest.param(LINEAR, 3, marks=pytest.mark.nightly),
+        pytest.param(FINETUNE, 1, marks=pytest.mark.nightly),
+    ],
+)
 def test_stopped_and_called_again_ends_as_unbroken(
     run: RunFolder, recipe: Recipe, last: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +133,7 @@ def count_epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return begun
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(Classifier, "on_train_end", lambda self: 1 / 0)
@@ -121,6 +145,7 @@ def test_a_damaged_checkpoint_is_named(run: RunFolder, monkeypatch: pytest.Monke
         classify(run.path, LINEAR, QUIET)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_kill_9_leaves_a_probe_that_goes_on(run: RunFolder) -> None:
     command = [sys.executable, "-m", "solo_registry", "finetune", str(run.path), "--epochs", "9"]
@@ -161,6 +186,7 @@ def test_label_shares_are_stratified_and_seeded() -> None:
         assert targets[indices].bincount().tolist() == list(range(1, 11))
 
 
+@pytest.mark.slow
 def test_bad_words_are_refused(run: RunFolder) -> None:
     for words, text in (
         (["finetune", "RUN", "--labels", "0"], "labels must be above 0 and at most 1"),
@@ -176,6 +202,7 @@ def test_bad_words_are_refused(run: RunFolder) -> None:
     assert not (run.path / "evaluations").exists()
 
 
+@pytest.mark.slow
 def test_knn_for_lists(run: RunFolder) -> None:
     k, temperatures = [1, 20], [0.07, 0.1]
     distances = ["cosine", "euclidean"]
@@ -190,6 +217,7 @@ def test_knn_for_lists(run: RunFolder) -> None:
     assert row["acc1"] == own["results"]["trained"]["knn_acc1"]
 
 
+@pytest.mark.slow
 def test_transfer_keeps_channels_normalisation_and_the_runs_own_result(run: RunFolder) -> None:
     own = run.read_result()
     assert own is not None

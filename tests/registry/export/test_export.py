@@ -73,6 +73,7 @@ def features_of_card(folder: Path, images: torch.Tensor, monkeypatch: Any) -> to
     return feats
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backbone", "targets"),
     [
@@ -98,6 +99,7 @@ def test_the_cards_code_gives_the_features_of_the_run(
     assert not torch.allclose(other, expected, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", [PLAIN, VIT], ids=["plain", "vit"])
 def test_timm_gives_it_another_head_and_other_channels(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch, backbone: Any
@@ -117,6 +119,7 @@ def test_timm_gives_it_another_head_and_other_channels(
             torch.testing.assert_close(colour(images.expand(-1, 3, -1, -1)), expected)
 
 
+@pytest.mark.slow
 def test_a_model_of_colour_images_takes_grey_ones(tiny: Tiny) -> None:
     run = trained(tiny, PLAIN, "data.channels=3")
     folder = f"local-dir:{export_run(run.path, 'huggingface', None, QUIET)}"
@@ -173,6 +176,7 @@ def test_timms_transform_gives_the_features_of_evaluation(
     assert ((found - expected).norm(dim=1) / expected.norm(dim=1)).max() < 0.02
 
 
+@pytest.mark.slow
 def test_timms_transform_of_sets_of_one_size(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     crops = [{"crop_size": 12, "num_crops": 2}]
     given = tiny("simclr_dyntemp", "max_epochs=1", "telemetry.every_n_epochs=0")
@@ -198,6 +202,7 @@ def test_timm_computes_the_resize_back() -> None:
             assert made.size in (resize, [resize])
 
 
+@pytest.mark.slow
 def test_the_card_holds_row_temperature_and_a_recipe_of_the_same_hash(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +225,7 @@ def test_the_card_holds_row_temperature_and_a_recipe_of_the_same_hash(
     assert composed == [result["config_hash"]]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_exported_is_said_before_anything_is_written(tiny: Tiny) -> None:
     run = trained(tiny, NARROW)
     with pytest.raises(UserError, match=r"unknown target 'tim'\. Did you mean 'timm'"):
@@ -237,6 +243,7 @@ def test_what_cannot_be_exported_is_said_before_anything_is_written(tiny: Tiny) 
         export_run(run.path, "timm", None, QUIET)
 
 
+@pytest.mark.slow
 def test_the_command(tiny: Tiny, tmp_path: Path) -> None:
     run = trained(tiny, PLAIN)
     words = ["export", str(run.path), "--to", "huggingface", "--out", str(tmp_path / "out")]

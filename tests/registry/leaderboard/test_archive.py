@@ -11,6 +11,8 @@ from solo_registry.leaderboard.archive import pack
 from solo_registry.leaderboard.report import write_report
 from solo_registry.runs.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow  # draws
+
 
 def test_the_archive_of_a_board_gives_the_same_report_anywhere(
     board: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

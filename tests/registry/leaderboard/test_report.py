@@ -16,6 +16,7 @@ from tests.registry.leaderboard.conftest import SCORES, change
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.report import write_report
 
+pytestmark = pytest.mark.slow  # draws
 QUIET = Console(quiet=True)
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

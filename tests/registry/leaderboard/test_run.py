@@ -1,11 +1,14 @@
-"""The whole way with real runs: launchers, failures, kill -9, Ctrl-C, several processes a run."""
+"""The whole way with real runs: launchers, failures, kill -9, Ctrl-C, several processes a run.
+
+The first test is the one that kills a whole system with signal 9 in `make test`; those of a single
+run, a probe and a sweep, which do the same with one part of it, are nightly.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -24,9 +27,9 @@ TINY = (
     "suite=smoke", "seeds=1", "max_epochs=2", "backbone.kwargs.channels=[4,4,8,8]",
     "optimizer.batch_size=512", "telemetry.every_n_epochs=0",
 )  # fmt: skip
-SMALL = (*TINY, "strategies=fixed")
+QUICK = (*TINY, "strategies=fixed", "evaluation.linear=false", "evaluation.baselines=false")
 ONE_RUN = (
-    *SMALL, "suite.tuning.points=1", "evaluation.linear=false", "evaluation.baselines=false",
+    *QUICK, "suite.tuning.points=1",
     "suite.strategies.fixed.grid={method_kwargs.temperature: [0.2]}",
 )  # fmt: skip
 QUIET = Console(quiet=True)
@@ -63,9 +66,9 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def wait_for(folder: Path, name: str) -> None:
+def wait_for(folder: Path, name: str, count: int = 1) -> None:
     deadline = time.monotonic() + 120
-    while not list(folder.rglob(name)):
+    while len(list(folder.rglob(name))) < count:
         assert time.monotonic() < deadline, f"no {name}"
         time.sleep(0.02)
 
@@ -98,28 +101,28 @@ def test_killed_with_9_and_stopped_by_ctrl_c_it_ends_with_the_same_table(
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for folder in (whole, broken):
         folder.mkdir()
-    killed = start(broken, *SMALL)
-    wait_for(broken, "log.txt")
-    time.sleep(random.random() * 2)
+    killed = start(broken, *QUICK)
+    wait_for(broken, "last.ckpt")  # it trains: of two epochs one is done
     killed.kill()
     killed.communicate()
     assert left_of(killed.pid) == []
-    stopped = start(broken, *SMALL)
-    wait_for(broken, "result.json")
+    stopped = start(broken, *QUICK)
+    wait_for(broken, "result.json", 1 + len(list(broken.rglob("result.json"))))
     os.killpg(stopped.pid, signal.SIGINT)
     out, err = stopped.communicate(timeout=60)
     assert stopped.returncode == 130 and "The same command goes on" in err
     assert "Traceback" not in out + err and left_of(stopped.pid) == []
     assert len(list(broken.rglob("result.json"))) < 3
-    again = command(*SMALL, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    again = command(*QUICK, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     done = subprocess.run(again, cwd=broken, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "final fixed temperature=0." in done.stdout
     monkeypatch.chdir(whole)
-    run_board(SMALL, QUIET)
+    run_board(QUICK, QUIET)
     assert table(broken) == table(whole)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_every_run_trains_on_two_processes_that_end_with_the_command(tmp_path: Path) -> None:
@@ -149,6 +152,7 @@ def test_submitit_local(tmp_path: Path) -> None:
     assert "[1/1] final fixed temperature=0.2 seed 1: knn_acc1" in done.stdout
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     needs("ray")
@@ -167,7 +171,7 @@ def test_a_run_that_fails_is_a_row_and_the_others_go_on(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     text = "suite.strategies.cosine.words=[method=simclr_dyntemp,optimizer.batch_size=5000]"
-    words = [word for word in TINY if not word.startswith("optimizer.batch_size")]
+    words = [word for word in QUICK if not word.startswith(("optimizer.batch_size", "strategies"))]
     board = run_board([*words, "strategies=fixed,cosine", text], QUIET)
     assert board.selected["fixed"]["point"] and board.selected["cosine"]["point"] is None
     assert "batch_size=5000 is more than the" in board.selected["cosine"]["why"]

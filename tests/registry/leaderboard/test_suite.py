@@ -87,6 +87,7 @@ def test_bad_words_are_told_before_anything_runs(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*is not monotone")
 @pytest.mark.parametrize("name", ["temperature", "temperature_low", "baselines", "smoke"])
 def test_shipped_suites_compose_with_equal_budgets(name: str) -> None:
@@ -111,6 +112,7 @@ def test_words_of_the_user_come_after_the_suites() -> None:
     assert all("data.validation_fraction=0.2" in job.words for job in jobs)
 
 
+@pytest.mark.slow
 def test_tuning_measures_what_selects_and_the_reference_the_baselines() -> None:
     with engine([], "runs") as hydra:
 

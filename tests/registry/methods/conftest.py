@@ -1,6 +1,8 @@
 """The table of what a method needs beyond `tiny`, and what the tests over all methods share.
 
-A test with an argument `method` runs once for each name of the registry.
+A test with an argument `method` runs once for each name of the registry. If it is marked
+`each_kind`, `make test` runs it for one method of each kind of state, `make test-all` for all.
+If it is not, `make test` runs it for all, and `make check` for one of each kind.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ from solo_registry.runs.model import build_method
 
 Tiny = Callable[..., DictConfig]
 VIT = {"name": "vit_tiny", "kwargs": {"depth": 2, "embed_dim": 16, "num_heads": 2, "patch_size": 2}}
+# one method of each kind of state: none but the weights; a queue and a moving average; prototypes
+# and a queue; clusters of all images; a teacher with a centre; a masked decoder
+KINDS = ("simclr_dyntemp", "mocov2plus", "swav", "deepclusterv2", "dino", "mae")
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         load_plugins()
         # solo-learn's, where it is installed, have their tests in tests/plugin/hosts
         own = [name for name in METHODS if not name.startswith("solo/")]
-        metafunc.parametrize("method", own)
+        others, kinds = pytest.mark.slow, set(KINDS)
+        if marker := metafunc.definition.get_closest_marker("each_kind"):
+            others, kinds = pytest.mark.nightly, kinds | set(marker.args)
+        assert kinds <= set(own)
+        metafunc.parametrize(
+            "method",
+            [pytest.param(name, marks=() if name in kinds else others) for name in own],
+        )
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ def test_swav_uses_its_queue_from_its_epoch_on(tiny: Tiny, build: Any) -> None:
     assert [rows.shape for rows in now.queued()] == [(256, 10), (256, 10)]
 
 
+@pytest.mark.slow
 def test_prototypes_rest_first_and_move_then(tiny: Tiny, train: Any) -> None:
     for method, words, name in (
         ("swav", "freeze_prototypes_epochs", "prototypes.weight"),
@@ -85,6 +86,7 @@ def one_step(small_of: Any, batch: Any) -> Callable[..., dict[str, torch.Tensor]
     return step
 
 
+@pytest.mark.slow
 def test_dino_clips_each_gradient_once_a_step(one_step: Any) -> None:
     free, clipped = one_step(clip=0), one_step(clip=0.01)
     assert sum(move.norm() > 0.02 for move in free.values()) > 3
@@ -94,6 +96,7 @@ def test_dino_clips_each_gradient_once_a_step(one_step: Any) -> None:
     torch.testing.assert_close(one_step(clip=0.01, batches=2), clipped, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_dino_clips_gradients_without_the_scale_of_16_bits(one_step: Any) -> None:
     scaler = torch.amp.GradScaler("cpu", init_scale=256.0)
     moves = one_step(clip=0.01, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
@@ -108,6 +111,7 @@ def test_dino_prototypes_are_of_length_1_unless_asked(tiny: Tiny, build: Any) ->
     assert not fixed.projector.lengths.requires_grad and free.projector.lengths.requires_grad
 
 
+@pytest.mark.slow
 def test_deepcluster_begins_with_a_pass_and_divides_each_epoch(tiny: Tiny, train: Any) -> None:
     cfg = resolve(tiny("deepclusterv2", *QUICK, "method_kwargs.num_prototypes=[4,3]"))
     model = build_method(cfg, build_data(cfg))

@@ -40,6 +40,7 @@ def features(model: Any, images: Any, crop_size: int) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.slow
+@pytest.mark.each_kind
 def test_a_few_epochs_beat_the_untrained_backbone(
     small: Make, needs: Any, usual: str, train: Any, method: str
 ) -> None:

@@ -7,9 +7,7 @@ from typing import Any
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from solo_registry.catalog.registry import METHODS
-from solo_registry.config.resolve import resolve
-from solo_registry.data.module import build_data
-from solo_registry.runs.model import build_method
+from solo_registry.verify_ddp import one_step, small_config
 
 FAMILIES = {
     "contrastive", "non-contrastive", "clustering", "distillation", "masked", "temperature",
@@ -21,16 +19,15 @@ OF_SOLO_LEARN = {
 }  # fmt: skip
 
 
-def test_the_origin_is_what_a_step_calls(small: Any, train: Any, usual: str, method: str) -> None:
+def test_the_origin_is_what_a_step_calls(small: Any, usual: str, method: str) -> None:
     (entry,) = METHODS.entries(method)
-    cfg = resolve(small(usual, "optimizer.batch_size=16", "data.fraction=0.03", "max_epochs=1"))
-    model = build_method(cfg, build_data(cfg))
+    cfg = small_config(small(usual), processes=2, images=8)
     called: set[str] = set()
     hook = register_module_forward_pre_hook(
         lambda module, _: called.update(cls.__module__ for cls in type(module).__mro__)
     )
     try:
-        train(model, cfg, 1)
+        one_step(cfg, range(16))
     finally:
         hook.remove()
     packages = {"loss": "lightly.loss", "modules": "lightly.models"}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from omegaconf import DictConfig
 
@@ -27,6 +28,8 @@ def differences(one: Any, other: Any, path: str = "") -> list[str]:
     return [] if same else [path]
 
 
+@pytest.mark.slow
+@pytest.mark.each_kind
 def test_resuming_after_an_epoch_is_exact(
     small: Make, usual: str, tmp_path: Path, method: str
 ) -> None:

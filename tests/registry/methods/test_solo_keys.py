@@ -69,6 +69,7 @@ CONFIG: dict[str, Any] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHOD_KWARGS)
 def test_their_keys_build_our_method(name: str) -> None:
     backbone: dict[str, Any] = {"name": "resnet18"}

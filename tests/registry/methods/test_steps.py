@@ -33,6 +33,8 @@ def copies(model: Any) -> dict[str, torch.Tensor]:
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
+@pytest.mark.slow
+@pytest.mark.each_kind
 @pytest.mark.parametrize("backbone", ["resnet", "vit"])
 def test_two_steps_move_what_should_move_and_nothing_else(
     small: Make, needs: Any, train: Any, method: str, backbone: str
@@ -63,6 +65,8 @@ def test_two_steps_move_what_should_move_and_nothing_else(
             assert parameter.grad is not None and (moved or parameter.ndim < 2), name
 
 
+@pytest.mark.slow
+@pytest.mark.each_kind("byol")
 def test_moving_averages_follow_after_each_step(
     small: Make, train: Any, usual: str, method: str
 ) -> None:

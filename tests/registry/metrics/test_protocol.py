@@ -104,6 +104,7 @@ def test_every_protocol_has_its_text():
         describe("knn_acc1", {})
 
 
+@pytest.mark.distributed
 def test_package_imports_nothing_heavy():
     code = "import sys, solo_registry.evaluation; print({'torch', 'sklearn'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

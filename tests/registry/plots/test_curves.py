@@ -76,6 +76,7 @@ def curve():
     return s, 0.2 - 0.1 * torch.cos(torch.pi * s / 2) ** 2
 
 
+@pytest.mark.slow
 def test_training_curves_of_table_and_file_are_equal(metrics, tmp_path):
     first = training_curves(metrics, tmp_path / "table" / "curves.png")
     metrics.to_csv(tmp_path / "metrics.csv", index=False)
@@ -83,6 +84,7 @@ def test_training_curves_of_table_and_file_are_equal(metrics, tmp_path):
     assert np.array_equal(check_picture(first), check_picture(second))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "columns",
     [["train_nce_loss_epoch"], ["val_acc1", "lr"], ["val_knn_acc1", "val_acc1", "val_class_loss"]],
@@ -92,6 +94,7 @@ def test_training_curves_tolerate_absent_columns(metrics, columns, tmp_path):
     check_picture(out)
 
 
+@pytest.mark.slow
 def test_training_curves_of_one_epoch_and_of_many(metrics, tmp_path):
     check_picture(training_curves(metrics[metrics["epoch"] == 0], tmp_path / "one" / "a.png"))
     long = pd.DataFrame({"epoch": range(300), "lr": np.linspace(1, 0, 300)})
@@ -109,6 +112,7 @@ def test_training_curves_refuse_what_cannot_be_drawn(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_temperature_picture_with_and_without_its_parts(histogram, curve, tmp_path):
     seen = [
         check_picture(temperature_picture(histogram, curve, tmp_path / "a" / "x.png")),
@@ -121,6 +125,7 @@ def test_temperature_picture_with_and_without_its_parts(histogram, curve, tmp_pa
     assert not np.array_equal(seen[0], seen[1])
 
 
+@pytest.mark.slow
 def test_temperature_picture_without_labels(curve, tmp_path):
     z = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
     histogram = similarity_histogram(z, z + 0.1)
@@ -133,6 +138,7 @@ def test_temperature_picture_refuses_half_a_curve(histogram, curve, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["tsne", "umap", "pca"])
 def test_feature_map_repeats_itself(method, tmp_path):
     if method == "umap" and not find_spec("umap"):
@@ -144,6 +150,7 @@ def test_feature_map_repeats_itself(method, tmp_path):
     assert np.array_equal(check_picture(first), check_picture(again))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 4), (5, 4), (40, 1), (40, 3)])
 def test_feature_map_of_hostile_features(shape, tmp_path):
     rows = shape[0]
@@ -151,6 +158,7 @@ def test_feature_map_of_hostile_features(shape, tmp_path):
     check_picture(feature_map(torch.ones(shape), labels, [], tmp_path / "x.png"), least_colours=5)
 
 
+@pytest.mark.slow
 def test_feature_map_of_many_classes_and_points(tmp_path):
     feats = torch.randn(2500, 4, generator=torch.Generator().manual_seed(0))
     names = [f"class {number}" for number in range(100)]
@@ -174,6 +182,7 @@ def test_a_map_without_its_package_is_refused_before_training(tmp_path, tiny, mo
     resolve(tiny("simclr", "evaluation.map=umap", "evaluation.pictures=false"))
 
 
+@pytest.mark.slow
 def test_comparison_bars_of_what_was_measured(tmp_path):
     rows = {
         "raw_pixels": {"knn_acc1": 96.0, "linear_acc1": 95.0},

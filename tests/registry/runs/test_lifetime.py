@@ -32,6 +32,7 @@ if __name__ == "__main__":
 SETTINGS = {"pidfd": "", "polling": "os.pidfd_open = lambda _: open('/nowhere');"}
 
 
+@pytest.mark.distributed
 @pytest.mark.parametrize("starter", STARTERS)
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_a_process_ends_when_its_parent_is_killed(

@@ -75,6 +75,7 @@ def killed(start: Start, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return run
 
 
+@pytest.mark.slow
 def test_the_same_words_on_other_images_are_another_run(start: Start, tmp_path: Path) -> None:
     first = start()
     before = first.result.read_bytes()
@@ -90,6 +91,7 @@ def test_the_same_words_on_other_images_are_another_run(start: Start, tmp_path: 
     assert start(*words).path == first.path and first.result.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_images_added_to_an_unfinished_run_are_refused(
     start: Start, killed: Callable[[], None], tmp_path: Path
 ) -> None:
@@ -108,6 +110,7 @@ def test_images_added_to_an_unfinished_run_are_refused(
     assert whole.path != other.path and json.loads(whole.result.read_text())["train_images"] == 12
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_other_images_is_refused(
     start: Start, killed: Callable[[], None], tmp_path: Path
 ) -> None:
@@ -122,6 +125,7 @@ def test_a_checkpoint_of_other_images_is_refused(
         start(*words, f"resume_from_checkpoint={checkpoint}")
 
 
+@pytest.mark.slow
 def test_asked_for_by_digest_other_images_are_refused(start: Start) -> None:
     with pytest.raises(UserError, match=r"data\.digest asks for other images .* d0, found d"):
         start("data.digest=d0")
@@ -129,6 +133,7 @@ def test_asked_for_by_digest_other_images_are_refused(start: Start) -> None:
     assert start(f"data.digest={digest}").result.exists()
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_measured_on_changed_images(start: Start, tmp_path: Path) -> None:
     run = start()
     photos(tmp_path / "photos" / "val", count=8)
@@ -143,6 +148,7 @@ def test_a_finished_run_is_not_measured_on_changed_images(start: Start, tmp_path
             measure()
 
 
+@pytest.mark.slow
 def test_each_data_set_has_results_of_its_own(start: Start, tmp_path: Path) -> None:
     """Equal in name, size and classes: only the digest tells them apart."""
     run = start()
@@ -167,6 +173,7 @@ def test_each_data_set_has_results_of_its_own(start: Start, tmp_path: Path) -> N
     assert classify(run.path, LINEAR, QUIET, data="custom", **where)["acc1"] == found["clear"][0]
 
 
+@pytest.mark.slow
 def test_nothing_else_needs_the_images_of_pretraining(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +194,7 @@ def test_nothing_else_needs_the_images_of_pretraining(
         evaluate_again(run.path, {"knn_k": 3}, QUIET)
 
 
+@pytest.mark.slow
 def test_paths_may_begin_with_the_home_folder(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,7 @@ def test_a_failure_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["result.json"]
 
 
+@pytest.mark.distributed
 def test_a_disk_without_room_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
     """A limit on file size makes the real write fail half-way, as a full disk does."""
     path = tmp_path / "last.ckpt"

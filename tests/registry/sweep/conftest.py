@@ -30,6 +30,7 @@ EPOCHS = 6
 WORDS = ("method=simclr_dyntemp", "data=digits", "space=cosine", f"max_epochs={EPOCHS}")
 FAST = ("sweep.random_trials=3", "sweep.pruner.startup_trials=2", "sweep.pruner.warmup=0.2")
 Search = Callable[..., Sweep]
+COMPOSED: dict[tuple[str, ...], DictConfig] = {}  # most of the time goes into composing the same
 
 
 class Crash(BaseException):
@@ -103,12 +104,12 @@ def formula(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Formula]]:
     from solo_registry.sweep import run as module
 
     monkeypatch.setattr(run_folder, "environment", lambda: {"threads": 1, "versions": {}})
-    compose, made = Engine.compose, {}  # most of the time goes into composing the same words again
+    compose = Engine.compose
 
     def once(self: Engine, words: list[str]) -> DictConfig:
         key = (self.runs_dir, *words)
-        made[key] = made.get(key) or compose(self, words)
-        return copy.deepcopy(made[key])
+        COMPOSED[key] = COMPOSED.get(key) or compose(self, words)
+        return copy.deepcopy(COMPOSED[key])
 
     monkeypatch.setattr(Engine, "compose", once)
     monkeypatch.setattr(module, "start", Formula)

@@ -15,7 +15,7 @@ from solo_registry.config.resolve import resolve
 from solo_registry.jobs.hydra_launcher import engine
 from solo_registry.sweep.figures import shown_range, smooth
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*is not monotone")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*is not monotone")]  # draws
 FOLDER = "sweeps/simclr_dyntemp-cosine-digits"
 
 

@@ -24,6 +24,7 @@ TINY = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_killed_anywhere_it_ends_with_the_same_bytes(
     search: Search, formula: type[Formula], tmp_path: Path
 ) -> None:
@@ -45,6 +46,7 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(
     assert formula.epochs_run == 0 and outputs(tmp_path / "whole") == whole
 
 
+@pytest.mark.slow
 def test_more_trials_go_on_from_those_there_are(
     search: Search, formula: type[Formula], tmp_path: Path
 ) -> None:
@@ -57,6 +59,7 @@ def test_more_trials_go_on_from_those_there_are(
     assert ran < so_far
 
 
+@pytest.mark.slow
 def test_a_failed_trial_is_a_row_and_is_tried_again_only_if_asked(
     search: Search, formula: type[Formula], tmp_path: Path
 ) -> None:
@@ -126,6 +129,7 @@ def one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_killed_with_9_real_runs_end_with_the_same_bytes(
     tmp_path: Path, one_thread_each: None
@@ -155,6 +159,7 @@ def test_killed_with_9_real_runs_end_with_the_same_bytes(
             .map(Path.exists).all())  # fmt: skip
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_ctrl_c_ends_the_real_run_too(tmp_path: Path, one_thread_each: None) -> None:
     process = subprocess.Popen(command(), cwd=tmp_path, stderr=subprocess.PIPE, text=True,

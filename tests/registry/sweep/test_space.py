@@ -92,6 +92,7 @@ def test_too_many_corners_and_none_are_refused() -> None:
         read_space("s", {}, [])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*is not monotone")
 @pytest.mark.parametrize("name", options_of("space"))
 def test_shipped_spaces_compose_at_every_corner(name: str) -> None:

@@ -47,6 +47,7 @@ def test_batch_norm_refuses_a_batch_of_one(tiny: Tiny, name: str) -> None:
     assert not Path(given.runs_dir).exists()
 
 
+@pytest.mark.slow
 def test_without_batch_norm_a_batch_of_one_trains(tiny: Tiny) -> None:
     vit = {"depth": 1, "embed_dim": 16, "num_heads": 2, "patch_size": 4}
     given = tiny("mocov2plus", *FEW, "telemetry.every_n_epochs=0")
@@ -54,6 +55,7 @@ def test_without_batch_norm_a_batch_of_one_trains(tiny: Tiny) -> None:
     assert pretrain(given).checkpoint.exists()
 
 
+@pytest.mark.slow
 def test_fine_tuning_refuses_a_batch_of_one(tiny: Tiny) -> None:
     run = pretrain(tiny("simclr", "max_epochs=1", "evaluation.enabled=false"))
     recipe = Recipe(frozen=False, epochs=1, lr=0.1, batch_size=1)
@@ -69,6 +71,7 @@ def images(folder: Path, count: int) -> str:
     return str(folder.parent)
 
 
+@pytest.mark.slow
 def test_one_validation_image_is_refused_and_a_rest_of_one_is_fine(
     tiny: Tiny, tmp_path: Path
 ) -> None:

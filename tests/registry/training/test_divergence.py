@@ -57,6 +57,7 @@ def no_matrix(model: Any, loss: Tensor) -> Tensor:
     return loss + values.sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "how", "told"),
     [
@@ -87,6 +88,7 @@ def test_the_first_bad_step_is_named_and_the_last_good_epoch_goes_on(
     assert read_checkpoint(pretrain(given).checkpoint)["epoch"] == 2
 
 
+@pytest.mark.slow
 def test_a_learning_rate_that_is_too_high_is_told_in_the_first_epoch(tiny: Tiny) -> None:
     given = tiny("simclr", *FEW, "optimizer.lr=1e30")
     with pytest.raises(UserError, match=r"loss of step 2 .*No epoch was finished.*it is 1e\+30"):
@@ -94,6 +96,7 @@ def test_a_learning_rate_that_is_too_high_is_told_in_the_first_epoch(tiny: Tiny)
     assert not list(Path(given.runs_dir).rglob("last.ckpt"))
 
 
+@pytest.mark.slow
 def test_with_gradient_accumulation_the_optimizers_step_is_named(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +125,7 @@ def run(tiny: Tiny) -> RunFolder:
     return pretrain(tiny("simclr", *FEW, "max_epochs=1"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", [True, False])
 def test_probe_and_fine_tuning_stop_alike(run: RunFolder, frozen: bool) -> None:
     recipe = Recipe(frozen=frozen, epochs=3, lr=1e38, batch_size=64)
@@ -130,6 +134,7 @@ def test_probe_and_fine_tuning_stop_alike(run: RunFolder, frozen: bool) -> None:
     assert not list((run.path / "evaluations").glob("*.json"))
 
 
+@pytest.mark.slow
 def test_scores_that_are_not_finite_are_no_accuracy(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +146,7 @@ def test_scores_that_are_not_finite_are_no_accuracy(
         classify(run.path, Recipe(frozen=True, epochs=1, lr=0.1), terminal())
 
 
+@pytest.mark.slow
 def test_a_network_that_is_not_finite_is_not_evaluated(run: RunFolder) -> None:
     state = read_checkpoint(run.checkpoint)
     state["state_dict"]["backbone.conv1.weight"].fill_(torch.nan)

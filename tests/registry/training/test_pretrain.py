@@ -26,7 +26,9 @@ from solo_registry.sweep import follow
 from solo_registry.training import callbacks
 
 Tiny = Callable[..., DictConfig]
-METHODS = ["simclr", "simclr_dyntemp", "mocov2plus_dyntemp"]
+METHODS = [
+    pytest.param("simclr", marks=pytest.mark.nightly), "simclr_dyntemp", "mocov2plus_dyntemp",
+]  # fmt: skip
 
 
 def as_text(run: RunFolder) -> dict[str, str]:
@@ -67,6 +69,7 @@ def test_a_run_stopped_and_resumed_ends_as_an_unbroken_one(
         assert torch.equal(value, weights[1][name]), name
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_kill_9_at_any_moment_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
     words = [
@@ -98,6 +101,7 @@ def test_kill_9_at_any_moment_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
         assert one.read_bytes() == other.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_finished_run_holds_everything_and_is_not_run_again(tiny: Tiny) -> None:
     given = tiny("simclr_dyntemp", "max_epochs=1", "evaluation.pictures=true")
     run = pretrain(given)
@@ -120,6 +124,7 @@ def test_a_finished_run_holds_everything_and_is_not_run_again(tiny: Tiny) -> Non
     assert run.checkpoint.stat().st_mtime_ns == written
 
 
+@pytest.mark.slow
 def test_other_evaluation_settings_measure_again_without_training(tiny: Tiny) -> None:
     written = set()
 
@@ -138,6 +143,7 @@ def test_other_evaluation_settings_measure_again_without_training(tiny: Tiny) ->
     assert len(written) == 1
 
 
+@pytest.mark.slow
 def test_a_result_of_before_a_setting_is_not_measured_again(tiny: Tiny) -> None:
     run = pretrain(tiny("simclr", "max_epochs=1"))
     result = json.loads(run.result.read_text())
@@ -157,6 +163,7 @@ def test_seeds_and_temperatures_have_folders_of_their_own(tiny: Tiny) -> None:
         RunFolder.of(resolve(tiny("simclr_dyntemp")))
 
 
+@pytest.mark.slow
 def test_the_checkpoint_of_another_config_is_refused(tiny: Tiny) -> None:
     run = pretrain(tiny("simclr", "max_epochs=1", "evaluation.enabled=false"))
     other = tiny(
@@ -180,6 +187,7 @@ def test_a_checkpoint_that_holds_code_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "empty", "foreign"])
 def test_a_damaged_checkpoint_is_named_before_training(tiny: Tiny, damage: str) -> None:
     given = tiny("simclr", "max_epochs=1", "evaluation.enabled=false")
@@ -193,6 +201,7 @@ def test_a_damaged_checkpoint_is_named_before_training(tiny: Tiny, damage: str) 
         pretrain(given)
 
 
+@pytest.mark.slow
 def test_resuming_from_a_copy_of_the_runs_own_checkpoint(tiny: Tiny, tmp_path: Path) -> None:
     given = tiny("simclr", "max_epochs=1", "evaluation.enabled=false")
     run = pretrain(given)
@@ -204,6 +213,7 @@ def test_resuming_from_a_copy_of_the_runs_own_checkpoint(tiny: Tiny, tmp_path: P
         pretrain(tiny("simclr", "max_epochs=1", "seed=6", f"resume_from_checkpoint={copy}"))
 
 
+@pytest.mark.slow
 def test_gradient_accumulation_moves_the_momentum_network_once_per_optimizer_step(
     tiny: Tiny,
 ) -> None:
@@ -217,6 +227,7 @@ def test_gradient_accumulation_moves_the_momentum_network_once_per_optimizer_ste
     assert read_checkpoint(run.checkpoint)["global_step"] == 3
 
 
+@pytest.mark.slow
 def test_multicrop_and_online_knn_train(tiny: Tiny) -> None:
     crops = [{"crop_size": 8, "num_crops": 2}, {"crop_size": 6, "num_crops": 3}]
     given = tiny(
@@ -233,6 +244,7 @@ def test_online_knn_with_more_neighbours_than_images_is_refused(tiny: Tiny) -> N
         pretrain(tiny("simclr", *few))
 
 
+@pytest.mark.slow
 def test_tensorboard_is_a_config_choice(tiny: Tiny) -> None:
     run = pretrain(tiny("simclr", "max_epochs=1", "logger=tensorboard", "evaluation.enabled=false"))
     assert list((run.path / "tensorboard").glob("events.out.tfevents.*"))
@@ -265,6 +277,7 @@ def test_an_accelerator_that_is_not_there_is_refused(tiny: Tiny) -> None:
         pretrain(tiny("simclr", "accelerator=gpu"))
 
 
+@pytest.mark.slow
 def test_epochs_without_validation_have_empty_cells(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

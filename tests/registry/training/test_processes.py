@@ -199,7 +199,9 @@ def free_port() -> int:
 
 @pytest.mark.distributed
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.nightly), signal.SIGTERM]
+)
 def test_a_signal_ends_a_process_that_waits_for_its_partner(
     tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -239,6 +241,7 @@ def test_a_port_that_is_taken_is_a_paragraph(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.nightly
 @pytest.mark.distributed
 def test_slurm_without_srun_trains_as_many_processes_as_the_config_says(tmp_path: Path) -> None:
     with started(tmp_path, *COMMAND, "devices=2", **ALLOCATION) as process:
@@ -262,6 +265,7 @@ def test_two_tasks_of_srun_train_one_run(tmp_path: Path) -> None:
     assert out.count("epoch 1/1") == 1 and "epoch" not in quiet
 
 
+@pytest.mark.nightly
 @pytest.mark.distributed
 def test_torchrun_with_a_config_for_one_is_refused(tmp_path: Path) -> None:
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")

@@ -15,6 +15,7 @@ from solo_registry.runs.model import read_checkpoint
 Tiny = Callable[..., DictConfig]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["simclr_dyntemp", "mocov2plus", "nnclr_dyntemp"])
 def test_measuring_changes_nothing_of_the_training(
     tiny: Tiny, tmp_path: object, method: str
@@ -32,6 +33,7 @@ def test_measuring_changes_nothing_of_the_training(
         assert torch.equal(value, weights[1][name]), name
 
 
+@pytest.mark.slow
 def test_epochs_and_columns(tiny: Tiny) -> None:
     words = ["max_epochs=3", "telemetry.every_n_epochs=2", "evaluation.enabled=false"]
     run = pretrain(tiny("simclr_dyntemp", *words))

@@ -24,9 +24,12 @@ from solo_dyntemp.temperature import (
 )
 
 triton = pytest.importorskip("triton", reason="triton is not installed")
-pytestmark = pytest.mark.skipif(
-    os.environ.get("TRITON_INTERPRET") == "1", reason="TRITON_INTERPRET=1 compiles nothing"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        os.environ.get("TRITON_INTERPRET") == "1", reason="TRITON_INTERPRET=1 compiles nothing"
+    ),
+]
 
 COSINE = CosineTemperature(0.1, 0.2)
 CURVES = [
@@ -92,8 +95,14 @@ def check(kernel, capability, tmp_path):
     assert stack <= 64, f"{stack} bytes of each thread do not fit into the registers"
 
 
-@pytest.mark.parametrize("capability", [80, 90])
-@pytest.mark.parametrize("dimensions", [24, 128, 256, 512])
+@pytest.mark.parametrize(
+    ("capability", "dimensions"),
+    [
+        (80, 24), (90, 128), (80, 256), (90, 512),
+        *(pytest.param(*pair, marks=pytest.mark.nightly)
+          for pair in ((90, 24), (80, 128), (90, 256), (80, 512))),
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("name", ["log_sum_exp", "gradient"])
 def test_compiles_for_every_shape(tmp_path, name, capability, dimensions):
     walk = Walk(COSINE, detach=False, block=1)
