@@ -178,6 +178,6 @@ def solo_kwargs(name: str) -> dict[str, Kwarg]:
 
 def __getattr__(name: str) -> type:
     """Let the registry find `solo_dyntemp.hosts.from_solo:byol`."""
-    if name not in {known for known, *_ in SOLO_METHODS}:
+    if name not in SOLO_METHODS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return bound(name)

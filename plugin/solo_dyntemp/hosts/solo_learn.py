@@ -12,38 +12,10 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from solo_dyntemp.methods.dcl_dyntemp import DCLDynTempMixin, DCLWDynTempMixin
-from solo_dyntemp.methods.mocov2plus_dyntemp import MoCoV2PlusDynTempMixin
-from solo_dyntemp.methods.mocov3_dyntemp import MoCoV3DynTempMixin
-from solo_dyntemp.methods.nnclr_dyntemp import NNCLRDynTempMixin
-from solo_dyntemp.methods.simclr_dyntemp import SimCLRDynTempMixin
-from solo_dyntemp.methods.simclr_temperatures import (
-    DualTemperatureMixin,
-    ISogCLRMixin,
-    MACLMixin,
-    SimCLRLearnableMixin,
-    TemperatureScheduleMixin,
-)
-from solo_dyntemp.methods.supcon_dyntemp import SupConDynTempMixin
+from solo_dyntemp.hosts import native
+from solo_dyntemp.plugin import METHOD_ENTRIES
 from solo_registry.backbones import PREFIX, build_backbone
 from solo_registry.errors import UserError
-
-MIXINS: dict[str, type] = {
-    "simclr_dyntemp": SimCLRDynTempMixin,
-    "dcl_dyntemp": DCLDynTempMixin,
-    "dclw_dyntemp": DCLWDynTempMixin,
-    "nnclr_dyntemp": NNCLRDynTempMixin,
-    "supcon_dyntemp": SupConDynTempMixin,
-    "macl": MACLMixin,
-    "temperature_schedule": TemperatureScheduleMixin,
-    "isogclr": ISogCLRMixin,
-    "dual_temperature": DualTemperatureMixin,
-    "simclr_learnable": SimCLRLearnableMixin,
-}
-MOMENTUM_MIXINS: dict[str, type] = {
-    "mocov2plus_dyntemp": MoCoV2PlusDynTempMixin,
-    "mocov3_dyntemp": MoCoV3DynTempMixin,
-}
 
 
 def attach() -> dict[str, type]:
@@ -95,16 +67,13 @@ def _tables() -> tuple[dict[str, Any], Any]:
 
 
 def _bound(base: Any) -> dict[str, type]:
-    pairs = [(name, mixin, base.BaseMethod) for name, mixin in MIXINS.items()]
-    pairs += [(name, mixin, base.BaseMomentumMethod) for name, mixin in MOMENTUM_MIXINS.items()]
-    return {
-        name: type(
-            mixin.__name__.removesuffix("Mixin"),
-            (mixin, host),
-            {"__module__": __name__, "__doc__": f"`method: {name}` in solo-learn."},
-        )
-        for name, mixin, host in pairs
-    }
+    """Bind each method's mixin to solo-learn's class of the same name as the one it has here."""
+    bound: dict[str, type] = {}
+    for name, cls, *_ in METHOD_ENTRIES:
+        mixin, host = getattr(native, cls).__bases__
+        about = {"__module__": __name__, "__doc__": f"`method: {name}` in solo-learn."}
+        bound[name] = type(cls, (mixin, getattr(base, host.__name__)), about)
+    return bound
 
 
 def _add_timm(backbones: dict[str, Any]) -> None:
