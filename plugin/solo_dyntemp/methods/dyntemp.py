@@ -37,16 +37,16 @@ class DynTempMixin(Host):
             "cosine", "Name of the temperature function, one of `dyntemp temperatures`."
         ),
         "tau_min": Kwarg(
-            None, "Smallest temperature; null is the temperature function's.", kind=float, above=0
+            None, "Smallest temperature; null is the function's own default.", kind=float, above=0
         ),
         "tau_max": Kwarg(
-            None, "Largest temperature; null is the temperature function's.", kind=float, above=0
+            None, "Largest temperature; null is the function's own default.", kind=float, above=0
         ),
         "temperature_kwargs": Kwarg({}, "Further arguments of the temperature function."),
         "detach_temperature": Kwarg(
             True,
-            "Whether no gradient flows through the temperature: true as in the authors' code, "
-            "false as in the paper's derivation.",
+            "Whether the temperature is a constant for the gradient: true in the authors' code, "
+            "false in the paper's derivation.",
         ),
     }
     KERNEL_KWARGS: ClassVar[dict[str, Any]] = {

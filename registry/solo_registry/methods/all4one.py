@@ -49,8 +49,7 @@ class All4OneMixin(ContrastiveMixin, MomentumProjectorMixin):
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
-        **projector_widths(2048, 256),
-        "proj_output_dim": Kwarg(256, "Width of the projections, a multiple of 8.", above=0),
+        **projector_widths(2048, 256, "Width of the projections, a multiple of 8."),
         "pred_hidden_dim": Kwarg(4096, "Width of both predictors' hidden layers.", above=0),
         "temperature": Kwarg(0.2, "Temperature of the loss over the neighbours.", above=0),
         "queue_size": QUEUE_SIZE,

@@ -48,7 +48,7 @@ class DCLWMixin(DCLMixin):
         **DCLMixin.KWARGS,
         "sigma": Kwarg(
             0.5,
-            "How evenly positives are weighted: the smaller, the less the well-aligned ones count.",
+            "Width of the positives' weighting: a smaller one weighs well-aligned positives less.",
             above=0,
         ),
     }

@@ -29,7 +29,7 @@ class WMSEMixin(MethodMixin):
 
     KWARGS: ClassVar[dict[str, Any]] = {
         **projector_widths(1024, 64),
-        "whitening_iters": Kwarg(1, "How often the batch is divided at random.", above=0),
+        "whitening_iters": Kwarg(1, "Random divisions of the batch in each step.", above=0),
         "whitening_size": Kwarg(
             128,
             "Images that are whitened together; it divides the batch and is at least twice "

@@ -14,11 +14,13 @@ QUEUE_SIZE = Kwarg(
 )
 
 
-def projector_widths(hidden: int, output: int) -> dict[str, Kwarg]:
+def projector_widths(
+    hidden: int, output: int, output_help: str = "Width of the projections."
+) -> dict[str, Kwarg]:
     """Return the two widths of a projector."""
     return {
         "proj_hidden_dim": Kwarg(hidden, "Width of the projector's hidden layers.", above=0),
-        "proj_output_dim": Kwarg(output, "Width of the projections.", above=0),
+        "proj_output_dim": Kwarg(output, output_help, above=0),
     }
 
 
