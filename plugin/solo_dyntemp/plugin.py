@@ -70,16 +70,19 @@ def register() -> str:
 
 
 def register_solo() -> None:
-    """Register solo-learn's own methods where it is importable; nothing of it is imported."""
+    """Register solo-learn's own methods where it is importable; nothing of it is imported.
+
+    Summary and paper are those of the method of the same name that is written here.
+    """
     found = solo_learn() is not None
-    for name, summary, paper in SOLO_METHODS:
+    for name in SOLO_METHODS:
         if found:
-            target = f"solo_dyntemp.hosts.from_solo:{name}"
+            ours = METHODS.about(name)
             METHODS.add_lazy(
                 f"solo/{name}",
-                target,
-                summary=summary,
-                paper=f"arXiv {paper}",
+                f"solo_dyntemp.hosts.from_solo:{name}",
+                summary=ours.summary,
+                paper=ours.paper,
                 family="solo-learn",
                 source="solo",
             )

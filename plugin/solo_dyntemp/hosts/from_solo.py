@@ -9,6 +9,7 @@ and replaces everything that is not the method. `solo_config` translates our con
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from functools import cache
 from importlib import import_module, resources
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,6 +20,8 @@ from torch import Tensor
 
 from solo_dyntemp.hosts.found import SOLO_METHODS
 from solo_dyntemp.hosts.solo_checks import check_method, solo_config
+from solo_registry.catalog.kwargs import Kwarg, declared_kwargs
+from solo_registry.catalog.registry import METHODS
 from solo_registry.config.method_kwargs import fill_method_kwargs
 from solo_registry.errors import UserError
 from solo_registry.methods.base import BaseMethod, Batch
@@ -64,7 +67,7 @@ class FromSolo(Theirs):
         """Fill in and check our config; solo-learn's constructor calls this with its config."""
         if not cfg.method.startswith(PREFIX):
             return super().add_and_assert_specific_cfg(cfg)
-        fill_method_kwargs(cfg, cls.KWARGS)
+        fill_method_kwargs(cfg, declared_kwargs(cls))
         check_method(cfg, cls.NAME)
         return cfg
 
@@ -157,20 +160,24 @@ def bound(name: str) -> type:
             f"method '{PREFIX}{name}': solo-learn cannot be used here ({error!r}); "
             "`dyntemp doctor` says why, and how to repair it"
         ) from error
-    kwargs = {"NAME": name, "KWARGS": default_kwargs(name), "__module__": __name__}
+    kwargs = {"NAME": name, "KWARGS": solo_kwargs(name), "__module__": __name__}
     return type(theirs.__name__, (FromSolo, theirs), kwargs)
 
 
-def default_kwargs(name: str) -> dict[str, Any]:
-    """Return the `method_kwargs` of configs/plugin/method/solo/<name>.yaml."""
+def solo_kwargs(name: str) -> dict[str, Kwarg]:
+    """Return the keys and defaults of configs/plugin/method/solo/<name>.yaml.
+
+    Their types, bounds and help are those of our method of this name, which has the same keys.
+    """
     file = resources.files("solo_dyntemp.configs") / "method" / "solo" / f"{name}.yaml"
     text = file.read_text(encoding="utf-8")
     plain: Any = OmegaConf.to_container(OmegaConf.create(text).method_kwargs)
-    return dict(plain)
+    ours = declared_kwargs(METHODS.get(name))
+    return {key: replace(ours[key], default=value) for key, value in plain.items()}
 
 
 def __getattr__(name: str) -> type:
     """Return `bound(name)`, so that the registry finds `solo_dyntemp.hosts.from_solo:byol`."""
-    if name not in {known for known, *_ in SOLO_METHODS}:
+    if name not in SOLO_METHODS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return bound(name)

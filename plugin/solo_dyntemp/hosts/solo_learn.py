@@ -12,7 +12,8 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from solo_dyntemp.hosts.bindings import bound
+from solo_dyntemp.hosts import native
+from solo_dyntemp.plugin import METHOD_ENTRIES
 from solo_registry.backbones import PREFIX, build_backbone
 from solo_registry.errors import UserError
 
@@ -30,7 +31,7 @@ def attach() -> dict[str, type]:
         UserError: this is not the solo-learn we know, or another class has one of our names.
     """
     methods, base = _tables()
-    ours = bound(base.BaseMethod, base.BaseMomentumMethod, __name__)
+    ours = _bound(base)
     for name, cls in ours.items():
         other = methods.get(name)
         if other is None or other.__module__ == __name__:
@@ -63,6 +64,16 @@ def _tables() -> tuple[dict[str, Any], Any]:
             f"solo-dyntemp knows solo-learn 1.0.6, the main of its repository, not this: {error}"
         ) from error
     return methods, base
+
+
+def _bound(base: Any) -> dict[str, type]:
+    """Bind each method's mixin to solo-learn's class of the same name as the one it has here."""
+    bound: dict[str, type] = {}
+    for name, cls, *_ in METHOD_ENTRIES:
+        mixin, host = getattr(native, cls).__bases__
+        about = {"__module__": __name__, "__doc__": f"`method: {name}` in solo-learn."}
+        bound[name] = type(cls, (mixin, getattr(base, host.__name__)), about)
+    return bound
 
 
 def _add_timm(backbones: dict[str, Any]) -> None:

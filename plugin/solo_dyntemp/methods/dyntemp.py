@@ -18,7 +18,8 @@ from solo_dyntemp.temperature import (
     build_temperature,
     temperature_keywords,
 )
-from solo_registry.errors import UserError, nearest
+from solo_registry.catalog.kwargs import Kwarg
+from solo_registry.errors import UserError
 from solo_registry.methods.base import Host
 from solo_registry.metrics.contrast import Contrast
 from solo_registry.optimizers import ParamGroup
@@ -27,21 +28,36 @@ from solo_registry.optimizers import ParamGroup
 class DynTempMixin(Host):
     """Put before a method's mixin; builds the temperature and tells it how training goes.
 
-    `method_kwargs`: `temperature` (a name of `dyntemp temperatures`), `tau_min` and `tau_max`
-    (null is that temperature's own default), `temperature_kwargs` (what it takes beyond them),
-    `detach_temperature` (True: no gradient through tau, as in the authors' code; False: as in the
-    paper's derivation). Where the loss has several kernels also `implementation` (`auto`, `dense`,
-    `tiled`, `triton`).
+    `DYNTEMP_KWARGS` belong to every such method, `KERNEL_KWARGS` to those whose loss has several
+    kernels.
     """
 
     DYNTEMP_KWARGS: ClassVar[dict[str, Any]] = {
-        "temperature": "cosine",
-        "tau_min": None,
-        "tau_max": None,
-        "temperature_kwargs": {},
-        "detach_temperature": True,
+        "temperature": Kwarg(
+            "cosine", "Name of the temperature function, one of `dyntemp temperatures`."
+        ),
+        "tau_min": Kwarg(
+            None, "Smallest temperature; null is the function's own default.", kind=float, above=0
+        ),
+        "tau_max": Kwarg(
+            None, "Largest temperature; null is the function's own default.", kind=float, above=0
+        ),
+        "temperature_kwargs": Kwarg({}, "Further arguments of the temperature function."),
+        "detach_temperature": Kwarg(
+            True,
+            "Whether the temperature is a constant for the gradient: true in the authors' code, "
+            "false in the paper's derivation.",
+        ),
     }
-    KERNEL_KWARGS: ClassVar[dict[str, Any]] = {**DYNTEMP_KWARGS, "implementation": "auto"}
+    KERNEL_KWARGS: ClassVar[dict[str, Any]] = {
+        **DYNTEMP_KWARGS,
+        "implementation": Kwarg(
+            "auto",
+            "Kernel of the loss: dense keeps the matrix of similarities, tiled and triton do not; "
+            "auto chooses.",
+            choices=IMPLEMENTATIONS,
+        ),
+    }
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg)
@@ -62,7 +78,7 @@ class DynTempMixin(Host):
             with open_dict(cfg):
                 del cfg.method_kwargs.temperature
         cfg = super().add_and_assert_specific_cfg(cfg)
-        check_implementation(cfg)
+        require_gpu_for_triton(cfg)
         temperature = temperature_of(cfg)
         for key in accepted(cfg, "tau_min", "tau_max"):
             cfg.method_kwargs[key] = getattr(temperature, key)
@@ -94,14 +110,9 @@ class DynTempMixin(Host):
         return temperature.pairs(s, Block(contrast.positive, contrast.excluded))
 
 
-def check_implementation(cfg: DictConfig) -> None:
-    """Raise UserError unless the loss can be computed as `method_kwargs.implementation` says."""
+def require_gpu_for_triton(cfg: DictConfig) -> None:
+    """Raise UserError where `method_kwargs.implementation` is triton and no GPU is used."""
     name = cfg.method_kwargs.get("implementation", "auto")
-    if name not in IMPLEMENTATIONS:
-        raise UserError(
-            f"method_kwargs.implementation must be one of {', '.join(IMPLEMENTATIONS)}, "
-            f"got '{name}'.{nearest(str(name), IMPLEMENTATIONS)}"
-        )
     if name == "triton" and not (torch.cuda.is_available() and cfg.get("accelerator") != "cpu"):
         raise UserError(
             "method_kwargs.implementation=triton needs an NVIDIA GPU, got "

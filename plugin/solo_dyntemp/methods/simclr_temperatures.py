@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from omegaconf import DictConfig, OmegaConf
 
 from solo_dyntemp.methods.simclr_dyntemp import SimCLRDynTempMixin
+from solo_registry.catalog.kwargs import default_kwargs
 from solo_registry.errors import UserError
 
 
@@ -22,7 +23,7 @@ class NamedTemperatureMixin(SimCLRDynTempMixin):
     @classmethod
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
         """Refuse another temperature: the run would bear a wrong name."""
-        own: str = cls.KWARGS["temperature"]
+        own: str = default_kwargs(cls)["temperature"]
         given = OmegaConf.select(cfg, "method_kwargs.temperature", default=own)
         if isinstance(given, str) and given != own:
             raise UserError(

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_dyntemp.losses import dyntemp_supcon
 from solo_dyntemp.methods.dyntemp import DynTempMixin
-from solo_registry.errors import UserError
+from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.methods.supcon import SupConMixin
 
 
 class SupConDynTempMixin(DynTempMixin, SupConMixin):
-    """SupCon's step with `dyntemp_supcon`; `method_kwargs.form` is "in" (solo-learn's) or "out"."""
+    """SupCon's step with `dyntemp_supcon` as its loss."""
 
     KWARGS: ClassVar[dict[str, Any]] = {
         **SupConMixin.KWARGS,
         **DynTempMixin.DYNTEMP_KWARGS,
-        "form": "in",
+        "form": Kwarg(
+            "in",
+            "Whether the mean over the positives is in the logarithm (solo-learn's form) or out of "
+            "it (the form that the paper prefers).",
+            choices=("in", "out"),
+        ),
     }
-
-    @classmethod
-    def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
-        """Check the form."""
-        cfg = super().add_and_assert_specific_cfg(cfg)
-        if (form := cfg.method_kwargs.form) not in ("in", "out"):
-            raise UserError(f"method_kwargs.form must be in or out, got '{form}'")
-        return cfg
 
     def contrastive_loss(self, z: Tensor, groups: Tensor) -> Tensor:
         """Compare all views `z` (V*N, D); rows of equal `groups` (V*N,) are positives."""

@@ -2,75 +2,121 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from solo_registry.catalog.registry import BACKBONES, DATASETS, LOSSES, METHODS
 
-# what in a method comes from elsewhere
-ORIGINS = {
-    "": "",
-    "l": "lightly loss",
-    "m": "lightly modules",
-    "lm": "lightly loss and modules",
-    "s": "solo-learn keys",
-    "sl": "solo-learn keys, lightly loss",
-    "sm": "solo-learn keys, lightly modules",
-    "slm": "solo-learn keys, lightly loss and modules",
-}
+
+class Method(NamedTuple):
+    """One of our methods: what its listing says of it, and where its class is.
+
+    Attributes:
+        name: as users write it.
+        target: its class in the module of the same name, or `module:class`.
+        summary: a few words.
+        paper: number at arXiv.
+        solo_keys: whether it has the name and the `method_kwargs` of solo-learn's method.
+        lightly: what of it is lightly's: "loss", "modules" or both.
+    """
+
+    name: str
+    target: str
+    summary: str
+    paper: str
+    solo_keys: bool = False
+    lightly: str = ""
+
+    @property
+    def origin(self) -> str:
+        """What in it is not written here, as listings say it."""
+        parts = (
+            "solo-learn keys" if self.solo_keys else "",
+            self.lightly and f"lightly {self.lightly}",
+        )
+        return ", ".join(filter(None, parts))
+
+
 # fmt: off
 METHOD_FAMILIES = {
     "contrastive": (
-        ("simclr", "SimCLR", "two or more views, NT-Xent at one temperature", "2002.05709", "s"),
-        ("mocov2plus", "MoCoV2Plus", "momentum encoder, queue of negatives", "2003.04297", "s"),
-        ("mocov3", "MoCoV3", "momentum encoder, predictor, no queue", "2104.02057", "sm"),
-        ("nnclr", "NNCLR", "nearest neighbours in a queue as positives", "2104.14548", "sm"),
-        ("all4one", "All4One", "attention over neighbours, decorrelation", "2303.09417", "sm"),
-        ("dcl", "DCL", "SimCLR, positive not in the denominator", "2110.06848", "l"),
-        ("dclw", "dcl:DCLW", "DCL with weighted positives", "2110.06848", "l"),
-        ("supcon", "SupCon", "images of one class as positives; needs labels", "2004.11362", "s"),
-        ("supcon_out", "SupConOut", "SupCon, mean outside the logarithm", "2004.11362", ""),
-        ("debiased", "Debiased", "takes the own class out of the negatives", "2007.00224", ""),
-        ("hcl", "debiased:HCL", "debiased, hard negatives weighted up", "2010.04592", ""),
-        ("rince", "RINCE", "InfoNCE that bears noisy views", "2201.04309", ""),
-        ("siglip", "SigLIP", "a sigmoid per pair, scale and bias trained", "2303.15343", ""),
-        ("directclr", "DirectCLR", "SimCLR on the features, no projector", "2110.09348", ""),
+        Method("simclr", "SimCLR", "two or more views, NT-Xent at one temperature", "2002.05709",
+               solo_keys=True),
+        Method("mocov2plus", "MoCoV2Plus", "momentum encoder, queue of negatives", "2003.04297",
+               solo_keys=True),
+        Method("mocov3", "MoCoV3", "momentum encoder, predictor, no queue", "2104.02057",
+               solo_keys=True, lightly="modules"),
+        Method("nnclr", "NNCLR", "nearest neighbours in a queue as positives", "2104.14548",
+               solo_keys=True, lightly="modules"),
+        Method("all4one", "All4One", "attention over neighbours, decorrelation", "2303.09417",
+               solo_keys=True, lightly="modules"),
+        Method("dcl", "DCL", "SimCLR, positive not in the denominator", "2110.06848",
+               lightly="loss"),
+        Method("dclw", "dcl:DCLW", "DCL with weighted positives", "2110.06848", lightly="loss"),
+        Method("supcon", "SupCon", "images of one class as positives; needs labels", "2004.11362",
+               solo_keys=True),
+        Method("supcon_out", "SupConOut", "SupCon, mean outside the logarithm", "2004.11362"),
+        Method("debiased", "Debiased", "takes the own class out of the negatives", "2007.00224"),
+        Method("hcl", "debiased:HCL", "debiased, hard negatives weighted up", "2010.04592"),
+        Method("rince", "RINCE", "InfoNCE that bears noisy views", "2201.04309"),
+        Method("siglip", "SigLIP", "a sigmoid per pair, scale and bias trained", "2303.15343"),
+        Method("directclr", "DirectCLR", "SimCLR on the features, no projector", "2110.09348"),
     ),
     "non-contrastive": (
-        ("byol", "BYOL", "predicts a momentum encoder's other view", "2006.07733", "slm"),
-        ("nnbyol", "NNBYOL", "BYOL, neighbours in a queue as targets", "2104.14548", "slm"),
-        ("simsiam", "SimSiam", "predicts the other view, stop-gradient", "2011.10566", "slm"),
-        ("nnsiam", "NNSiam", "SimSiam, neighbours in a queue as targets", "2104.14548", "slm"),
-        ("barlow_twins", "BarlowTwins", "decorrelates features", "2103.03230", "slm"),
-        ("vicreg", "VICReg", "invariance, variance, covariance", "2105.04906", "slm"),
-        ("vibcreg", "VIbCReg", "VICReg with a normalised covariance", "2109.00783", "s"),
-        ("wmse", "WMSE", "distance of whitened views", "2007.06346", "slm"),
-        ("vicregl", "VICRegL", "VICReg on pooled and on local features", "2210.01571", "lm"),
-        ("tico", "TiCo", "contrast with a moving covariance", "2206.10698", "lm"),
-        ("mmcr", "MMCR", "capacity of the views' manifolds, nuclear norms", "2303.03307", "m"),
-        ("frossl", "FroSSL", "entropy of the covariance, Frobenius norms", "2310.02903", "lm"),
-        ("lejepa", "LeJEPA", "invariance and Gaussian projections", "2511.08544", "lm"),
+        Method("byol", "BYOL", "predicts a momentum encoder's other view", "2006.07733",
+               solo_keys=True, lightly="loss and modules"),
+        Method("nnbyol", "NNBYOL", "BYOL, neighbours in a queue as targets", "2104.14548",
+               solo_keys=True, lightly="loss and modules"),
+        Method("simsiam", "SimSiam", "predicts the other view, stop-gradient", "2011.10566",
+               solo_keys=True, lightly="loss and modules"),
+        Method("nnsiam", "NNSiam", "SimSiam, neighbours in a queue as targets", "2104.14548",
+               solo_keys=True, lightly="loss and modules"),
+        Method("barlow_twins", "BarlowTwins", "decorrelates features", "2103.03230",
+               solo_keys=True, lightly="loss and modules"),
+        Method("vicreg", "VICReg", "invariance, variance, covariance", "2105.04906",
+               solo_keys=True, lightly="loss and modules"),
+        Method("vibcreg", "VIbCReg", "VICReg with a normalised covariance", "2109.00783",
+               solo_keys=True),
+        Method("wmse", "WMSE", "distance of whitened views", "2007.06346",
+               solo_keys=True, lightly="loss and modules"),
+        Method("vicregl", "VICRegL", "VICReg on pooled and on local features", "2210.01571",
+               lightly="loss and modules"),
+        Method("tico", "TiCo", "contrast with a moving covariance", "2206.10698",
+               lightly="loss and modules"),
+        Method("mmcr", "MMCR", "capacity of the views' manifolds, nuclear norms", "2303.03307",
+               lightly="modules"),
+        Method("frossl", "FroSSL", "entropy of the covariance, Frobenius norms", "2310.02903",
+               lightly="loss and modules"),
+        Method("lejepa", "LeJEPA", "invariance and Gaussian projections", "2511.08544",
+               lightly="loss and modules"),
     ),
     "clustering": (
-        ("swav", "SwAV", "views predict each other's balanced clusters", "2006.09882", "slm"),
-        ("deepclusterv2", "DeepClusterV2", "k-means of all images each epoch", "2006.09882", "sm"),
+        Method("swav", "SwAV", "views predict each other's balanced clusters", "2006.09882",
+               solo_keys=True, lightly="loss and modules"),
+        Method("deepclusterv2", "DeepClusterV2", "k-means of all images each epoch", "2006.09882",
+               solo_keys=True, lightly="modules"),
     ),
     "distillation": (
-        ("dino", "DINO", "momentum teacher's sharpened, centred outputs", "2104.14294", "sl"),
-        ("ressl", "ReSSL", "relations to a queue follow a momentum teacher's", "2107.09282", "s"),
+        Method("dino", "DINO", "momentum teacher's sharpened, centred outputs", "2104.14294",
+               solo_keys=True, lightly="loss"),
+        Method("ressl", "ReSSL", "relations to a queue follow a momentum teacher's", "2107.09282",
+               solo_keys=True),
     ),
     "masked": (
-        ("mae", "MAE", "reconstructs hidden patches; needs a ViT", "2111.06377", "sm"),
+        Method("mae", "MAE", "reconstructs hidden patches; needs a ViT", "2111.06377",
+               solo_keys=True, lightly="modules"),
     ),
 }
 # fmt: on
 for family, methods in METHOD_FAMILIES.items():
-    for name, cls, summary, paper, origins in methods:
-        target = cls if ":" in cls else f"{name}:{cls}"  # a file of its own, or another's
+    for method in methods:
+        own = "" if ":" in method.target else f"{method.name}:"
         METHODS.add_lazy(
-            name,
-            f"solo_registry.methods.{target}",
-            summary=summary,
-            paper=f"arXiv {paper}",
+            method.name,
+            f"solo_registry.methods.{own}{method.target}",
+            summary=method.summary,
+            paper=f"arXiv {method.paper}",
             family=family,
-            origin=ORIGINS[origins],
+            origin=method.origin,
         )
 
 for name, summary, paper in (

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from solo_registry.catalog.kwargs import default_kwargs
 from solo_registry.catalog.registry import METHODS
 from solo_registry.config.data_schema import AugmentationConfig
 from solo_registry.config.devices import read_devices
@@ -71,7 +72,7 @@ def config_hash(cfg: DictConfig, rule: int | None = None) -> str:
             _drop(plain, key.split("."))
     devices = read_devices(plain.get("devices", 1))
     plain["devices"] = len(devices) if isinstance(devices, list) else devices  # not which
-    known = getattr(METHODS.get(cfg.method), "KWARGS", {})
+    known = default_kwargs(METHODS.get(cfg.method))
     differences = _differences(plain, _defaults() | {"method_kwargs": known})
     text = json.dumps({"defaults": DEFAULTS_VERSION, **differences}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:10]

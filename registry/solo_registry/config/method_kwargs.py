@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.errors import UserError, nearest
 
 
 def fill_method_kwargs(
-    cfg: DictConfig, defaults: dict[str, Any], unused: Collection[str] = ()
+    cfg: DictConfig, known: Mapping[str, Kwarg], unused: Collection[str] = ()
 ) -> None:
-    """Give every key of `defaults` that `cfg.method_kwargs` lacks its value; idempotent.
+    """Check `cfg.method_kwargs` and give every key that it lacks its default; idempotent.
 
-    Keys named in `unused` are dropped with a warning.
+    Args:
+        cfg: the config; its `method_kwargs` are replaced.
+        known: the declaration of each key that the method has.
+        unused: keys that are dropped with a warning.
 
     Raises:
-        UserError: a key that the method does not know, or a value of another type.
+        UserError: a key that the method does not know, or a value that its key does not take.
 
     >>> cfg = OmegaConf.create({"method": "simclr", "method_kwargs": {"temperature": 0.3}})
-    >>> fill_method_kwargs(cfg, {"temperature": 0.2, "proj_output_dim": 128})
+    >>> fill_method_kwargs(cfg, {"temperature": Kwarg(0.2), "proj_output_dim": Kwarg(128)})
     >>> cfg.method_kwargs
     {'temperature': 0.3, 'proj_output_dim': 128}
     """
@@ -33,37 +36,11 @@ def fill_method_kwargs(
         warnings.warn(f"method_kwargs.{key} is not used by method '{cfg.method}'", stacklevel=2)
         del given[key]
     for key, value in given.items():
-        if key not in defaults:
+        if key not in known:
             raise UserError(
-                f"method '{cfg.method}' has no method_kwargs.{key}.{nearest(str(key), defaults)} "
-                f"Known: {', '.join(sorted(defaults))}"
+                f"method '{cfg.method}' has no method_kwargs.{key}.{nearest(str(key), known)} "
+                f"Known: {', '.join(sorted(known))}"
             )
-        check_type(f"method_kwargs.{key}", value, defaults[key])
+        known[key].check(f"method_kwargs.{key}", value)
     with open_dict(cfg):
-        cfg.method_kwargs = {**defaults, **given}
-
-
-def check_type(key: str, value: Any, default: Any) -> None:
-    """Refuse a value whose type differs from the default's; an int serves as a float."""
-    if default is None or value is None:
-        return
-    kinds: tuple[type, ...] = (float, int) if isinstance(default, float) else (type(default),)
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        raise UserError(f"{key} must be of type {type(default).__name__}, got {value!r}")
-
-
-def require_positive(cfg: DictConfig, *keys: str, or_zero: bool = False) -> None:
-    """Refuse values of `method_kwargs` that are not finite and above 0, or 0 where it may be."""
-    for key in keys:
-        value = cfg.method_kwargs[key]
-        number = isinstance(value, int | float) and math.isfinite(value)
-        if not number or value < 0 or (value == 0 and not or_zero):
-            least = "0 or more" if or_zero else "above 0"
-            raise UserError(f"method_kwargs.{key} must be {least} and finite, got {value!r}")
-
-
-def require_at_most_one(cfg: DictConfig, *keys: str) -> None:
-    """Refuse values of `method_kwargs` above 1."""
-    for key in keys:
-        if (value := cfg.method_kwargs[key]) > 1:
-            raise UserError(f"method_kwargs.{key} must be at most 1, got {value!r}")
+        cfg.method_kwargs = {**{key: kwarg.default for key, kwarg in known.items()}, **given}

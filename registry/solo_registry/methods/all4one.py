@@ -10,9 +10,11 @@ from lightly.models.modules.heads import NNCLRPredictionHead, NNCLRProjectionHea
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.errors import UserError
 from solo_registry.losses import infonce_paired, unit
 from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
+from solo_registry.methods.parts.kwargs import QUEUE_SIZE, projector_widths
 from solo_registry.methods.parts.method import ContrastiveMixin, MomentumProjectorMixin
 from solo_registry.methods.parts.queue import KeyQueue, queue_size
 from solo_registry.optimizers import ParamGroup
@@ -44,17 +46,13 @@ class All4OneMixin(ContrastiveMixin, MomentumProjectorMixin):
     """All4One over any momentum base class; exactly two views.
 
     Neighbours (NNCLR's loss), what attention makes of five of them, and decorrelated features.
-
-    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim` (a multiple of 8), `pred_hidden_dim`,
-    `temperature` (of the neighbours' loss), `queue_size` as NNCLR's.
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
-        "proj_hidden_dim": 2048,
-        "proj_output_dim": 256,
-        "pred_hidden_dim": 4096,
-        "temperature": 0.2,
-        "queue_size": None,
+        **projector_widths(2048, 256, "Width of the projections, a multiple of 8."),
+        "pred_hidden_dim": Kwarg(4096, "Width of both predictors' hidden layers.", above=0),
+        "temperature": Kwarg(0.2, "Temperature of the loss over the neighbours.", above=0),
+        "queue_size": QUEUE_SIZE,
     }
 
     HEADS: ClassVar[tuple[str, ...]] = (

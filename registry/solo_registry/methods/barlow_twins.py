@@ -9,8 +9,10 @@ from lightly.models.modules.heads import BarlowTwinsProjectionHead
 from omegaconf import DictConfig
 from torch import Tensor
 
+from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.losses import gathered
 from solo_registry.methods.base import BaseMethod, Batch
+from solo_registry.methods.parts.kwargs import projector_widths
 from solo_registry.methods.parts.method import MethodMixin
 
 
@@ -20,16 +22,12 @@ class BarlowTwinsMixin(MethodMixin):
     The cross-correlation is that of all processes' rows, standardised together. solo-learn
     standardises per process unless `sync_batchnorm` is on, and averages the matrices; on one
     process both are the same.
-
-    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `lamb` (weight of the off-diagonal),
-    `scale_loss` (of the whole).
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
-        "proj_hidden_dim": 2048,
-        "proj_output_dim": 2048,
-        "lamb": 0.0051,
-        "scale_loss": 0.024,
+        **projector_widths(2048, 2048),
+        "lamb": Kwarg(0.0051, "Weight of the correlations off the diagonal.", least=0),
+        "scale_loss": Kwarg(0.024, "Factor of the whole loss.", above=0),
     }
 
     def __init__(self, cfg: DictConfig) -> None:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
+from solo_registry.methods.parts.kwargs import predictor_width, projector_widths
 from solo_registry.methods.parts.method import MethodMixin, MomentumProjectorMixin
 
 
@@ -20,15 +21,9 @@ class BYOLMixin(MethodMixin, MomentumProjectorMixin):
 
     The loss is solo-learn's: 2 - 2 cos, summed over the pairs of a moving average's large crop and
     another crop's prediction (eq. 2 is its mean; two views make the sum of both directions).
-
-    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `pred_hidden_dim`.
     """
 
-    KWARGS: ClassVar[dict[str, Any]] = {
-        "proj_hidden_dim": 4096,
-        "proj_output_dim": 256,
-        "pred_hidden_dim": 4096,
-    }
+    KWARGS: ClassVar[dict[str, Any]] = {**projector_widths(4096, 256), **predictor_width(4096)}
 
     HEADS: ClassVar[tuple[str, ...]] = ("projector", "predictor")
     TWO_VIEWS: ClassVar[bool] = False

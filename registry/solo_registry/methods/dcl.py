@@ -9,6 +9,7 @@ from lightly.loss import DCLLoss
 from lightly.utils.dist import rank, world_size
 from torch import Tensor, cat
 
+from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.losses import gathered
 from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.simclr import SimCLRMixin
@@ -41,9 +42,16 @@ class DCLMixin(SimCLRMixin):
 
 
 class DCLWMixin(DCLMixin):
-    """DCL with well-aligned positives weighted down; `method_kwargs.sigma` sets how sharply."""
+    """DCL with well-aligned positives weighted down."""
 
-    KWARGS: ClassVar[dict[str, Any]] = {**DCLMixin.KWARGS, "sigma": 0.5}
+    KWARGS: ClassVar[dict[str, Any]] = {
+        **DCLMixin.KWARGS,
+        "sigma": Kwarg(
+            0.5,
+            "Width of the positives' weighting: a smaller one weighs well-aligned positives less.",
+            above=0,
+        ),
+    }
 
     def positive_weight(self) -> Callable[[Tensor, Tensor], Tensor] | None:
         """Return 2 - N softmax(s / sigma) of the positives' similarities s (eq. 7)."""

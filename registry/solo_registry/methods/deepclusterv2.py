@@ -10,10 +10,12 @@ from lightly.models.modules.heads import SwaVProjectionHead
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.errors import UserError
 from solo_registry.losses import gathered, unit
 from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.clusters import ClusterBank
+from solo_registry.methods.parts.kwargs import projector_widths, softmax_temperature
 from solo_registry.methods.parts.method import MethodMixin
 
 
@@ -23,18 +25,18 @@ class DeepClusterV2Mixin(MethodMixin):
     Before the first epoch one pass over the images fills the bank of projections (solo-learn has no
     such pass, and no clusters in its first epoch); before every epoch spherical k-means divides the
     bank, and the centroids are that epoch's prototypes.
-
-    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `num_prototypes` (a list, one number of
-    clusters per head; null is three heads of a tenth of the images, 3000 at most), `temperature`,
-    `kmeans_iters`.
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
-        "proj_hidden_dim": 2048,
-        "proj_output_dim": 128,
-        "num_prototypes": None,
-        "temperature": 0.1,
-        "kmeans_iters": 10,
+        **projector_widths(2048, 128),
+        "num_prototypes": Kwarg(
+            None,
+            "Numbers of clusters, one for each head; null is three heads of a tenth of the images, "
+            "3,000 at most.",
+            kind=list,
+        ),
+        **softmax_temperature(0.1),
+        "kmeans_iters": Kwarg(10, "Iterations of k-means before each epoch.", above=0),
     }
 
     TWO_VIEWS: ClassVar[bool] = False
@@ -53,10 +55,12 @@ class DeepClusterV2Mixin(MethodMixin):
         """Check the numbers of clusters."""
         cfg = super().add_and_assert_specific_cfg(cfg)
         counts = cfg.method_kwargs.num_prototypes
-        if counts is not None and (
-            not OmegaConf.is_list(counts) or not counts or any(count < 1 for count in counts)
+        if counts is not None and not (
+            counts and all(type(count) is int and count >= 1 for count in counts)
         ):
-            raise UserError(f"method_kwargs.num_prototypes must be a list of counts, got {counts}")
+            raise UserError(
+                f"method_kwargs.num_prototypes must be a list of counts of 1 or more, got {counts}"
+            )
         return cfg
 
     def project(self, feats: Tensor) -> dict[str, Any]:

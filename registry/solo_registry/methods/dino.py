@@ -9,40 +9,39 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.methods.parts.heads import DINOHead
+from solo_registry.methods.parts.kwargs import projector_widths
 from solo_registry.methods.parts.method import MethodMixin, MomentumProjectorMixin
 
 
 class DINOMixin(MethodMixin, MomentumProjectorMixin):
-    """DINO over any momentum base class; multi-crop too.
-
-    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim` (bottleneck), `num_prototypes`,
-    `use_bn_in_head`, `norm_last_layer` (prototypes of length 1), `clip_grad` (largest norm of each
-    of the backbone's gradients, 0 is no limit), `freeze_last_layer` (first epochs in which the
-    prototypes rest), `student_temperature`, `teacher_temperature`, `warmup_teacher_temperature` and
-    `warmup_teacher_temperature_epochs` (the teacher's way to its temperature, a straight line).
-    """
+    """DINO over any momentum base class; multi-crop too."""
 
     KWARGS: ClassVar[dict[str, Any]] = {
-        "proj_hidden_dim": 2048,
-        "proj_output_dim": 256,
-        "num_prototypes": 4096,
-        "use_bn_in_head": False,
-        "norm_last_layer": True,
-        "clip_grad": 0.0,
-        "freeze_last_layer": 1,
-        "student_temperature": 0.1,
-        "teacher_temperature": 0.07,
-        "warmup_teacher_temperature": 0.04,
-        "warmup_teacher_temperature_epochs": 0,
+        **projector_widths(2048, 256),
+        "num_prototypes": Kwarg(4096, "Number of prototypes.", above=0),
+        "use_bn_in_head": Kwarg(False, "Whether the projector has BatchNorm."),
+        "norm_last_layer": Kwarg(True, "Whether the prototypes keep length 1."),
+        "clip_grad": Kwarg(
+            0.0,
+            "Largest norm of the gradient of each of the backbone's tensors; 0 is no limit.",
+            least=0,
+        ),
+        "freeze_last_layer": Kwarg(
+            1, "First epochs in which the prototypes are not trained.", least=0
+        ),
+        "student_temperature": Kwarg(0.1, "Temperature of the student.", above=0),
+        "teacher_temperature": Kwarg(0.07, "Temperature of the teacher after warmup.", above=0),
+        "warmup_teacher_temperature": Kwarg(
+            0.04, "Temperature of the teacher at the start of its warmup.", above=0
+        ),
+        "warmup_teacher_temperature_epochs": Kwarg(
+            0, "Epochs in which the teacher's temperature changes linearly.", least=0
+        ),
     }
 
-    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = (
-        "clip_grad",
-        "freeze_last_layer",
-        "warmup_teacher_temperature_epochs",
-    )
     ONE_IMAGE: ClassVar[bool] = True
     TWO_VIEWS: ClassVar[bool] = False
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.errors import UserError
 from solo_registry.methods.base import BaseMethod
 from solo_registry.methods.simclr import SimCLRMixin
@@ -28,12 +29,19 @@ class FirstFeatures(nn.Module):
 class DirectCLRMixin(SimCLRMixin):
     """SimCLR's step on the first features themselves; several views and multi-crop included.
 
-    `method_kwargs`: `loss_dim`, how many features (null is the paper's share of them, 360 of
-    2048), and `temperature`. The authors compare a view with the other view's N images; here a view
-    is compared with all 2N - 1 others, as SimCLR does and lightly's DirectCLR too.
+    The authors compare a view with the other view's N images; here a view is compared with all
+    2N - 1 others, as SimCLR does and lightly's DirectCLR too.
     """
 
-    KWARGS: ClassVar[dict[str, Any]] = {"loss_dim": None, "temperature": 0.1}
+    KWARGS: ClassVar[dict[str, Any]] = {
+        "loss_dim": Kwarg(
+            None,
+            "How many of the features the loss sees; null is the paper's share, 360 of 2048.",
+            kind=int,
+            above=0,
+        ),
+        "temperature": 0.1,
+    }
     HEADS: ClassVar[tuple[str, ...]] = ()
 
     def build_projector(self) -> nn.Module:

@@ -9,8 +9,10 @@ from lightly.models.modules.heads import VICRegProjectionHead
 from omegaconf import DictConfig
 from torch import Tensor
 
+from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.losses import full, gathered
 from solo_registry.methods.base import BaseMethod, Batch
+from solo_registry.methods.parts.kwargs import projector_widths
 from solo_registry.methods.parts.method import MethodMixin
 
 
@@ -18,14 +20,11 @@ class FroSSLMixin(MethodMixin):
     """FroSSL over any base class; several views and multi-crop included.
 
     The covariances are those of all processes' rows.
-
-    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `invariance_weight`.
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
-        "proj_hidden_dim": 2048,
-        "proj_output_dim": 1024,
-        "invariance_weight": 1.0,
+        **projector_widths(2048, 1024),
+        "invariance_weight": Kwarg(1.0, "Weight of the invariance over the views.", least=0),
     }
     TWO_VIEWS: ClassVar[bool] = False
 

@@ -11,9 +11,11 @@ from lightly.utils.dist import world_size
 from omegaconf import DictConfig
 from torch import Tensor
 
+from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.data.hashing import mix
 from solo_registry.losses import full
 from solo_registry.methods.base import BaseMethod, Batch
+from solo_registry.methods.parts.kwargs import projector_widths
 from solo_registry.methods.parts.method import MethodMixin
 
 
@@ -23,20 +25,17 @@ class LeJEPAMixin(MethodMixin):
     Every view is drawn to the mean of the large ones; SIGReg draws the projections' distribution
     over all processes' rows to a standard Gaussian, along directions that are a function of the
     seed and the step.
-
-    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `lamb` (SIGReg's share of the loss),
-    `num_vectors` (directions a step), `knots` and `t_max` (grid of frequencies).
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
-        "proj_hidden_dim": 2048,
-        "proj_output_dim": 64,
-        "lamb": 0.05,
-        "num_vectors": 1024,
-        "knots": 17,
-        "t_max": 3.0,
+        **projector_widths(2048, 64),
+        "lamb": Kwarg(
+            0.05, "SIGReg's share of the loss; the rest is the invariance.", least=0, most=1
+        ),
+        "num_vectors": Kwarg(1024, "Random directions of SIGReg in each step.", above=0),
+        "knots": Kwarg(17, "Frequencies at which SIGReg compares distributions.", least=2),
+        "t_max": Kwarg(3.0, "Largest of SIGReg's frequencies.", above=0),
     }
-    SHARES: ClassVar[tuple[str, ...]] = ("lamb",)
     TWO_VIEWS: ClassVar[bool] = False
 
     def __init__(self, cfg: DictConfig) -> None:

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
+from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.errors import UserError
 from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.masking import KeepPatches, PixelDecoder
@@ -28,17 +29,18 @@ class MAEMixin(MethodMixin):
 
     The backbone's position embedding becomes the fixed sine-cosine one. In training its features,
     and so the online classifier's, are those of the visible patches.
-
-    `method_kwargs`: `decoder_embed_dim`, `decoder_depth`, `decoder_num_heads`, `mask_ratio` (share
-    of hidden patches), `norm_pix_loss` (whether each patch is standardised first).
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
-        "decoder_embed_dim": 512,
-        "decoder_depth": 8,
-        "decoder_num_heads": 16,
-        "mask_ratio": 0.75,
-        "norm_pix_loss": False,
+        "decoder_embed_dim": Kwarg(
+            512, "Width of the decoder, a multiple of 4 and of its heads.", above=0
+        ),
+        "decoder_depth": Kwarg(8, "Number of the decoder's blocks.", above=0),
+        "decoder_num_heads": Kwarg(16, "Attention heads of each of the decoder's blocks.", above=0),
+        "mask_ratio": Kwarg(0.75, "Share of the patches that are hidden.", above=0, below=1),
+        "norm_pix_loss": Kwarg(
+            False, "Whether the pixels of each patch are standardised before they are predicted."
+        ),
     }
 
     ONE_IMAGE: ClassVar[bool] = True
@@ -78,11 +80,9 @@ class MAEMixin(MethodMixin):
 
     @classmethod
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
-        """Check the mask and the decoder's width."""
+        """Check the decoder's width."""
         cfg = super().add_and_assert_specific_cfg(cfg)
         kwargs = cfg.method_kwargs
-        if kwargs.mask_ratio >= 1:
-            raise UserError(f"method_kwargs.mask_ratio must be below 1, got {kwargs.mask_ratio}")
         width, heads = kwargs.decoder_embed_dim, kwargs.decoder_num_heads
         if width % heads or width % 4:
             raise UserError(

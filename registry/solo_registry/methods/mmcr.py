@@ -9,8 +9,10 @@ from lightly.models.modules.heads import MMCRProjectionHead
 from omegaconf import DictConfig
 from torch import Tensor
 
+from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.losses import mmcr
 from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
+from solo_registry.methods.parts.kwargs import projector_widths
 from solo_registry.methods.parts.method import MethodMixin, MomentumProjectorMixin
 
 
@@ -19,17 +21,17 @@ class MMCRMixin(MethodMixin, MomentumProjectorMixin):
 
     An image's centroid is halfway between the mean of its views by the online network and that of
     its large views by the momentum network.
-
-    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `lmda` (weight of the manifolds' own
-    size; 0 in the authors' code, 0.005 is lightly's).
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
-        "proj_hidden_dim": 8192,
-        "proj_output_dim": 512,
-        "lmda": 0.0,
+        **projector_widths(8192, 512),
+        "lmda": Kwarg(
+            0.0,
+            "Weight of the size of each image's own manifold; 0 in the authors' code, 0.005 in "
+            "lightly's.",
+            least=0,
+        ),
     }
-    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("lmda",)
     TWO_VIEWS: ClassVar[bool] = False
 
     def __init__(self, cfg: DictConfig) -> None:

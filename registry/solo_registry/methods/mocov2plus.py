@@ -12,25 +12,20 @@ from torch import Tensor
 from solo_registry.losses import infonce_queue
 from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.methods.parts.heads import projector
+from solo_registry.methods.parts.kwargs import QUEUE_SIZE, projector_widths, softmax_temperature
 from solo_registry.methods.parts.method import ContrastiveMixin, MomentumProjectorMixin
 from solo_registry.methods.parts.queue import KeyQueue, queue_size
 from solo_registry.metrics.contrast import Contrast
 
 
 class MoCoV2PlusMixin(ContrastiveMixin, MomentumProjectorMixin):
-    """MoCo v2+ over any momentum base class that honours the contract; exactly two views.
-
-    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `temperature` (float > 0), `queue_size`
-    (a multiple of the batch over all devices; null is the largest one up to half the training
-    images and 65,536).
-    """
+    """MoCo v2+ over any momentum base class that honours the contract; exactly two views."""
 
     ONE_IMAGE: ClassVar[bool] = True
     KWARGS: ClassVar[dict[str, Any]] = {
-        "proj_hidden_dim": 2048,
-        "proj_output_dim": 256,
-        "temperature": 0.2,
-        "queue_size": None,
+        **projector_widths(2048, 256),
+        **softmax_temperature(0.2),
+        "queue_size": QUEUE_SIZE,
     }
 
     def __init__(self, cfg: DictConfig) -> None:

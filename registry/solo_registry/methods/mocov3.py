@@ -10,6 +10,11 @@ from torch import Tensor
 from solo_registry.losses import infonce_paired
 from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.methods.parts.heads import mlp
+from solo_registry.methods.parts.kwargs import (
+    predictor_width,
+    projector_widths,
+    softmax_temperature,
+)
 from solo_registry.methods.parts.method import ContrastiveMixin, MomentumProjectorMixin
 from solo_registry.metrics.contrast import Contrast
 
@@ -19,15 +24,12 @@ class MoCoV3Mixin(ContrastiveMixin, MomentumProjectorMixin):
 
     ResNets get a projector of 2 layers and a predictor without last norm, other backbones 3 layers
     and a last norm, as in solo-learn.
-
-    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `pred_hidden_dim`, `temperature`.
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
-        "proj_hidden_dim": 4096,
-        "proj_output_dim": 256,
-        "pred_hidden_dim": 4096,
-        "temperature": 0.2,
+        **projector_widths(4096, 256),
+        **predictor_width(4096),
+        **softmax_temperature(0.2),
     }
 
     HEADS: ClassVar[tuple[str, ...]] = ("projector", "predictor")

@@ -6,16 +6,14 @@ from typing import Any, ClassVar
 
 from solo_registry.methods.base import BaseMomentumMethod
 from solo_registry.methods.byol import BYOLMixin
+from solo_registry.methods.parts.kwargs import QUEUE_SIZE
 from solo_registry.methods.parts.queue import NeighbourQueueMixin
 
 
 class NNBYOLMixin(NeighbourQueueMixin, BYOLMixin):
-    """BYOL's step, each target replaced by its neighbour in a queue; exactly two views.
+    """BYOL's step, each target replaced by its neighbour in a queue; exactly two views."""
 
-    `method_kwargs`: BYOL's and `queue_size`, as NNCLR's.
-    """
-
-    KWARGS: ClassVar[dict[str, Any]] = {**BYOLMixin.KWARGS, "queue_size": None}
+    KWARGS: ClassVar[dict[str, Any]] = {**BYOLMixin.KWARGS, "queue_size": QUEUE_SIZE}
     TWO_VIEWS: ClassVar[bool] = True
 
 

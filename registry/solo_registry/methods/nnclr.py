@@ -11,24 +11,25 @@ from torch import Tensor
 
 from solo_registry.losses import infonce_paired
 from solo_registry.methods.base import BaseMethod, Batch
+from solo_registry.methods.parts.kwargs import (
+    QUEUE_SIZE,
+    predictor_width,
+    projector_widths,
+    softmax_temperature,
+)
 from solo_registry.methods.parts.method import ContrastiveMixin
 from solo_registry.methods.parts.queue import KeyQueue, queue_size
 from solo_registry.metrics.contrast import Contrast
 
 
 class NNCLRMixin(ContrastiveMixin):
-    """NNCLR over any base class; exactly two views.
-
-    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `pred_hidden_dim`, `temperature`,
-    `queue_size` (null is the largest multiple of the batch up to half the images and 65,536).
-    """
+    """NNCLR over any base class; exactly two views."""
 
     KWARGS: ClassVar[dict[str, Any]] = {
-        "proj_hidden_dim": 2048,
-        "proj_output_dim": 256,
-        "pred_hidden_dim": 4096,
-        "temperature": 0.2,
-        "queue_size": None,
+        **projector_widths(2048, 256),
+        **predictor_width(4096),
+        **softmax_temperature(0.2),
+        "queue_size": QUEUE_SIZE,
     }
 
     HEADS: ClassVar[tuple[str, ...]] = ("projector", "predictor")

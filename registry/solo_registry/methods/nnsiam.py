@@ -5,20 +5,18 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from solo_registry.methods.base import BaseMethod
+from solo_registry.methods.parts.kwargs import QUEUE_SIZE
 from solo_registry.methods.parts.queue import NeighbourQueueMixin
 from solo_registry.methods.simsiam import SimSiamMixin
 
 
 class NNSiamMixin(NeighbourQueueMixin, SimSiamMixin):
-    """SimSiam's step, each target replaced by its neighbour in a queue.
-
-    `method_kwargs`: SimSiam's and `queue_size`, as NNCLR's.
-    """
+    """SimSiam's step, each target replaced by its neighbour in a queue."""
 
     KWARGS: ClassVar[dict[str, Any]] = {
         **SimSiamMixin.KWARGS,
         "pred_hidden_dim": 4096,
-        "queue_size": None,
+        "queue_size": QUEUE_SIZE,
     }
 
 

@@ -8,9 +8,11 @@ import torch.nn.functional as F
 from omegaconf import DictConfig
 from torch import Tensor
 
+from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.losses import unit
 from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.methods.parts.heads import projector
+from solo_registry.methods.parts.kwargs import QUEUE_SIZE, projector_widths
 from solo_registry.methods.parts.method import MethodMixin, MomentumProjectorMixin
 from solo_registry.methods.parts.queue import KeyQueue, queue_size
 
@@ -41,18 +43,16 @@ class ReSSLMixin(MethodMixin, MomentumProjectorMixin):
 
     The first view is the student's, the second the teacher's: make that one the weaker
     (`augmentations=relational32`).
-
-    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `temperature_q` (student),
-    `temperature_k` (teacher), `queue_size` as MoCo's.
     """
 
     ONE_IMAGE: ClassVar[bool] = True
     KWARGS: ClassVar[dict[str, Any]] = {
-        "proj_hidden_dim": 4096,
-        "proj_output_dim": 256,
-        "temperature_q": 0.1,
-        "temperature_k": 0.04,
-        "queue_size": None,
+        **projector_widths(4096, 256),
+        "temperature_q": Kwarg(0.1, "Temperature of the student.", above=0),
+        "temperature_k": Kwarg(
+            0.04, "Temperature of the teacher; lower than the student's sharpens it.", above=0
+        ),
+        "queue_size": QUEUE_SIZE,
     }
 
     UNUSED: ClassVar[tuple[str, ...]] = (

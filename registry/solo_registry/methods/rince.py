@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from omegaconf import DictConfig
 from torch import Tensor
 
+from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.errors import UserError
 from solo_registry.losses import rince
 from solo_registry.methods.base import BaseMethod
@@ -16,20 +17,21 @@ LARGEST_EXPONENT = 80  # e^88 is float32's end
 
 
 class RINCEMixin(SimCLRMixin):
-    """SimCLR's step with a loss that bears views without common content; exactly two views.
-
-    `method_kwargs`: `q` in (0, 1], from InfoNCE towards a symmetric loss; `lambda_param` in (0, 1],
-    the weight of the denominator.
-    """
+    """SimCLR's step with a loss that bears views without common content; exactly two views."""
 
     INFONCE: ClassVar[bool] = False
     KWARGS: ClassVar[dict[str, Any]] = {
         **SimCLRMixin.KWARGS,
         "temperature": 0.1,
-        "q": 0.1,
-        "lambda_param": 0.01,
+        "q": Kwarg(
+            0.1,
+            "Robustness: near 0 the loss is InfoNCE, at 1 it is symmetric; q / temperature is at "
+            f"most {LARGEST_EXPONENT}.",
+            above=0,
+            most=1,
+        ),
+        "lambda_param": Kwarg(0.01, "Weight of the denominator.", above=0, most=1),
     }
-    SHARES: ClassVar[tuple[str, ...]] = ("q", "lambda_param")
     TWO_VIEWS: ClassVar[bool] = True
 
     @classmethod

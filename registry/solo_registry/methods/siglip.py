@@ -9,6 +9,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.losses import sigmoid_pairs
 from solo_registry.methods.base import BaseMethod
 from solo_registry.methods.simclr import SimCLRMixin
@@ -18,14 +19,16 @@ from solo_registry.optimizers import ParamGroup
 class SigLIPMixin(SimCLRMixin):
     """SimCLR's step with one binary decision for each pair of the two views.
 
-    The first view takes the place of SigLIP's images, the second that of its texts.
-
-    `method_kwargs`: `temperature` and `bias` are where training starts from; both are trained,
-    without weight decay.
+    The first view takes the place of SigLIP's images, the second that of its texts. Temperature and
+    bias are trained, without weight decay.
     """
 
     INFONCE: ClassVar[bool] = False
-    KWARGS: ClassVar[dict[str, Any]] = {**SimCLRMixin.KWARGS, "temperature": 0.1, "bias": -10.0}
+    KWARGS: ClassVar[dict[str, Any]] = {
+        **SimCLRMixin.KWARGS,
+        "temperature": Kwarg(0.1, "Value that the trained temperature starts from.", above=0),
+        "bias": Kwarg(-10.0, "Value that the trained bias starts from."),
+    }
     TWO_VIEWS: ClassVar[bool] = True
 
     def __init__(self, cfg: DictConfig) -> None:

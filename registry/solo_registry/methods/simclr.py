@@ -11,20 +11,17 @@ from torch import Tensor, nn
 from solo_registry.losses import infonce
 from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.heads import projector
+from solo_registry.methods.parts.kwargs import projector_widths, softmax_temperature
 from solo_registry.methods.parts.method import ContrastiveMixin
 from solo_registry.metrics.contrast import Contrast
 
 
 class SimCLRMixin(ContrastiveMixin):
-    """SimCLR over any base class that honours the contract; several views and multi-crop included.
-
-    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `temperature` (float > 0).
-    """
+    """SimCLR over any base class; several views and multi-crop included."""
 
     KWARGS: ClassVar[dict[str, Any]] = {
-        "proj_hidden_dim": 2048,
-        "proj_output_dim": 256,
-        "temperature": 0.2,
+        **projector_widths(2048, 256),
+        **softmax_temperature(0.2),
     }
 
     TWO_VIEWS: ClassVar[bool] = False

@@ -11,21 +11,15 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_registry.methods.base import BaseMethod, Batch
+from solo_registry.methods.parts.kwargs import predictor_width, projector_widths
 from solo_registry.methods.parts.method import MethodMixin
 from solo_registry.optimizers import ParamGroup
 
 
 class SimSiamMixin(MethodMixin):
-    """SimSiam over any base class; exactly two views. The predictor's learning rate is constant.
+    """SimSiam over any base class; exactly two views. The predictor's learning rate is constant."""
 
-    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `pred_hidden_dim`.
-    """
-
-    KWARGS: ClassVar[dict[str, Any]] = {
-        "proj_hidden_dim": 2048,
-        "proj_output_dim": 2048,
-        "pred_hidden_dim": 512,
-    }
+    KWARGS: ClassVar[dict[str, Any]] = {**projector_widths(2048, 2048), **predictor_width(512)}
 
     HEADS: ClassVar[tuple[str, ...]] = ("projector", "predictor")
     UNUSED: ClassVar[tuple[str, ...]] = ("temperature",)

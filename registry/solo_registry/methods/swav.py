@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from lightly.loss import SwaVLoss
@@ -11,9 +12,11 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.optim import Optimizer
 
+from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.losses import unit
 from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.heads import Prototypes
+from solo_registry.methods.parts.kwargs import QUEUE_SIZE, projector_widths, softmax_temperature
 from solo_registry.methods.parts.method import MethodMixin
 from solo_registry.methods.parts.queue import KeyQueue, queue_size
 
@@ -22,37 +25,30 @@ class SwAVMixin(MethodMixin):
     """SwAV over any base class; several views and multi-crop.
 
     Codes are computed over the rows of all processes and, from `epoch_queue_starts` on, the queue.
-
-    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `num_prototypes`, `temperature`,
-    `sk_iters` and `sk_epsilon` (Sinkhorn-Knopp), `queue_size` (a multiple of the batch over all
-    devices, 0 is no queue), `epoch_queue_starts`, `freeze_prototypes_epochs` (first epochs in which
-    the prototypes rest).
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
-        "proj_hidden_dim": 2048,
-        "proj_output_dim": 128,
-        "num_prototypes": 3000,
-        "temperature": 0.1,
-        "sk_iters": 3,
-        "sk_epsilon": 0.05,
-        "queue_size": None,
-        "epoch_queue_starts": 15,
-        "freeze_prototypes_epochs": 1,
+        **projector_widths(2048, 128),
+        "num_prototypes": Kwarg(3000, "Number of prototypes.", above=0),
+        **softmax_temperature(0.1),
+        "sk_iters": Kwarg(3, "Iterations of Sinkhorn-Knopp.", above=0),
+        "sk_epsilon": Kwarg(0.05, "Smoothness of the codes in Sinkhorn-Knopp.", above=0),
+        "queue_size": replace(
+            QUEUE_SIZE, help=f"{QUEUE_SIZE.help} 0 is no queue.", above=None, least=0
+        ),
+        "epoch_queue_starts": Kwarg(15, "First epoch that uses the queue, from 0 on.", least=0),
+        "freeze_prototypes_epochs": Kwarg(
+            1, "First epochs in which the prototypes are not trained.", least=0
+        ),
     }
 
     HEADS: ClassVar[tuple[str, ...]] = ("projector", "prototypes")
-    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = (
-        "queue_size",
-        "epoch_queue_starts",
-        "freeze_prototypes_epochs",
-    )
     TWO_VIEWS: ClassVar[bool] = False
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg)
         kwargs = cfg.method_kwargs
-        dim, size = kwargs.proj_output_dim, queue_size(cfg, or_none=True)
+        dim, size = kwargs.proj_output_dim, queue_size(cfg)
         self.projector = SwaVProjectionHead(self.features_dim, kwargs.proj_hidden_dim, dim)
         self.prototypes = Prototypes(dim, kwargs.num_prototypes)
         self.queue = KeyQueue(self.num_large_crops, dim, size) if size else None

@@ -11,25 +11,21 @@ from lightly.utils.dist import world_size
 from omegaconf import DictConfig
 from torch import Tensor
 
+from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.losses import unit
 from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
+from solo_registry.methods.parts.kwargs import projector_widths
 from solo_registry.methods.parts.method import MethodMixin, MomentumProjectorMixin
 
 
 class TiCoMixin(MethodMixin, MomentumProjectorMixin):
-    """TiCo over any momentum base class; exactly two views, each once online and once as target.
-
-    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `beta` (how much of the covariance is
-    kept), `rho` (weight of the contrast).
-    """
+    """TiCo over any momentum base class; exactly two views, each once online and once as target."""
 
     KWARGS: ClassVar[dict[str, Any]] = {
-        "proj_hidden_dim": 4096,
-        "proj_output_dim": 256,
-        "beta": 0.9,
-        "rho": 8.0,
+        **projector_widths(4096, 256),
+        "beta": Kwarg(0.9, "Share of the moving covariance that a step keeps.", least=0, most=1),
+        "rho": Kwarg(8.0, "Weight of the contrast with the moving covariance.", least=0),
     }
-    SHARES: ClassVar[tuple[str, ...]] = ("beta",)
 
     covariance: Tensor
 

@@ -9,6 +9,7 @@ from lightly.loss.vicreg_loss import invariance_loss, variance_loss
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.losses import gathered
 from solo_registry.methods.base import BaseMethod
 from solo_registry.methods.parts.whitening import IterNorm
@@ -27,15 +28,12 @@ def correlation_loss(z: Tensor) -> Tensor:
 
 
 class VIbCRegMixin(VICRegMixin):
-    """VICReg's step with GELU and iterative normalisation in the projector.
-
-    `method_kwargs`: VICReg's and `iternorm` (whether the projections are normalised).
-    """
+    """VICReg's step with GELU and iterative normalisation in the projector."""
 
     KWARGS: ClassVar[dict[str, Any]] = {
         **VICRegMixin.KWARGS,
         "cov_loss_weight": 200.0,
-        "iternorm": False,
+        "iternorm": Kwarg(False, "Whether iterative normalisation whitens the projections."),
     }
 
     def __init__(self, cfg: DictConfig) -> None:

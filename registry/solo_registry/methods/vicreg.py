@@ -10,7 +10,9 @@ from lightly.utils.dist import world_size
 from omegaconf import DictConfig
 from torch import Tensor
 
+from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.methods.base import BaseMethod, Batch
+from solo_registry.methods.parts.kwargs import projector_widths
 from solo_registry.methods.parts.method import MethodMixin
 
 
@@ -18,29 +20,19 @@ class VICRegMixin(MethodMixin):
     """VICReg over any base class; exactly two views.
 
     The loss is lightly's with twice its variance term: solo-learn, whose weights these are, sums
-    that term over the views. Variance and covariance are those of all
-    processes' rows.
-
-    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `sim_loss_weight`, `var_loss_weight`,
-    `cov_loss_weight` (eq. 6).
+    that term over the views. Variance and covariance are those of all processes' rows.
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
-        "proj_hidden_dim": 2048,
-        "proj_output_dim": 2048,
-        "sim_loss_weight": 25.0,
-        "var_loss_weight": 25.0,
-        "cov_loss_weight": 1.0,
+        **projector_widths(2048, 2048),
+        "sim_loss_weight": Kwarg(25.0, "Weight of the invariance term (eq. 6).", least=0),
+        "var_loss_weight": Kwarg(25.0, "Weight of the variance term (eq. 6).", least=0),
+        "cov_loss_weight": Kwarg(1.0, "Weight of the covariance term (eq. 6).", least=0),
     }
 
     # lightly takes the mean of the views' variance terms and the sum of their covariance terms
     VARIANCE_FACTOR: ClassVar[float] = 2.0
     COVARIANCE_FACTOR: ClassVar[float] = 1.0
-    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = (
-        "sim_loss_weight",
-        "var_loss_weight",
-        "cov_loss_weight",
-    )
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg)

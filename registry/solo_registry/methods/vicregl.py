@@ -9,6 +9,7 @@ from lightly.models.modules.heads import VicRegLLocalProjectionHead
 from omegaconf import DictConfig
 from torch import Tensor
 
+from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.errors import UserError
 from solo_registry.methods.base import BaseMethod
 from solo_registry.methods.vicreg import VICRegMixin
@@ -20,22 +21,22 @@ class VICRegLMixin(VICRegMixin):
     Needs a backbone with a feature map (all of timm's). Exactly two views, as the paper's ResNet.
     Variance and covariance are means over the views, as in the authors' code, where VICReg's are
     sums. Left out is the paper's other local term, which pairs the features nearest in the *image*:
-    our views do not carry the place of their crop.
-
-    `method_kwargs`: VICReg's, `local_proj_dim` (widths of the local head), `alpha` (share of the
-    pooled features' loss), `num_matches` (pairs of local features a view; cut to the size of the
-    map. The authors' code keeps all of them in this term, 20 in the one left out).
+    our views do not carry the place of their crop. The authors' code keeps all pairs of local
+    features in this term, and 20 in the one left out.
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
         **VICRegMixin.KWARGS,
-        "local_proj_dim": 512,
-        "alpha": 0.75,
-        "num_matches": 20,
+        "local_proj_dim": Kwarg(512, "Width of the local projector's layers.", above=0),
+        "alpha": Kwarg(0.75, "Share of the loss on pooled features.", least=0, most=1),
+        "num_matches": Kwarg(
+            20,
+            "Pairs of local features of a view; the map may have fewer.",
+            above=0,
+        ),
     }
     VARIANCE_FACTOR: ClassVar[float] = 1.0
     COVARIANCE_FACTOR: ClassVar[float] = 0.5
-    SHARES: ClassVar[tuple[str, ...]] = ("alpha",)
     HEADS: ClassVar[tuple[str, ...]] = ("projector", "local_projector")
 
     def __init__(self, cfg: DictConfig) -> None:

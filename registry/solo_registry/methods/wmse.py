@@ -10,8 +10,10 @@ from lightly.models.modules.heads import BYOLProjectionHead
 from omegaconf import DictConfig
 from torch import Tensor
 
+from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.errors import UserError
 from solo_registry.methods.base import BaseMethod, Batch
+from solo_registry.methods.parts.kwargs import projector_widths
 from solo_registry.methods.parts.method import MethodMixin
 
 
@@ -23,22 +25,22 @@ class WMSEMixin(MethodMixin):
 
     Both views of a pair get a gradient, as in the paper (eq. 4) and its code; solo-learn's loss has
     the same value but stops the gradient at one of them.
-
-    `method_kwargs`: `proj_hidden_dim`, `proj_output_dim`, `whitening_iters` (random divisions of
-    the batch), `whitening_size` (images whitened together; divides the batch and is at least twice
-    `proj_output_dim`, else the covariance has no inverse), `whitening_eps` (share of the identity
-    mixed into the covariance).
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
-        "proj_hidden_dim": 1024,
-        "proj_output_dim": 64,
-        "whitening_iters": 1,
-        "whitening_size": 128,
-        "whitening_eps": 0.0,
+        **projector_widths(1024, 64),
+        "whitening_iters": Kwarg(1, "Random divisions of the batch in each step.", above=0),
+        "whitening_size": Kwarg(
+            128,
+            "Images that are whitened together; it divides the batch and is at least twice "
+            "proj_output_dim.",
+            above=0,
+        ),
+        "whitening_eps": Kwarg(
+            0.0, "Share of the identity that is mixed into the covariance.", least=0, most=1
+        ),
     }
 
-    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("whitening_eps",)
     DROPS_SMALL: ClassVar[bool] = True
     PER_PROCESS: ClassVar[str] = "random parts of one process's batch are whitened"
 

@@ -22,7 +22,7 @@ from solo_registry.config.resolve import resolve
 from solo_registry.jobs.pretrain import pretrain
 from solo_registry.runs.model import read_checkpoint
 
-NAMES = [name for name, _, _ in SOLO_METHODS]
+NAMES = list(SOLO_METHODS)
 SMALL = {
     "proj_hidden_dim": 16, "proj_output_dim": 8, "pred_hidden_dim": 16, "queue_size": 512,
     "whitening_size": 16, "decoder_embed_dim": 16, "decoder_depth": 1, "decoder_num_heads": 2,

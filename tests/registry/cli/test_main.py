@@ -131,7 +131,7 @@ def test_cfg_job_shows_the_config_and_runs_nothing(dyntemp: Dyntemp, tmp_path: P
         (["backbone=timm/resnet81"], "Did you mean 'timm/resnet"),
         (["optimzer.lr=1"], "unknown config key 'optimzer'"),
         (["method=simclr_dyntemp", "method_kwargs.tau_maxx=1"], "mean 'method_kwargs.tau_max'"),
-        (["method=simclr_dyntemp", "method_kwargs.tau_min=0"], "tau_min must be positive"),
+        (["method=simclr_dyntemp", "method_kwargs.tau_min=0"], "tau_min must be above 0"),
         (["method=simclr_dyntemp", "method_kwargs.tau_min=0.5"], "must not exceed tau_max"),
         (["method=simclr_dyntemp", "method_kwargs.tau_min=nan"], "got nan"),
         (["augmentations=symetric32"], "Did you mean 'symmetric32'"),

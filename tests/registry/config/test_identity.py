@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from solo_registry.catalog.kwargs import default_kwargs
 from solo_registry.catalog.plugins import load_plugins
 from solo_registry.catalog.registry import METHODS
 from solo_registry.config import identity
@@ -22,7 +23,8 @@ DEFAULTS = Path(__file__).with_name("defaults.json")
 
 def current_defaults() -> dict[str, Any]:
     """Every default that a hash leaves out."""
-    methods = {name: METHODS.get(name).KWARGS for name in METHODS if not name.startswith("solo/")}
+    own = [name for name in METHODS if not name.startswith("solo/")]
+    methods = {name: default_kwargs(METHODS.get(name)) for name in own}
     schema = json.loads(json.dumps(identity._defaults()))
     return {"version": identity.DEFAULTS_VERSION, "schema": schema, "methods": methods}
 

@@ -8,12 +8,9 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from solo_registry.catalog.kwargs import declared_kwargs
 from solo_registry.config.devices import count_processes
-from solo_registry.config.method_kwargs import (
-    fill_method_kwargs,
-    require_at_most_one,
-    require_positive,
-)
+from solo_registry.config.method_kwargs import fill_method_kwargs
 from solo_registry.errors import UserError
 from solo_registry.methods.base import Host, MomentumHost
 from solo_registry.methods.parts.queue import queue_size
@@ -29,10 +26,8 @@ from solo_registry.optimizers import ParamGroup
 class MethodMixin(Host):
     """What every method declares of itself; checks and parameter groups follow from it."""
 
-    # keys of `method_kwargs` and their defaults; a number must be above 0 if its default is
+    # keys of `method_kwargs`: a `Kwarg` each, or a new default of a base class's key
     KWARGS: ClassVar[dict[str, Any]] = {}
-    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ()  # the keys that may be 0 as well
-    SHARES: ClassVar[tuple[str, ...]] = ()  # the keys that are 1 at most
     HEADS: ClassVar[tuple[str, ...]] = ("projector",)  # modules that are trained
     TWO_VIEWS: ClassVar[bool] = True  # whether other numbers of crops are refused
     LEAST_VIEWS: ClassVar[int] = 2  # where others are not
@@ -48,18 +43,14 @@ class MethodMixin(Host):
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
         """Fill in and check `method_kwargs`."""
         cfg = super().add_and_assert_specific_cfg(cfg)
-        fill_method_kwargs(cfg, cls.KWARGS, unused=cls.UNUSED)
-        for key, value in cls.KWARGS.items():
-            if type(value) in (int, float) and value >= 0 and key != "queue_size":
-                require_positive(cfg, key, or_zero=key in cls.MAY_BE_ZERO)
-        require_at_most_one(cfg, *cls.SHARES)
+        fill_method_kwargs(cfg, declared_kwargs(cls), unused=cls.UNUSED)
         if not cls.ONE_IMAGE and cfg.optimizer.batch_size == 1 and count_processes(cfg) == 1:
             raise UserError(
                 f"optimizer.batch_size=1: method '{cfg.method}' compares the images of a batch, so "
                 "it needs 2 or more of them (over all devices)"
             )
         if "queue_size" in cls.KWARGS:
-            queue_size(cfg, or_none="queue_size" in cls.MAY_BE_ZERO)
+            queue_size(cfg)
         if cls.DROPS_SMALL:
             leave_out_small_crops(cfg)
         if cls.TWO_VIEWS:

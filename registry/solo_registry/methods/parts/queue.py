@@ -17,11 +17,11 @@ from solo_registry.methods.base import Host
 LARGEST_QUEUE = 65536  # solo-learn's default
 
 
-def queue_size(cfg: DictConfig, *, or_none: bool = False) -> int:
+def queue_size(cfg: DictConfig) -> int:
     """Number of keys in the queue: `method_kwargs.queue_size`.
 
-    null is the largest multiple of the batch up to half the training images and 65,536.
-    With `or_none`, 0 is a queue too: none.
+    null is the largest multiple of the batch up to half the training images and 65,536. 0, where a
+    method takes it, is no queue.
 
     Raises:
         UserError: it is not a multiple of the batch over all devices.
@@ -31,12 +31,12 @@ def queue_size(cfg: DictConfig, *, or_none: bool = False) -> int:
     if size is None:
         images = OmegaConf.select(cfg, "data.train_images") or 2 * LARGEST_QUEUE
         size = max(batch, min(images // 2, LARGEST_QUEUE) // batch * batch)
-    if not isinstance(size, int) or size < (0 if or_none else 1) or size % batch:
+    if size % batch:
         raise UserError(
             f"method_kwargs.queue_size is {size}, it must be divisible by the batch of {batch} "
             "images over all devices"
         )
-    return size
+    return int(size)
 
 
 class KeyQueue(nn.Module):
