@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
-from typing import Any, NamedTuple
+from typing import Any
 
 from omegaconf import OmegaConf
 
+from solo_registry.catalog.kwargs import declared_kwargs
 from solo_registry.catalog.registry import METHODS
-from solo_registry.config.keys import LIMIT, TYPES, Key, all_keys, keys_of, spell
+from solo_registry.config.keys import LIMIT, Key, all_keys, keys_of, spell
 from solo_registry.config.schema import PretrainConfig
 from solo_registry.errors import UserError, nearest
 
@@ -43,25 +44,6 @@ same keys with the values that your words give them.
 COLUMN = 44  # where the help begins
 
 
-class MethodKey(NamedTuple):
-    """A key of a method's `method_kwargs`."""
-
-    name: str
-    kind: str
-    default: Any
-    help: str
-
-
-def describe_method(name: str) -> list[MethodKey]:
-    """Return the keys of a method's `method_kwargs`; imports the method.
-
-    Raises:
-        UserError: the method is unknown.
-    """
-    kwargs = getattr(METHODS.get(name), "KWARGS", {})
-    return [MethodKey(key, TYPES.get(type(value), ""), value, "") for key, value in kwargs.items()]
-
-
 def help_page(cfg: Any, groups: Mapping[str, Sequence[str]], method: str | None) -> str:
     """Return what `dyntemp pretrain --help` prints.
 
@@ -76,11 +58,16 @@ def help_page(cfg: Any, groups: Mapping[str, Sequence[str]], method: str | None)
     if method is not None:
         lines += [f"method_kwargs: the keys of {method}"]
         given = OmegaConf.select(cfg, "method_kwargs") or {}
-        for name, kind, default, text in describe_method(method):
-            value = given.get(name, default)
-            lines.append(_line(f"method_kwargs.{name}={spell(value)}", text, kind))
+        for key, kwarg in declared_kwargs(METHODS.get(method)).items():
+            value = spell(given.get(key, kwarg.default))
+            allowed = ", ".join(filter(None, (kwarg.type_name, kwarg.bound)))
+            lines.append(
+                _line(f"method_kwargs.{key}={value}", kwarg.help.removesuffix("."), allowed)
+            )
         lines.append("")
-    lines += _section_lines(cfg, PretrainConfig, "")
+    own = "  method_kwargs="  # one line for all of them, of use where no method is shown
+    keys = _section_lines(cfg, PretrainConfig, "")
+    lines += [line for line in keys if method is None or not line.startswith(own)]
     return "\n".join(lines) + "\n"
 
 
