@@ -27,6 +27,8 @@ DYNAMIC = [
     "dcl_dyntemp", "dclw_dyntemp", "mocov2plus_dyntemp", "mocov3_dyntemp", "nnclr_dyntemp",
     "simclr_dyntemp", "supcon_dyntemp",
 ]  # fmt: skip
+# `make test`: every temperature without and with a queue, and the cosine in every form
+SHOWN, LATER = ("simclr_dyntemp", "mocov2plus_dyntemp"), pytest.mark.nightly
 
 
 def make(cfg: DictConfig) -> Any:
@@ -46,8 +48,14 @@ def test_the_parameterised_list_is_the_whole_registry() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("method", DYNAMIC)
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        pytest.param(method, name, marks=() if name == "cosine" or method in SHOWN else LATER)
+        for method in DYNAMIC
+        for name in NAMES
+    ],
+)
 def test_every_temperature_trains_in_every_form(tiny: Tiny, method: str, name: str) -> None:
     model = make(tiny(method, f"method_kwargs.temperature={name}", *extra(name)))
     indexes = torch.arange(8)

@@ -141,6 +141,7 @@ def test_every_run_trains_on_two_processes_that_end_with_the_command(tmp_path: P
     assert cfg.optimizer.effective_lr == cfg.optimizer.lr * 2 * 512 / 256
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_submitit_local(tmp_path: Path) -> None:
     needs("submitit")
