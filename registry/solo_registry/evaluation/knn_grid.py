@@ -12,7 +12,7 @@ from rich.table import Table
 
 from solo_registry.config.resolve import check_evaluation
 from solo_registry.errors import UserError, nearest
-from solo_registry.evaluation.run import features_of
+from solo_registry.evaluation.features import features_of
 from solo_registry.metrics.knn import knn_accuracy
 from solo_registry.metrics.neighbours import Distance
 from solo_registry.runs.loaded_run import LoadedRun
