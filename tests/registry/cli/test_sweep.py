@@ -21,7 +21,7 @@ def test_help_names_the_words_without_importing_optuna() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip().endswith("[]"), done.stderr
-    for text in ("space=NAME", "trials=N", "retry=true", "the same command goes on"):
+    for text in ("space=NAME", "trials=N", "retry=true", "type it again to resume"):
         assert text in done.stdout
 
 

@@ -54,7 +54,7 @@ def test_the_page_names_winner_spread_and_caution(
     formula.fails = lambda cfg: cfg.method_kwargs.tau_min > 0.12
     sweep = search("here", "trials=7")
     page, best = (tmp_path / "here" / FOLDER / "report.md").read_text(), sweep.ranked[0]
-    assert f"**{best.label}**" in page and "no test numbers" in page
+    assert f"**{best.label}**" in page and "not test numbers" in page
     near = [t for t in sweep.ranked if t.value >= best.value - sweep.margin]  # type: ignore[operator]
     assert f"{len(near)} of {len(sweep.ranked)} finished trials lie within" in page
     assert f"{sweep.margin:.2f} points" in page and "cannot tell them apart" in page

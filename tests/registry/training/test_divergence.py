@@ -90,8 +90,8 @@ def test_the_first_bad_step_is_named_and_the_last_good_epoch_goes_on(
 
 @pytest.mark.slow
 def test_a_learning_rate_that_is_too_high_is_told_in_the_first_epoch(tiny: Tiny) -> None:
-    given = tiny("simclr", *FEW, "optimizer.lr=1e30")
-    with pytest.raises(UserError, match=r"loss of step 2 .*No epoch was finished.*it is 1e\+30"):
+    given = tiny("simclr", *FEW, "optimizer.lr=1e9")
+    with pytest.raises(UserError, match=r"loss of step [23] .*No epoch was finished.*it is 1e\+09"):
         pretrain(given)
     assert not list(Path(given.runs_dir).rglob("last.ckpt"))
 
