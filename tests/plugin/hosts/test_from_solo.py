@@ -97,6 +97,7 @@ class TestFromSolo:
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
         assert done.stdout.split() == ["19", "solo", "[]"], done.stderr
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", NAMES)
     def test_each_trains_two_steps_and_its_yaml_holds_all_its_keys(
         self, name: str, small: Tiny
@@ -114,6 +115,7 @@ class TestFromSolo:
         asked = METHODS.get(f"solo/{name}").add_and_assert_specific_cfg(theirs).method_kwargs
         assert set(asked) == set(cfg.method_kwargs)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["byol", "deepclusterv2", "dino", "mocov2plus", "swav"])
     def test_stopped_and_resumed_it_ends_as_an_unbroken_one(
         self, name: str, small: Tiny, tmp_path: Path, monkeypatch: Any
