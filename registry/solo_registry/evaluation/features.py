@@ -12,11 +12,11 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from solo_registry.data.hashing import mix
 from solo_registry.data.module import PretrainDataModule, eval_loader
 from solo_registry.data.sampling import PretrainSet
+from solo_registry.data.sets import ImageSet
 from solo_registry.methods.base import BaseMethod
 from solo_registry.metrics.histogram import SimilarityHistogram, similarity_histogram
 from solo_registry.metrics.protocol import Features
@@ -25,6 +25,8 @@ from solo_registry.training.divergence import check_outputs
 PAIRED_IMAGES = 2000  # test images whose two views are compared
 PIXELS = 32  # larger images are averaged down to this size for the raw-pixel baseline
 BATCH = 256
+Embedding = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Images (N, C, H, W) -> features and projections, both (N, D) on the CPU."""
 
 
 @dataclass
@@ -63,9 +65,7 @@ def measure(
     return Measured(train, test, (feats1, feats2), histogram)
 
 
-def embedding(
-    model: BaseMethod | None, device: torch.device, label: str
-) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+def embedding(model: BaseMethod | None, device: torch.device, label: str) -> Embedding:
     """Return the function from images to features and projections, both (N, D) on the CPU.
 
     The function raises a UserError that names `label` if a feature is not finite.
@@ -95,29 +95,33 @@ def features_of(
 ) -> tuple[Features, Features]:
     """Compute features of train and test images; without test images, train is used for both."""
     embed = embedding(model, data.eval_device, label)
-
-    def collect(loader: DataLoader[Any]) -> Features:
-        quiet = not console.is_terminal
-        batches = track(loader, label, console=console, transient=True, disable=quiet)
-        feats, targets = zip(*((embed(X)[0], y) for X, y in batches), strict=True)
-        return Features(torch.cat(feats), torch.cat(targets))
-
-    def loader(images: Any, count: int, seed: int) -> DataLoader[Any]:
-        chosen = torch.randperm(
-            len(images), generator=torch.Generator().manual_seed(mix(b"evaluate", seed))
-        )
-        return eval_loader(
-            images,
-            crop_size=data.crop_size,
-            batch_size=BATCH,
-            num_workers=data.num_workers,
-            indices=sorted(chosen[:count].tolist()),
-            device=data.eval_device,
-        )
-
-    tested = data.val_set if data.val_set is not None else data.train_set
-    train = collect(loader(data.train_set, evaluation.max_train, data.seed))
-    test = train if data.val_set is None else collect(loader(tested, len(tested), data.seed))
+    train_set = chosen_images(data.train_set, evaluation.max_train, data.seed)
+    train = collect(embed, train_set, data, label, console)
     if data.val_set is None:  # without held-out images, only the geometry is measured
-        train = Features(train.feats, torch.full_like(train.targets, -1))
-    return train, test
+        return Features(train.feats, torch.full_like(train.targets, -1)), train
+    return train, collect(embed, data.val_set, data, label, console)
+
+
+def chosen_images(images: ImageSet, most: int, seed: int) -> ImageSet:
+    """Return at most `most` images, drawn from the seed, in their order."""
+    if len(images) <= most:
+        return images
+    generator = torch.Generator().manual_seed(mix(b"evaluate", seed))
+    return images.subset(sorted(torch.randperm(len(images), generator=generator)[:most].tolist()))
+
+
+def collect(
+    embed: Embedding, images: ImageSet, data: PretrainDataModule, label: str, console: Console
+) -> Features:
+    """Compute the features of images, loaded as `data` loads them for evaluation."""
+    loader = eval_loader(
+        images,
+        crop_size=data.crop_size,
+        batch_size=BATCH,
+        num_workers=data.num_workers,
+        device=data.eval_device,
+    )
+    quiet = not console.is_terminal
+    batches = track(loader, label, console=console, transient=True, disable=quiet)
+    feats, targets = zip(*((embed(X)[0], y) for X, y in batches), strict=True)
+    return Features(torch.cat(feats), torch.cat(targets))

@@ -15,8 +15,10 @@ from solo_registry.config.resolve import check_evaluation
 from solo_registry.config.schema import EvaluationConfig
 from solo_registry.data.module import PretrainDataModule
 from solo_registry.evaluation.features import Measured, measure
+from solo_registry.evaluation.linear_head import LinearHead, save_head
 from solo_registry.evaluation.publish import draw, show
 from solo_registry.methods.base import BaseMethod
+from solo_registry.metrics.linear_probe import ProbeResult, linear_probe
 from solo_registry.metrics.long_tail import long_tail_results
 from solo_registry.metrics.protocol import PROTOCOLS, describe, evaluate_features
 from solo_registry.runs.loaded_run import LoadedRun
@@ -31,11 +33,13 @@ class Measurement:
         model: the method with the weights that were measured.
         state: its checkpoint.
         rows: features by "raw_pixels", "untrained" and "trained".
+        probe: the linear probe of "trained"; None without labels, or where none is wanted.
     """
 
     model: BaseMethod
     state: dict[str, Any]
     rows: dict[str, Measured]
+    probe: ProbeResult | None
 
     @property
     def epochs(self) -> int:
@@ -102,8 +106,17 @@ def measure_rows(
         rows["raw_pixels"] = measure(None, data, evaluation, "raw pixels", console)
         rows["untrained"] = measure(model, data, evaluation, "untrained backbone", console)
     state = loaded.load_weights(model)
-    rows["trained"] = measure(model, data, evaluation, "trained backbone", console)
-    return Measurement(model, state, rows)
+    rows["trained"] = trained = measure(model, data, evaluation, "trained backbone", console)
+    probe = None
+    if evaluation.linear and trained.train.labelled and trained.test.labelled:
+        probe = linear_probe(
+            trained.train.feats,
+            trained.train.targets,
+            trained.test.feats,
+            trained.test.targets,
+            num_classes=data.info.num_classes,
+        )
+    return Measurement(model, state, rows, probe)
 
 
 def assemble(
@@ -114,7 +127,10 @@ def assemble(
 ) -> dict[str, Any]:
     """Run every protocol on the features, and return the content of result.json."""
     cfg, rows, trained = loaded.cfg, measurement.rows, measurement.rows["trained"]
-    results = {name: numbers(item, data, evaluation) for name, item in rows.items()}
+    probes = {"trained": measurement.probe}
+    results = {
+        name: numbers(item, data, evaluation, probes.get(name)) for name, item in rows.items()
+    }
     return {
         "schema_version": SCHEMA_VERSION,
         "name": cfg.name,
@@ -163,6 +179,8 @@ def publish(
     if result["evaluation"]["pictures"]:
         plots = run.plots if out == run.result else out.with_suffix("")
         draw(plots, run, measurement.model, measurement.rows, result, data, console)
+    if measurement.probe and out == run.result:
+        save_head(run, LinearHead.of(measurement.probe, data.info.class_names))
     write_json(out, result)
     show(result, run, console, out)
 
@@ -186,8 +204,10 @@ def evaluate_again(
     return evaluate_run(path, given, console, other=other, **where)
 
 
-def numbers(item: Measured, data: PretrainDataModule, evaluation: DictConfig) -> dict[str, Any]:
-    """Run every protocol on one set of features."""
+def numbers(
+    item: Measured, data: PretrainDataModule, evaluation: DictConfig, probe: ProbeResult | None
+) -> dict[str, Any]:
+    """Run every protocol on one set of features; `probe` is its linear probe, if it is fitted."""
     return evaluate_features(
         item.train,
         item.test,
@@ -195,5 +215,5 @@ def numbers(item: Measured, data: PretrainDataModule, evaluation: DictConfig) ->
         knn_k=min(evaluation.knn_k, max(1, item.train.labelled)),
         knn_temperature=evaluation.knn_temperature,
         views=item.views,
-        linear=evaluation.linear,
+        linear=probe or evaluation.linear,
     )

@@ -53,6 +53,8 @@ class ProbeResult:
         converged: whether the final fit reached the gradient tolerance.
         protocol: text that names the protocol.
         scores: (M, C) of the test rows, on the CPU.
+        weight: (C, D) float64 of the classifier, on the CPU; it takes features as they are.
+        bias: (C,) float64.
     """
 
     acc1: float
@@ -61,6 +63,8 @@ class ProbeResult:
     converged: bool
     protocol: str
     scores: Tensor = field(repr=False, compare=False)
+    weight: Tensor = field(repr=False, compare=False)
+    bias: Tensor = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,8 @@ def linear_probe(
         converged=classifier.converged,
         protocol=describe_protocol(l2),
         scores=scores.cpu(),
+        weight=classifier.weight.cpu(),
+        bias=classifier.bias.cpu(),
     )
 
 

@@ -17,7 +17,7 @@ from solo_registry.metrics.geometry import (
 )
 from solo_registry.metrics.knn import knn_accuracy
 from solo_registry.metrics.linear_probe import PROTOCOL as LINEAR_PROTOCOL
-from solo_registry.metrics.linear_probe import linear_probe
+from solo_registry.metrics.linear_probe import ProbeResult, linear_probe
 from solo_registry.metrics.neighbours import Distance
 
 Value = float | int | str | None
@@ -73,7 +73,7 @@ def evaluate_features(
     knn_temperature: float = 0.1,
     knn_distance: Distance = "cosine",
     views: tuple[Tensor, Tensor] | None = None,
-    linear: bool = True,
+    linear: bool | ProbeResult = True,
 ) -> dict[str, Value]:
     """Measure frozen features by every protocol.
 
@@ -85,7 +85,7 @@ def evaluate_features(
         knn_temperature: its temperature.
         knn_distance: "cosine" or "euclidean".
         views: (M, D) features of two augmented views of the test images, for the alignment.
-        linear: whether to fit the linear probe, which takes the most time.
+        linear: whether to fit the linear probe, which takes the most time; or the fitted probe.
 
     Returns:
         A value per key of `PROTOCOLS`, and `knn_k`, `knn_temperature`, `knn_distance`, `linear_l2`
@@ -115,7 +115,8 @@ def evaluate_features(
             distance=knn_distance,
         )[knn_k]
         if linear:
-            probe = linear_probe(*data, num_classes=num_classes)
+            probe = linear if isinstance(linear, ProbeResult) else None
+            probe = probe or linear_probe(*data, num_classes=num_classes)
             result["linear_acc1"], result["linear_acc5"] = probe.acc1, probe.acc5
             result["linear_l2"], result["linear_converged"] = probe.l2, probe.converged
     return result | geometry(test, views)

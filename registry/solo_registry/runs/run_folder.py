@@ -6,6 +6,7 @@ runs/<name>/<hash of the resolved config>/<seed>/
     data.json           what the images are result.json           written last: the run is finished
     environment.json    versions, git SHA   plots/                pictures
     cost.json           time and memory     evaluations/          other data, probes, fine-tuning
+    probe.safetensors   the linear probe
 """
 
 from __future__ import annotations
@@ -101,6 +102,7 @@ class RunFolder:
         self.metrics = path / "metrics.csv"
         self.result = path / "result.json"
         self.data = path / "data.json"  # see `run_data`
+        self.probe = path / "probe.safetensors"  # see `evaluation.linear_head`
         self.error = path / "error.json"  # why it failed; the leaderboard writes it
         self.plots = path / "plots"
 
