@@ -49,6 +49,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     package_dir={
+        "dyntemp": "registry/dyntemp",
         "solo_registry": "registry/solo_registry",
         "solo_dyntemp": "plugin/solo_dyntemp",
         "hydra_plugins.solo_dyntemp": "plugin/hydra_plugins/solo_dyntemp",

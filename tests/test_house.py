@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[1]
 # from the ground up; a room imports rooms before it, never one after it
 ROOMS = (
     "errors", "console", "optimizers", "catalog", "config", "metrics", "plots", "losses",
-    "backbones", "data", "methods", "verify_ddp", "runs", "training", "evaluation", "jobs",
-    "leaderboard", "sweep", "export", "cli", "__main__",
+    "backbones", "data", "methods", "verify_ddp", "runs", "training", "evaluation", "inference",
+    "jobs", "leaderboard", "sweep", "export", "api", "cli", "__main__",
 )  # fmt: skip
 APART = {("leaderboard", "sweep"), ("leaderboard", "export"), ("sweep", "export")}
 MOVED = {"registry", "contract"}  # names of before, which only other packages use

@@ -30,6 +30,7 @@ def make_run(tiny: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch) -
         run = RunFolder.of(cfg)
         run.open(given, cfg, {})
         numbers = {key: 0.5 + knn / 1000 for key in PROTOCOLS} | {"knn_acc1": knn}
+        numbers |= {"knn_k": 20, "knn_temperature": 0.1, "knn_distance": "cosine"}
         result: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION, "config_hash": config_hash(cfg), "seed": seed,
             "name": cfg.name, "method": method, "dataset": "digits", "backbone": "resnet",

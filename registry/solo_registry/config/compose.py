@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -114,15 +115,25 @@ def help_of(words: Sequence[str]) -> str:
     flags, overrides = split_words(words)
     if sweeps(flags):
         overrides = [word for word in overrides if "," not in word]
-    try:
-        with initialize_config_module("solo_registry.configs", version_base="1.3"):
-            cfg = compose("pretrain", overrides=hydra_words(overrides))
-    except Exception as error:
-        raise translate(error) from error
+    cfg = compose_config(overrides)
     chosen = any(word.startswith(("method=", "recipe=")) for word in overrides)
     return help_page(
         cfg, {group: options_of(group) for group in GROUPS}, cfg.method if chosen else None
     )
+
+
+def compose_config(overrides: Sequence[str]) -> DictConfig:
+    """Compose the config of a run from overrides, in this process and without Hydra's command line.
+
+    Raises:
+        UserError: the overrides do not make a config; the text names the nearest right one.
+    """
+    register_configs()
+    try:
+        with initialize_config_module("solo_registry.configs", version_base="1.3"):
+            return compose("pretrain", overrides=hydra_words(overrides))
+    except Exception as error:
+        raise translate(error) from error
 
 
 def has_own_yaml(words: Sequence[str]) -> bool:
@@ -161,7 +172,20 @@ def hydra_words(words: Sequence[str]) -> list[str]:
         added = word.startswith(OPEN_SECTIONS) or (foreign and word[0].isalpha())
         return f"++{word}" if added else word
 
-    return flags + [spell(word) for word in overrides]
+    return flags + [spell(word) for given in overrides for word in with_own_folder(given)]
+
+
+def with_own_folder(word: str) -> list[str]:
+    """Write `data=FOLDER`, for a folder of images that is no data set's name, as its two keys.
+
+    >>> with_own_folder("data=cifar10"), with_own_folder("data=.")
+    (['data=cifar10'], ['data=custom', 'data.train_path=.'])
+    """
+    key, _, value = word.partition("=")
+    path = value[1:-1].replace("\\'", "'") if value[:1] in ("'", '"') else value
+    if key != "data" or path in options_of("data") or not Path(path).expanduser().is_dir():
+        return [word]
+    return ["data=custom", f"data.train_path={value}"]
 
 
 def sweeps(flags: Sequence[str]) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+import pandas as pd
+from rich.markup import escape
 from rich.table import Table
 
 from solo_registry.metrics.protocol import Result, describe
@@ -57,6 +59,34 @@ def result_table(result: Mapping[str, Result], *, title: str = "Frozen features"
         cells = [_cell(result, name, key) for key in _COLUMNS]
         table.add_row(ROW_NAMES.get(name, name.replace("_", " ")), *cells)
     return table
+
+
+def result_frame(result: Mapping[str, Result]) -> pd.DataFrame:
+    """Return the numbers of `result_table` as a DataFrame, for notebooks."""
+    rows = {
+        ROW_NAMES.get(name, name): {
+            heading: row.get(key) for key, (heading, _, _) in _COLUMNS.items()
+        }
+        for name, row in result.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").astype(float)
+
+
+def frame_table(frame: pd.DataFrame, title: str) -> Table:
+    """Lay out a DataFrame: numbers to the right with three digits at most, nothing as a dash."""
+    table = Table(title=title)
+    for name in frame.columns:
+        right = pd.api.types.is_numeric_dtype(frame[name])
+        table.add_column(str(name), justify="right" if right else "left", overflow="fold")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(_text(value) for value in row))
+    return table
+
+
+def _text(value: object) -> str:
+    if value is None or value is pd.NaT or value != value:
+        return "-"
+    return f"{value:.5g}" if isinstance(value, float) else escape(str(value))
 
 
 def _cell(result: Mapping[str, Result], name: str, key: str) -> str:

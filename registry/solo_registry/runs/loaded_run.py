@@ -11,8 +11,8 @@ from solo_registry.config.resolve import expanded
 from solo_registry.data.module import PretrainDataModule, build_data
 from solo_registry.data.opened import open_data
 from solo_registry.data.sets import SetInfo
-from solo_registry.errors import UserError, nearest
 from solo_registry.methods.base import BaseMethod
+from solo_registry.runs.find import find_run
 from solo_registry.runs.model import load_weights, rebuild_method
 from solo_registry.runs.run_data import read_info, require_digest
 from solo_registry.runs.run_folder import RunFolder
@@ -22,7 +22,7 @@ class LoadedRun:
     """A run folder or checkpoint that commands work on; `data` opens images only when called.
 
     Args:
-        path: a run folder, or a checkpoint inside one.
+        path: a run folder, a checkpoint inside one, or what else `find_run` takes.
 
     Attributes:
         folder: the run folder.
@@ -31,13 +31,11 @@ class LoadedRun:
         is_last: whether `path` is a run folder.
 
     Raises:
-        UserError: `path` is neither.
+        UserError: there is no such run.
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.exists():
-            siblings = map(str, path.parent.glob("*")) if path.parent.is_dir() else ()
-            raise UserError(f"no run folder or checkpoint at {path}.{nearest(str(path), siblings)}")
+        path = find_run(path)
         load_plugins()
         self.is_last = not path.is_file()
         self.folder = RunFolder(path if self.is_last else path.absolute().parents[1])

@@ -1,0 +1,77 @@
+"""All runs under a folder as one table."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+
+from solo_registry.runs.find import run_folders
+from solo_registry.runs.records import read_record
+
+COLUMNS = (
+    "run", "state", "method", "data", "split", "epochs", "knn", "probe", "date", "megabytes",
+)  # fmt: skip
+
+
+def list_runs(runs_dir: Path) -> pd.DataFrame:
+    """Return a row per run, the newest first; no rows if there is no run.
+
+    Columns: `run` is name/hash/seed, `state` is finished, unfinished, failed or damaged, `split`
+    says where accuracies were measured (a run on a validation split is made for tuning), `knn` and
+    `probe` are the trained backbone's accuracies in percent, `date` is that of the newest file.
+    """
+    rows = [_row(path) for path in run_folders(runs_dir)]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return table.sort_values("date", ascending=False, ignore_index=True)
+
+
+def _row(path: Path) -> tuple[object, ...]:
+    record = read_record(path)
+    files = [file.stat() for file in path.rglob("*") if file.is_file()]
+    cfg = _config(path)
+    validated = OmegaConf.select(cfg, "data.validation_fraction")
+    return (
+        "/".join(path.parts[-3:]),
+        record.status,
+        OmegaConf.select(cfg, "method"),
+        OmegaConf.select(cfg, "data.dataset"),
+        "validation" if validated else "test",
+        record.result.get("epochs", record.cost.get("epochs", 0)),
+        record.value("knn_acc1"),
+        record.value("linear_acc1"),
+        datetime.fromtimestamp(max(file.st_mtime for file in files)).replace(microsecond=0),
+        round(sum(file.st_size for file in files) / 2**20, 1),
+    )
+
+
+def _config(path: Path) -> DictConfig:
+    """Return resolved.yaml as it is, without checks; empty if it is damaged."""
+    try:
+        loaded = OmegaConf.load(path / "resolved.yaml")
+    except Exception:  # a listing shows damaged runs too
+        loaded = OmegaConf.create()
+    return loaded if isinstance(loaded, DictConfig) else OmegaConf.create()
+
+
+def differences(one: Path, other: Path) -> pd.DataFrame:
+    """Return the config keys in which two runs differ, with both values."""
+    first, second = (flat(OmegaConf.to_container(_config(path))) for path in (one, other))
+    keys = sorted(first.keys() | second.keys())
+    rows = {key: (first.get(key), second.get(key)) for key in keys}
+    changed = {key: pair for key, pair in rows.items() if pair[0] != pair[1]}
+    return pd.DataFrame.from_dict(changed, orient="index", columns=["A", "B"], dtype=object)
+
+
+def flat(node: object, prefix: str = "") -> dict[str, object]:
+    """Return nested mappings as one, with dots in the keys.
+
+    >>> flat({"a": {"b": 1}, "c": [2]})
+    {'a.b': 1, 'c': [2]}
+    """
+    if not isinstance(node, dict):
+        return {prefix: node}
+    parts = (flat(item, f"{prefix}.{key}" if prefix else str(key)) for key, item in node.items())
+    return {key: value for part in parts for key, value in part.items()}
