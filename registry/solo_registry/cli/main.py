@@ -7,14 +7,17 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import typer.core
 
 from solo_registry.cli.evaluation import COMMANDS as EVALUATION
+from solo_registry.cli.inference import COMMANDS as INFERENCE
 from solo_registry.cli.leaderboard import WORDS
 from solo_registry.cli.leaderboard import app as leaderboard
+from solo_registry.cli.runs import COMMANDS as RUNS
 from solo_registry.cli.sweep import sweep
 from solo_registry.errors import UserError
 from solo_registry.runs.lifetime import STOPPED, end_with_parent, stop
@@ -45,6 +48,24 @@ app = typer.Typer(
     help="Pretrain with a similarity-dependent temperature, and find out whether it helps.",
 )
 app.add_typer(leaderboard, name="leaderboard")
+
+
+def print_version(asked: bool) -> None:
+    """Print the version of the package and end."""
+    if asked:
+        print(f"solo-dyntemp {version('solo-dyntemp')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
 PASS_ON = {**WORDS, "help_option_names": []}  # --help is passed on; the program behind knows more
 Pattern = Annotated[str, typer.Argument(help="Shell pattern, such as 'sim*'.")]
 
@@ -66,8 +87,10 @@ def pretrain(ctx: typer.Context) -> None:
     run_with_config(train, ctx.args)
 
 
-for measure in EVALUATION:
-    app.command()(measure)
+for use in (*EVALUATION, *INFERENCE):
+    app.command()(use)
+for name, past in RUNS.items():
+    app.command(name)(past)
 app.command(context_settings=WORDS, options_metavar="[KEY=VALUE]...")(sweep)
 
 
