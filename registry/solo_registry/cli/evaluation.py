@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from solo_registry.errors import UserError
+
 Run = Annotated[Path, typer.Argument(help="A run folder, or a checkpoint inside one.")]
 Data = Annotated[str | None, typer.Option(help="Another data set than the run's: transfer.")]
 DataPath = Annotated[str | None, typer.Option(help="Path of the other data set.")]
@@ -21,7 +23,8 @@ BatchSize = Annotated[int, typer.Option(help="Images per step.")]
 
 
 def evaluate(
-    run: Run,
+    ctx: typer.Context,
+    run: Annotated[Path | None, typer.Argument(help="A run; none with --weights.")] = None,
     knn_k: Annotated[int | None, typer.Option(help="Neighbours of kNN.")] = None,
     knn_temperature: Annotated[float | None, typer.Option(help="Temperature of kNN.")] = None,
     max_train: Annotated[int | None, typer.Option(help="Training images used at most.")] = None,
@@ -31,11 +34,26 @@ def evaluate(
     data_path: DataPath = None,
     val_path: ValPath = None,
     download: Download = False,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights of another program, in place of RUN.")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="Their backbone: timm/resnet50.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Path of the JSON, with --weights.")] = None,
 ) -> None:
     """Measure a run again: kNN, linear probe, geometry; also raw pixels and untrained backbone.
 
     With --data the same protocols measure another data set; the result is a file of its own.
+    With --weights they measure any torch, timm, lightly or solo-learn checkpoint. KEY=VALUE words
+    choose the data: dyntemp evaluate --weights x.pth --backbone timm/resnet50 data=cifar10.
     """
+    words = [*([str(run)] if run else []), *ctx.args]
+    if weights is not None or run is None:
+        evaluate_file(weights, backbone, words, out)
+        return
+    if ctx.args:
+        raise UserError(
+            f"'{ctx.args[0]}' is no option of evaluate; with RUN, use --data and others"
+        )
     from solo_registry.evaluation.run import evaluate_again
 
     changes = {
@@ -47,6 +65,20 @@ def evaluate(
     given = {key: value for key, value in changes.items() if value is not None}
     where = {"train_path": data_path, "val_path": val_path, "download": download}
     evaluate_again(run, {**given, "pictures": pictures}, _console(), data, **where)
+
+
+def evaluate_file(
+    weights: Path | None, backbone: str | None, words: list[str], out: Path | None
+) -> None:
+    """Measure weights that no run of ours made."""
+    if weights is None or backbone is None:
+        raise UserError(
+            "name a run, or weights with their backbone: dyntemp evaluate RUN, or "
+            "dyntemp evaluate --weights x.pth --backbone timm/resnet50 data=cifar10"
+        )
+    from solo_registry.evaluation.weights import evaluate_weights
+
+    evaluate_weights(weights, backbone, words, out, _console())
 
 
 def knn(
@@ -141,8 +173,6 @@ def _console() -> Any:
 
 
 def _numbers(option: str, text: str, *, whole: bool = False) -> list[float]:
-    from solo_registry.errors import UserError
-
     try:
         return [int(word) if whole else float(word) for word in text.split(",")]
     except ValueError:

@@ -88,7 +88,8 @@ def pretrain(ctx: typer.Context) -> None:
 
 
 for use in (*EVALUATION, *INFERENCE):
-    app.command()(use)
+    takes_words = use.__name__ == "evaluate"
+    app.command(context_settings=WORDS if takes_words else None)(use)
 for name, past in RUNS.items():
     app.command(name)(past)
 app.command(context_settings=WORDS, options_metavar="[KEY=VALUE]...")(sweep)

@@ -179,9 +179,9 @@ def test_pretrain_then_evaluate(dyntemp: Dyntemp, tmp_path: Path) -> None:
         code, _, err = dyntemp("evaluate", str(run), flag)
         assert code == 2 and "evaluation." in err
     code, _, err = dyntemp("evaluate", str(run.parent / "6"))
-    assert code == 2 and "no run folder or checkpoint at" in err
-    code, _, err = dyntemp("evaluate", str(tmp_path))
-    assert code == 2 and "is no run folder" in err
+    assert code == 2 and "no run beginning with" in err
+    code, _, err = dyntemp("evaluate", str(run / "plots"))
+    assert code == 2 and "no run below" in err
 
 
 @pytest.mark.slow
