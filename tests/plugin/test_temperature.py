@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 import solo_dyntemp.temperature
 from solo_dyntemp.names import TEMPERATURE_ENTRIES
 from solo_dyntemp.temperature import (
-    Block,
     ConstantTemperature,
     CosineScheduleTemperature,
     CosineTemperature,
@@ -27,6 +26,7 @@ from solo_dyntemp.temperature import (
     LinearTemperature,
     MACLTemperature,
     MonotoneCosineTemperature,
+    PairMask,
     ShiftedCosineTemperature,
     ShuffledTemperature,
     StabilisedTemperature,
@@ -255,7 +255,7 @@ def test_largest_logit_bounds_the_logits():
 
 def test_dual_constant_knows_only_positive_and_negative():
     positive = torch.tensor([[True, False, False]])
-    tau = DualConstantTemperature(0.1, 0.2).pairs(torch.rand(1, 3), Block(positive))
+    tau = DualConstantTemperature(0.1, 0.2).pairs(torch.rand(1, 3), PairMask(positive))
     torch.testing.assert_close(tau, torch.tensor([[0.2, 0.1, 0.1]]))
 
 
@@ -265,7 +265,7 @@ def test_shuffled_permutes_the_negatives_temperatures(columns):
     s = 2 * torch.rand(5, columns, generator=generator, dtype=torch.float64) - 1
     row, column = torch.arange(5)[:, None], torch.arange(columns)
     positive, itself = column == (row + 1) % columns, column == row
-    tau = ShuffledTemperature(0.1, 0.2).pairs(s, Block(positive, itself))
+    tau = ShuffledTemperature(0.1, 0.2).pairs(s, PairMask(positive, itself))
     plain = CosineTemperature(0.1, 0.2)(s)
     negative = ~positive & ~itself
     for i in range(5):

@@ -12,7 +12,6 @@ from solo_dyntemp.gather import (
     all_gather,
     check_equal_shapes,
     mean_over_processes,
-    rank,
     world_size,
 )
 from solo_dyntemp.losses.checks import (
@@ -22,9 +21,9 @@ from solo_dyntemp.losses.checks import (
     check_same_shape,
 )
 from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, choose, dense_terms, sparse_terms
-from solo_dyntemp.losses.embeddings import full_precision, normalise
+from solo_dyntemp.losses.embeddings import full_precision, normalize
 from solo_dyntemp.losses.reduction import mean_loss
-from solo_dyntemp.temperature import Batch, Temperature, as_temperature
+from solo_dyntemp.temperature import BatchContext, Temperature, as_temperature
 
 
 def dyntemp_dcl(
@@ -80,18 +79,17 @@ def dyntemp_dcl(
     if count == 1:
         raise ValueError(f"there must be at least two images, got shape {tuple(z1.shape)}")
     with full_precision(z1):
-        rows = normalise(torch.stack([z1, z2], dim=1).flatten(0, 1))  # views side by side, (2N, D)
+        rows = normalize(torch.stack([z1, z2], dim=1).flatten(0, 1))  # views side by side, (2N, D)
         with torch.no_grad():
             similarity = (rows[::2] * rows[1::2]).sum(1)
-        batch = Batch(lambda: mean_over_processes(similarity.mean()), indexes)
+        batch = BatchContext(lambda: mean_over_processes(similarity.mean()), indexes)
         temperature = temperature.for_batch(batch)
         everywhere = torch.arange(count, device=z1.device).repeat_interleave(2)
         chosen = choose(implementation, temperature, 2, rows, 2 * count)
         if chosen != "dense":
             terms = sparse_terms(chosen, rows, 2, detach_temperature, decoupled=True)
         else:
-            ids = everywhere[rank() * len(rows) :][: len(rows)]
-            terms = dense_terms(rows, ids, everywhere, detach_temperature, decoupled=True)
+            terms = dense_terms(rows, everywhere, detach_temperature, decoupled=True)
         weight = None if sigma is None else _weight(similarity, sigma)
         return mean_loss(
             terms,

@@ -15,7 +15,7 @@ def full_precision(z: Tensor) -> AbstractContextManager[None]:
     return torch.autocast(device_type=z.device.type, enabled=False)
 
 
-def normalise(z: Tensor) -> Tensor:
+def normalize(z: Tensor) -> Tensor:
     """Return the rows of `z` at unit length, at least in float32; double stays double.
 
     A row without a direction becomes zero, and so does its gradient; a division by a small constant

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from solo_dyntemp.gather import check_equal_shapes
 from solo_dyntemp.losses.checks import check_choice, check_embeddings, check_indexes
 from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, choose, dense_terms, sparse_terms
-from solo_dyntemp.losses.embeddings import full_precision, normalise
+from solo_dyntemp.losses.embeddings import full_precision, normalize
 from solo_dyntemp.losses.reduction import mean_loss
 from solo_dyntemp.losses.views import group, positive_similarity
-from solo_dyntemp.temperature import Batch, Temperature, as_temperature
+from solo_dyntemp.temperature import BatchContext, Temperature, as_temperature
 
 
 def dyntemp_infonce(
@@ -63,15 +63,15 @@ def dyntemp_infonce(
     check_equal_shapes(z)
     views = group(indexes)
     with full_precision(z):
-        rows = normalise(z)
-        batch = Batch(lambda: positive_similarity(rows, indexes), indexes)
+        rows = normalize(z)
+        batch = BatchContext(lambda: positive_similarity(rows, indexes), indexes)
         temperature = temperature.for_batch(batch)
         columns = len(views.everywhere)
         chosen = choose(implementation, temperature, views.count, rows, columns)
         if chosen != "dense" and views.count is not None:
             terms = sparse_terms(chosen, rows[views.order], views.count, detach_temperature)
         else:
-            terms = dense_terms(rows, indexes, views.everywhere, detach_temperature)
+            terms = dense_terms(rows, views.everywhere, detach_temperature)
         return mean_loss(terms, temperature, negatives=views.negatives)
 
 

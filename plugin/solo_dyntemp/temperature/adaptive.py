@@ -8,7 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from solo_dyntemp.temperature.base import Batch, Outcome, Temperature, check_finite, check_range
+from solo_dyntemp.temperature.base import (
+    BatchContext,
+    Outcome,
+    Temperature,
+    check_finite,
+    check_range,
+)
 from solo_dyntemp.temperature.pairwise import ConstantTemperature
 
 
@@ -52,7 +58,7 @@ class MACLTemperature(Temperature):
     Raises:
         ValueError: a value is not finite, or tau or tau_min not positive.
 
-    >>> batch = Batch(positive_similarity=lambda: torch.tensor(0.5))
+    >>> batch = BatchContext(positive_similarity=lambda: torch.tensor(0.5))
     >>> MACLTemperature(0.1, alpha=0.5).for_batch(batch)(torch.zeros(1))
     tensor([0.1250])
     """
@@ -74,7 +80,7 @@ class MACLTemperature(Temperature):
         reach = max(self.alpha * (1 - self.a0), self.alpha * (-1 - self.a0))
         return max(self.tau_min, self.tau * (1 + reach))
 
-    def for_batch(self, batch: Batch) -> Temperature:
+    def for_batch(self, batch: BatchContext) -> Temperature:
         """Return the batch's temperature."""
         similarity = batch.positive_similarity()
         tau = self.tau * (1 + self.alpha * (similarity - self.a0))
@@ -153,7 +159,7 @@ class LearnableTemperature(nn.Module, Temperature):
         self.tau_min, self.tau_max = tau_min, tau_max
         self.log_scale = nn.Parameter(torch.tensor(-math.log(tau)))
 
-    def for_batch(self, batch: Batch) -> Temperature:
+    def for_batch(self, batch: BatchContext) -> Temperature:
         """Keep t in its range, then return the temperature."""
         with torch.no_grad():
             self.log_scale.clamp_(-math.log(self.tau_max), -math.log(self.tau_min))

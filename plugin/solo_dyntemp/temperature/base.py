@@ -12,11 +12,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from solo_registry.metrics.pair_mask import PairMask
+
 GRID = 2_001  # points on [-1, 1] for the numerical bounds; odd, so that s = 0 is among them
 
 
 @dataclass(frozen=True)
-class Batch:
+class BatchContext:
     """What a loss tells a temperature about the batch in hand.
 
     Attributes:
@@ -27,22 +29,6 @@ class Batch:
 
     positive_similarity: Callable[[], Tensor]
     indexes: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Block:
-    """What a loss tells a temperature about a block of pairs: some anchors, all candidates.
-
-    Attributes:
-        positive: which pairs are positives, boolean, shape (A, B).
-        excluded: which pairs do not count in the denominator (an anchor with itself; in decoupled
-            losses the positives too), shape (A, B), or None.
-        start: number of the block's first anchor in the batch.
-    """
-
-    positive: Tensor
-    excluded: Tensor | None = None
-    start: int = 0
 
 
 @dataclass(frozen=True)
@@ -114,16 +100,16 @@ class Temperature:
             return None
         return tau
 
-    def for_batch(self, batch: Batch) -> Temperature:
+    def for_batch(self, batch: BatchContext) -> Temperature:
         """Return the temperature of this batch; it must not change until the backward pass."""
         return self
 
-    def pairs(self, s: Tensor, block: Block) -> Tensor:
+    def pairs(self, s: Tensor, mask: PairMask) -> Tensor:
         """Return τ of a block of pairs, of the shape of `s` or one column for its anchors.
 
         Args:
             s: similarities, anchors in rows, shape (A, B).
-            block: what the pairs are.
+            mask: the positive and the excluded pairs.
         """
         tau: Tensor = self(s)
         return tau

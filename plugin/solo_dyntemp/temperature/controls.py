@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from solo_dyntemp.temperature.base import Block, Temperature, check_range
+from solo_dyntemp.temperature.base import Temperature, check_range
 from solo_dyntemp.temperature.pairwise import CosineTemperature
+from solo_registry.metrics.pair_mask import PairMask
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class DualConstantTemperature(Temperature):
     Raises:
         ValueError: not 0 < tau_min <= tau_max, or not finite.
 
-    >>> block = Block(positive=torch.tensor([[True, False]]))
-    >>> DualConstantTemperature(0.1, 0.2).pairs(torch.tensor([[0.5, 0.5]]), block)
+    >>> mask = PairMask(positive=torch.tensor([[True, False]]))
+    >>> DualConstantTemperature(0.1, 0.2).pairs(torch.tensor([[0.5, 0.5]]), mask)
     tensor([[0.2000, 0.1000]])
     """
 
@@ -38,9 +39,9 @@ class DualConstantTemperature(Temperature):
     def __post_init__(self) -> None:
         check_range(self.tau_min, self.tau_max)
 
-    def pairs(self, s: Tensor, block: Block) -> Tensor:
+    def pairs(self, s: Tensor, mask: PairMask) -> Tensor:
         """Return tau_max where a pair is positive, else tau_min."""
-        return torch.full_like(s, self.tau_min).masked_fill_(block.positive, self.tau_max)
+        return torch.full_like(s, self.tau_min).masked_fill_(mask.positive, self.tau_max)
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ class ShuffledTemperature(Temperature):
         ValueError: not 0 < tau_min <= tau_max, or not finite.
 
     >>> s = torch.tensor([[1.0, 0.0, 0.5, 1.0]])
-    >>> block = Block(positive=torch.tensor([[True, False, False, False]]))
-    >>> ShuffledTemperature(0.1, 0.2).pairs(s, block)
+    >>> mask = PairMask(positive=torch.tensor([[True, False, False, False]]))
+    >>> ShuffledTemperature(0.1, 0.2).pairs(s, mask)
     tensor([[0.2000, 0.1500, 0.2000, 0.1000]])
     """
 
@@ -73,10 +74,10 @@ class ShuffledTemperature(Temperature):
     def __post_init__(self) -> None:
         CosineTemperature(self.tau_min, self.tau_max)  # checks and warns
 
-    def pairs(self, s: Tensor, block: Block) -> Tensor:
+    def pairs(self, s: Tensor, mask: PairMask) -> Tensor:
         """Return the temperatures of the block, rotated among the negatives of each anchor."""
         tau = CosineTemperature(self.tau_min, self.tau_max)(s)
-        negative = ~block.positive if block.excluded is None else ~block.positive & ~block.excluded
+        negative = mask.negative
         counts = negative.sum(1, keepdim=True)
         places = negative.sort(dim=1, descending=True, stable=True).indices  # negatives first
         shift = (0.38 * counts).long().clamp_min(1)

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from solo_dyntemp.gather import all_gather
 from solo_dyntemp.temperature.base import (
-    Batch,
-    Block,
+    BatchContext,
     Outcome,
     Temperature,
     check_finite,
     check_range,
 )
+from solo_registry.metrics.pair_mask import PairMask
 
 FORMS = {"code": 1, "paper": 2}  # the largest difference of similarities that is divided by tau
 LARGEST_EXPONENT = 80  # exp(88.7) is the largest 32-bit number
@@ -112,7 +112,7 @@ class ISogCLRTemperature(nn.Module, Temperature):
         self.register_buffer("average", torch.zeros(size))  # u, 0: not seen yet
         self.register_buffer("momentum", torch.zeros(size))
 
-    def for_batch(self, batch: Batch) -> Temperature:
+    def for_batch(self, batch: BatchContext) -> Temperature:
         """Return the temperatures of the batch's samples."""
         if batch.indexes is None:
             raise ValueError("a temperature per sample needs the data set indexes of the anchors")
@@ -177,8 +177,8 @@ class _SampleTemperature(Temperature):
         self.tau = owner.tau[indexes].requires_grad_(self.learning)
         self.tau_min, self.tau_max = owner.tau_min, owner.tau_max
 
-    def pairs(self, s: Tensor, block: Block) -> Tensor:
-        return self.tau[block.start : block.start + len(s), None].to(s.dtype)
+    def pairs(self, s: Tensor, mask: PairMask) -> Tensor:
+        return self.tau[mask.start : mask.start + len(s), None].to(s.dtype)
 
     def weigh(self, outcome: Outcome) -> Tensor:
         if not (self.learning and outcome.losses.requires_grad):

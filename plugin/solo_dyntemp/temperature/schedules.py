@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from solo_dyntemp.temperature.base import Batch, Temperature, check_finite, check_range
+from solo_dyntemp.temperature.base import BatchContext, Temperature, check_finite, check_range
 from solo_dyntemp.temperature.pairwise import ConstantTemperature, CosineTemperature
 
 
@@ -43,7 +43,7 @@ class ScheduledTemperature(nn.Module, Temperature):
         """Return the temperature at the present progress."""
         raise NotImplementedError
 
-    def for_batch(self, batch: Batch) -> Temperature:
+    def for_batch(self, batch: BatchContext) -> Temperature:
         """Return the temperature at the present progress."""
         return self.current()
 

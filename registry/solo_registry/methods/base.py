@@ -18,9 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from solo_registry.backbones import build_backbone
-from solo_registry.metrics.contrast import Contrast
 from solo_registry.metrics.online import RowMean, classification
 from solo_registry.metrics.online_knn import OnlineKNN
+from solo_registry.metrics.pair_mask import ComparedPairs, PairMask
 from solo_registry.optimizers import ParamGroup, build_optimizer, build_schedule
 
 Batch = tuple[Tensor, list[Tensor], Tensor]  # indexes (N,), views of (N, C, H, W), targets (N,)
@@ -183,7 +183,7 @@ class BaseMethod(LightningModule):
         """Temperature at each cosine similarity in `s`, for pictures; None where there is none."""
         return None
 
-    def contrast(self, outs: dict[str, list[Tensor]], batch: Batch) -> Contrast:
+    def compared_pairs(self, outs: dict[str, list[Tensor]], batch: Batch) -> ComparedPairs:
         """Pairs that the loss compares, for telemetry; by default all views against all.
 
         Args:
@@ -192,14 +192,14 @@ class BaseMethod(LightningModule):
         """
         z = outs.get("z", outs["feats"])
         z = z if all(part.ndim == 2 for part in z) else outs["feats"]
-        return Contrast.among_views(torch.cat(z), batch[0].repeat(len(z)))
+        return ComparedPairs.among_views(torch.cat(z), batch[0].repeat(len(z)))
 
-    def pair_temperature(self, s: Tensor, contrast: Contrast, indexes: Tensor) -> Tensor | None:
+    def pair_temperature(self, s: Tensor, mask: PairMask, indexes: Tensor) -> Tensor | None:
         """Temperature of each pair of a batch, for telemetry: (A, B) or (A, 1), or None.
 
         Args:
             s: (A, B) similarities, through which a gradient may be asked.
-            contrast: what the pairs are.
+            mask: the positive and the excluded pairs.
             indexes: (N,) data set index of the images.
         """
         return self.temperature_curve(s)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from lightly.loss import DCLLoss
 from lightly.utils.dist import rank, world_size
-from torch import Tensor, cat
+from torch import Tensor
 
 from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.losses import gathered
 from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.simclr import SimCLRMixin
-from solo_registry.metrics.contrast import Contrast
+from solo_registry.metrics.pair_mask import ComparedPairs
 
 
 class DCLMixin(SimCLRMixin):
@@ -35,10 +36,10 @@ class DCLMixin(SimCLRMixin):
         loss: Tensor = criterion(*z.chunk(2))
         return loss
 
-    def contrast(self, outs: dict[str, list[Tensor]], batch: Batch) -> Contrast:
+    def compared_pairs(self, outs: dict[str, list[Tensor]], batch: Batch) -> ComparedPairs:
         """All views against all, without the positives in the denominators."""
-        groups = self.groups(batch).repeat(len(outs["z"]))
-        return Contrast.among_views(cat(outs["z"]), groups, decoupled=True)
+        pairs = super().compared_pairs(outs, batch)
+        return replace(pairs, mask=pairs.mask.decoupled())
 
 
 class DCLWMixin(DCLMixin):

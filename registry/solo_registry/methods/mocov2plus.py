@@ -15,7 +15,7 @@ from solo_registry.methods.parts.heads import projector
 from solo_registry.methods.parts.kwargs import QUEUE_SIZE, projector_widths, softmax_temperature
 from solo_registry.methods.parts.method import ContrastiveMixin, MomentumProjectorMixin
 from solo_registry.methods.parts.queue import KeyQueue, queue_size
-from solo_registry.metrics.contrast import Contrast
+from solo_registry.metrics.pair_mask import ComparedPairs
 
 
 class MoCoV2PlusMixin(ContrastiveMixin, MomentumProjectorMixin):
@@ -51,9 +51,9 @@ class MoCoV2PlusMixin(ContrastiveMixin, MomentumProjectorMixin):
         """Compare `query` (N, D) of images `indexes` (N,) with `key` (N, D) and `queue` (D, K)."""
         return infonce_queue(query, key, queue, self.cfg.method_kwargs.temperature)
 
-    def contrast(self, outs: dict[str, list[Tensor]], batch: Batch) -> Contrast:
+    def compared_pairs(self, outs: dict[str, list[Tensor]], batch: Batch) -> ComparedPairs:
         """Queries against the batch's keys, which stand for the queue: their labels are known."""
-        return Contrast.paired(outs["z"][0], outs["momentum_z"][1])
+        return ComparedPairs.paired(outs["z"][0], outs["momentum_z"][1])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: the symmetric contrastive loss plus the online classifier's."""

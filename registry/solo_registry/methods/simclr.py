@@ -13,7 +13,7 @@ from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.heads import projector
 from solo_registry.methods.parts.kwargs import projector_widths, softmax_temperature
 from solo_registry.methods.parts.method import ContrastiveMixin
-from solo_registry.metrics.contrast import Contrast
+from solo_registry.metrics.pair_mask import ComparedPairs
 
 
 class SimCLRMixin(ContrastiveMixin):
@@ -46,10 +46,10 @@ class SimCLRMixin(ContrastiveMixin):
         """Compare all views `z` (V*N, D); rows of equal `groups` (V*N,) are positives."""
         return infonce(z, groups, self.cfg.method_kwargs.temperature)
 
-    def contrast(self, outs: dict[str, list[Tensor]], batch: Batch) -> Contrast:
+    def compared_pairs(self, outs: dict[str, list[Tensor]], batch: Batch) -> ComparedPairs:
         """All views against all."""
         groups = self.groups(batch).repeat(len(outs["z"]))
-        return Contrast.among_views(torch.cat(outs["z"]), groups)
+        return ComparedPairs.among_views(torch.cat(outs["z"]), groups)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: contrastive loss plus the online classifier's."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from solo_dyntemp.losses.kernels import formula, tiled
-from solo_dyntemp.losses.kernels.walk import Walk, refuse_double_backward
+from solo_dyntemp.losses.kernels.settings import KernelSettings, refuse_double_backward
 from solo_dyntemp.temperature import CosineTemperature, Temperature
 
 # dimensions up to -> own rows, other rows and warps of a program; by registers and shared memory
@@ -49,7 +49,7 @@ def unsupported_reason(temperature: Temperature, rows: Tensor, columns: int) -> 
 
 def _formula_problem(temperature: Temperature, device: torch.device) -> str | None:
     try:
-        _functions(Walk(temperature, detach=False), device)
+        _functions(KernelSettings(temperature, detach=False), device)
     except formula.UnknownOperation as error:
         return f"cannot write {temperature} as a kernel ({error})"
     return None
@@ -90,10 +90,10 @@ def _package_problem() -> str | None:
 def _trial_problem(device: torch.device) -> str | None:
     """Run the kernels once on few rows; return the problem, if any, and warn the user of it."""
     z = torch.arange(70.0 * 16, device=device).sin().view(70, 16)
-    walk = Walk(CosineTemperature(), detach=False, block=1)
+    settings = KernelSettings(CosineTemperature(), detach=False, block=1)
     problem = None
     try:
-        expected, actual = _trial(tiled.logsumexp, z, walk), _trial(logsumexp, z, walk)
+        expected, actual = _trial(tiled.logsumexp, z, settings), _trial(logsumexp, z, settings)
         if not torch.allclose(actual, expected, rtol=1e-4, atol=1e-4):
             problem = f"gives wrong results on {device}"
     except Exception as error:  # no C compiler, a driver too old, ...
@@ -103,22 +103,22 @@ def _trial_problem(device: torch.device) -> str | None:
     return problem
 
 
-def _trial(log_sums: Any, z: Tensor, walk: Walk) -> Tensor:
+def _trial(log_sums: Any, z: Tensor, settings: KernelSettings) -> Tensor:
     """Return log-sums and gradient in one tensor."""
     with torch.inference_mode(False), torch.enable_grad():
         z = torch.nn.functional.normalize(z.clone()).requires_grad_()
-        sums = log_sums(z, z, walk)
+        sums = log_sums(z, z, settings)
         (gradient,) = torch.autograd.grad(sums.sum(), z)
         return torch.cat([sums.detach(), gradient.flatten()])
 
 
-def _functions(walk: Walk, device: torch.device) -> dict[str, Any]:
+def _functions(settings: KernelSettings, device: torch.device) -> dict[str, Any]:
     """Return τ and, unless it is detached, τ' as the kernels' arguments.
 
     Those of a value object are written once, not at each launch.
     """
-    write = _known_functions if is_dataclass(walk.temperature) else _write_functions
-    return dict(write(walk.temperature, walk.detach, device))
+    write = _known_functions if is_dataclass(settings.temperature) else _write_functions
+    return dict(write(settings.temperature, settings.detach, device))
 
 
 def _write_functions(
@@ -134,17 +134,17 @@ def _write_functions(
 _known_functions = lru_cache(maxsize=64)(_write_functions)
 
 
-def options(walk: Walk, dimensions: int, device: torch.device) -> dict[str, Any]:
+def options(settings: KernelSettings, dimensions: int, device: torch.device) -> dict[str, Any]:
     """Return the arguments of the gradient's kernel that are no rows: τ, τ', sizes.
 
     Args:
-        walk: the temperature and what is left out.
+        settings: the temperature and what is left out.
         dimensions: D.
         device: where the kernel runs.
     """
     from solo_dyntemp.losses.kernels import programs
 
-    functions = _functions(walk, device)
+    functions = _functions(settings, device)
     for name in ("TAU", "SLOPE"):
         if functions[name] is not None:
             functions[name] = programs.compiled(functions[name])
@@ -152,7 +152,7 @@ def options(walk: Walk, dimensions: int, device: torch.device) -> dict[str, Any]
     width = max(16, 1 << (dimensions - 1).bit_length())  # a power of two
     return {
         **functions,
-        "BLOCK": walk.block,
+        "BLOCK": settings.block,
         "PRECISION": programs.PRECISION,
         "D": dimensions,
         "WIDTH": width,
@@ -169,28 +169,33 @@ def _launch(kernel: Any, own: Tensor, arguments: tuple[Any, ...], how: dict[str,
         kernel[(-(-len(own) // how["OWN"]),)](*arguments, **how)
 
 
-def _log_sums(rows: Tensor, columns: Tensor, walk: Walk) -> Tensor:
+def _log_sums(rows: Tensor, columns: Tensor, settings: KernelSettings) -> Tensor:
     from solo_dyntemp.losses.kernels import programs
 
     result = rows.new_empty(len(rows))
-    how = options(walk, rows.shape[1], rows.device)
+    how = options(settings, rows.shape[1], rows.device)
     del how["SLOPE"], how["slope_numbers"]
-    arguments = (rows, columns, result, len(rows), len(columns), walk.offset, 0)
+    arguments = (rows, columns, result, len(rows), len(columns), settings.offset, 0)
     _launch(programs.log_sum_exp, rows, arguments, how)
     return result
 
 
 def _gradient(
-    own: Tensor, other: Tensor, sums: Tensor, upstream: Tensor, walk: Walk, *parts: str
+    own: Tensor,
+    other: Tensor,
+    sums: Tensor,
+    upstream: Tensor,
+    settings: KernelSettings,
+    *parts: str,
 ) -> Tensor:
     """Return the gradient of `own` in its `parts`: "anchor", "candidate"."""
     from solo_dyntemp.losses.kernels import programs
 
     result = torch.empty_like(own)
-    how = options(walk, own.shape[1], own.device)
+    how = options(settings, own.shape[1], own.device)
     how |= {"AS_ANCHOR": "anchor" in parts, "AS_CANDIDATE": "candidate" in parts}
     # log-sums and upstream are the anchors', on whichever side they are
-    offsets = (walk.offset, 0) if "anchor" in parts else (0, walk.offset)
+    offsets = (settings.offset, 0) if "anchor" in parts else (0, settings.offset)
     arguments = (own, other, result, sums, sums, upstream, upstream, len(own), len(other), *offsets)
     _launch(programs.gradient, own, arguments, how)
     return result
@@ -198,18 +203,20 @@ def _gradient(
 
 class _LogSumExp(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, columns: Tensor, walk: Walk, symmetric: bool) -> Tensor:
+    def forward(
+        ctx: Any, rows: Tensor, columns: Tensor, settings: KernelSettings, symmetric: bool
+    ) -> Tensor:
         rows, columns = rows.contiguous(), columns.contiguous()
-        sums = _log_sums(rows, columns, walk)
+        sums = _log_sums(rows, columns, settings)
         ctx.save_for_backward(rows, columns, sums)
-        ctx.walk, ctx.symmetric = walk, symmetric
+        ctx.settings, ctx.symmetric = settings, symmetric
         return sums
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         refuse_double_backward()
         rows, columns, sums = ctx.saved_tensors
-        known = (sums, upstream.contiguous(), ctx.walk)
+        known = (sums, upstream.contiguous(), ctx.settings)
         if ctx.symmetric:
             return _gradient(rows, rows, *known, "anchor", "candidate"), None, None, None
         for_rows, for_columns, *_ = ctx.needs_input_grad
@@ -222,7 +229,7 @@ class _LogSumExp(torch.autograd.Function):
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # nothing in Triton's launcher to compile
-def logsumexp(rows: Tensor, columns: Tensor, walk: Walk) -> Tensor:
+def logsumexp(rows: Tensor, columns: Tensor, settings: KernelSettings) -> Tensor:
     """Return log Σ_j exp(s_ij / τ(s_ij)) over the candidates j that are not left out, shape (A,).
 
     The same as `tiled.logsumexp`, for arguments that `unsupported_reason` accepts.
@@ -231,9 +238,9 @@ def logsumexp(rows: Tensor, columns: Tensor, walk: Walk) -> Tensor:
         rows: anchors at unit length, shape (A, D), float32.
         columns: candidates at unit length, shape (B, D); the same tensor as `rows` where anchors
             and candidates are the same.
-        walk: the temperature and what is left out.
+        settings: the temperature and what is left out.
 
     Raises:
         RuntimeError: a second derivative is asked for.
     """
-    return _LogSumExp.apply(rows, columns, walk, rows is columns)  # type: ignore[no-any-return]
+    return _LogSumExp.apply(rows, columns, settings, rows is columns)  # type: ignore[no-any-return]

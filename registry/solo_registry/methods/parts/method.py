@@ -19,7 +19,7 @@ from solo_registry.methods.parts.views import (
     require_two_views,
     require_views,
 )
-from solo_registry.metrics.contrast import Contrast
+from solo_registry.metrics.pair_mask import PairMask
 from solo_registry.optimizers import ParamGroup
 
 
@@ -95,7 +95,7 @@ class ContrastiveMixin(MethodMixin):
         """The same temperature at every similarity."""
         return torch.full_like(s, self.cfg.method_kwargs.temperature)
 
-    def pair_temperature(self, s: Tensor, contrast: Contrast, indexes: Tensor) -> Tensor | None:
+    def pair_temperature(self, s: Tensor, mask: PairMask, indexes: Tensor) -> Tensor | None:
         """The same temperature for every pair; None where the loss is no InfoNCE."""
         return self.temperature_curve(s) if self.INFONCE else None
 

@@ -10,7 +10,7 @@ from solo_dyntemp.temperature import Temperature
 
 
 @dataclass(frozen=True)
-class Walk:
+class KernelSettings:
     """Arguments of the tiled kernels: temperature, gradient mode, excluded pairs.
 
     Attributes:
