@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from solo_registry.losses.rows import own_columns, similarities, unit, view_logits
+from solo_registry.losses.rows import normalize, own_columns, similarities, view_logits
 
 
 def infonce(z: Tensor, indexes: Tensor, temperature: float) -> Tensor:
@@ -82,7 +82,7 @@ def infonce_queue(query: Tensor, key: Tensor, queue: Tensor, temperature: float)
     Returns:
         Scalar mean over the queries.
     """
-    query, key = unit(query), unit(key)
+    query, key = normalize(query), normalize(key)
     positive = (query * key).sum(1, keepdim=True)
     with torch.autocast(query.device.type, enabled=False):
         negative = query @ queue.to(query.dtype)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.linalg import matrix_norm
 
-from solo_registry.losses.rows import gathered, unit
+from solo_registry.losses.rows import gathered, normalize
 
 
 def mmcr(z: Tensor, lmda: float, momentum: Tensor | None = None) -> Tensor:
@@ -32,10 +32,10 @@ def mmcr(z: Tensor, lmda: float, momentum: Tensor | None = None) -> Tensor:
     >>> f"{mmcr(torch.eye(3)[:, None].expand(3, 2, 3), lmda=0.0):.4f}"  # three orthogonal images
     '-3.0000'
     """
-    z = unit(z)
+    z = normalize(z)
     centroids = z.mean(1)
     if momentum is not None:
-        centroids = torch.lerp(centroids, unit(momentum).mean(1), 0.5)
+        centroids = torch.lerp(centroids, normalize(momentum).mean(1), 0.5)
     capacity: Tensor = matrix_norm(gathered(centroids), ord="nuc")
     size: Tensor | float = matrix_norm(z, ord="nuc").mean() if lmda else 0.0
     return lmda * size - capacity

@@ -13,14 +13,14 @@ def gathered(rows: Tensor) -> Tensor:
     return torch.cat(gather(rows)) if world_size() > 1 else rows
 
 
-def full(rows: Tensor) -> Tensor:
-    """Return the rows in float32 at least."""
+def to_float32(rows: Tensor) -> Tensor:
+    """Return the rows in float32; rows in double stay in double."""
     return rows.to(torch.promote_types(rows.dtype, torch.float32))
 
 
-def unit(rows: Tensor) -> Tensor:
-    """Normalise (N, D) rows to length 1, in float32 at least."""
-    return F.normalize(full(rows), dim=-1)
+def normalize(rows: Tensor) -> Tensor:
+    """Normalise rows (..., D) to length 1, in float32 at least."""
+    return F.normalize(to_float32(rows), dim=-1)
 
 
 def similarities(anchors: Tensor, candidates: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def similarities(anchors: Tensor, candidates: Tensor) -> Tensor:
         Cosines (N, W*M); W processes.
     """
     with torch.autocast(anchors.device.type, enabled=False):
-        return unit(anchors) @ gathered(unit(candidates)).T
+        return normalize(anchors) @ gathered(normalize(candidates)).T
 
 
 def own_columns(rows: Tensor) -> Tensor:

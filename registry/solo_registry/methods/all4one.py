@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.errors import UserError
-from solo_registry.losses import infonce_paired, unit
+from solo_registry.losses import infonce_paired, normalize
 from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.methods.parts.kwargs import QUEUE_SIZE, projector_widths
 from solo_registry.methods.parts.method import ContrastiveMixin, MomentumProjectorMixin
@@ -108,7 +108,7 @@ class All4OneMixin(ContrastiveMixin, MomentumProjectorMixin):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: the three losses in both directions."""
         out = super().training_step(batch, batch_idx)
-        keys = [unit(key) for key in out["momentum_z"]]
+        keys = [normalize(key) for key in out["momentum_z"]]
         near = [self.queue.nearest(key, NEIGHBOURS) for key in keys]
         self.queue.enqueue(keys[0])
         tau: float = self.cfg.method_kwargs.temperature

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.errors import UserError
-from solo_registry.losses import gathered, unit
+from solo_registry.losses import gathered, normalize
 from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.clusters import ClusterBank
 from solo_registry.methods.parts.kwargs import projector_widths, softmax_temperature
@@ -65,7 +65,7 @@ class DeepClusterV2Mixin(MethodMixin):
 
     def project(self, feats: Tensor) -> dict[str, Any]:
         """Return the normalised projections `z` (N, D)."""
-        return {"z": unit(self.projector(feats))}
+        return {"z": normalize(self.projector(feats))}
 
     @torch.no_grad()
     def on_train_start(self) -> None:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_registry.catalog.kwargs import Kwarg
-from solo_registry.losses import full, gathered
+from solo_registry.losses import gathered, to_float32
 from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.kwargs import projector_widths
 from solo_registry.methods.parts.method import MethodMixin
@@ -43,7 +43,7 @@ class FroSSLMixin(MethodMixin):
         """One step: entropy of each view's covariance, and invariance over the views."""
         out = super().training_step(batch, batch_idx)
         criterion = FroSSLLoss(self.cfg.method_kwargs.invariance_weight)
-        loss = criterion([gathered(full(z)) for z in out["z"]])
+        loss = criterion([gathered(to_float32(z)) for z in out["z"]])
         return self.total(out, loss, "frossl")
 
 

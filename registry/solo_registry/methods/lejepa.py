@@ -13,7 +13,7 @@ from torch import Tensor
 
 from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.data.hashing import mix
-from solo_registry.losses import full
+from solo_registry.losses import to_float32
 from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.kwargs import projector_widths
 from solo_registry.methods.parts.method import MethodMixin
@@ -66,7 +66,7 @@ class LeJEPAMixin(MethodMixin):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: SIGReg and invariance in proportion `lamb`, plus the online classifier's."""
         out = super().training_step(batch, batch_idx)
-        z = full(torch.stack(out["z"]))
+        z = to_float32(torch.stack(out["z"]))
         invariance = lejepa_invariance_loss(all_proj=z, global_proj=z[: self.num_large_crops])
         lamb: float = self.cfg.method_kwargs.lamb
         return self.total(out, lamb * self.regularizer(z) + (1 - lamb) * invariance, "lejepa")

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_registry.catalog.kwargs import Kwarg
-from solo_registry.losses import unit
+from solo_registry.losses import normalize
 from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.methods.parts.heads import projector
 from solo_registry.methods.parts.kwargs import QUEUE_SIZE, projector_widths
@@ -32,7 +32,7 @@ def relational_loss(
     Returns:
         Scalar mean over the images.
     """
-    query, key = unit(query), unit(key)
+    query, key = normalize(query), normalize(key)
     queue = queue.to(query.dtype)
     wanted = (key @ queue / temperature_k).softmax(1)
     return F.cross_entropy(query @ queue / temperature_q, wanted)
@@ -79,7 +79,7 @@ class ReSSLMixin(MethodMixin, MomentumProjectorMixin):
         query, key = out["z"][0], out["momentum_z"][1]
         queue = self.queue.keys[0].clone()  # backward needs it after `enqueue` wrote
         loss = relational_loss(query, key, queue, kwargs.temperature_q, kwargs.temperature_k)
-        self.queue.enqueue(unit(key))
+        self.queue.enqueue(normalize(key))
         return self.total(out, loss, "ressl")
 
 

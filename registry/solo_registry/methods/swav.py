@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from solo_registry.catalog.kwargs import Kwarg
-from solo_registry.losses import unit
+from solo_registry.losses import normalize
 from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.heads import Prototypes
 from solo_registry.methods.parts.kwargs import QUEUE_SIZE, projector_widths, softmax_temperature
@@ -55,7 +55,7 @@ class SwAVMixin(MethodMixin):
 
     def project(self, feats: Tensor) -> dict[str, Any]:
         """Return the normalised projections `z` (N, D) and their similarities `p` (N, K)."""
-        z = unit(self.projector(feats))
+        z = normalize(self.projector(feats))
         return {"z": z, "p": self.prototypes(z)}
 
     def queued(self) -> list[Tensor] | None:

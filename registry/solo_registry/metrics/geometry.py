@@ -48,7 +48,7 @@ def uniformity(feats: Tensor, *, t: float = 2.0, chunk_size: int = _CHUNK) -> fl
     check_feats("feats", feats, min_rows=2)
     _check_positive("t", t)
     _check_positive("chunk_size", chunk_size)
-    unit = _unit(feats)
+    unit = _normalize(feats)
     total = unit.new_zeros((), dtype=torch.float64)
     chunks = torch.split(unit, chunk_size)
     for row, first in enumerate(chunks):
@@ -111,7 +111,7 @@ def alignment(z1: Tensor, z2: Tensor) -> float:
     check_same_shape("z1", z1, "z2", z2)
     total = 0.0
     for first, second in zip(torch.split(z1, _CHUNK), torch.split(z2, _CHUNK), strict=True):
-        gaps = (_unit(first) - _unit(second.to(first.device))).double().square().sum()
+        gaps = (_normalize(first) - _normalize(second.to(first.device))).double().square().sum()
         total += float(gaps)
     return total / len(z1)
 
@@ -177,7 +177,7 @@ def rankme(feats: Tensor, *, chunk_size: int = _CHUNK) -> float:
     return math.exp(float(torch.special.entr(sigma / sigma.sum()).sum()))
 
 
-def _unit(feats: Tensor) -> Tensor:
+def _normalize(feats: Tensor) -> Tensor:
     return F.normalize(feats.detach().float(), dim=1)
 
 
@@ -193,7 +193,7 @@ def _class_sums(feats: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, float]:
         torch.split(feats, _CHUNK), torch.split(targets, _CHUNK), strict=True
     ):
         keep = chunk_targets != UNLABELLED
-        unit = _unit(chunk[keep]).double()
+        unit = _normalize(chunk[keep]).double()
         sums.index_add_(0, chunk_targets[keep], unit)
         squares += float(unit.square().sum())
     counts = torch.bincount(targets[targets != UNLABELLED], minlength=classes).double()

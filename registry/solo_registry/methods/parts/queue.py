@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from solo_registry.config.devices import count_processes
 from solo_registry.errors import UserError
-from solo_registry.losses import gathered, unit
+from solo_registry.losses import gathered, normalize
 from solo_registry.methods.base import Host
 
 LARGEST_QUEUE = 65536  # solo-learn's default
@@ -91,5 +91,5 @@ class NeighbourQueueMixin(Host):
     def targets(self, views: list[Tensor]) -> list[Tensor]:
         """Return the neighbours of each view's projections (N, D); then remember the first's."""
         found = [self.queue.nearest(z) for z in views]
-        self.queue.enqueue(unit(views[0].detach()))
+        self.queue.enqueue(normalize(views[0].detach()))
         return found
