@@ -15,7 +15,7 @@ from solo_registry.config.resolve import check_evaluation
 from solo_registry.config.schema import EvaluationConfig
 from solo_registry.data.module import PretrainDataModule
 from solo_registry.evaluation.features import Measured, measure
-from solo_registry.evaluation.publish import draw, show
+from solo_registry.evaluation.publish import draw_run, show
 from solo_registry.methods.base import BaseMethod
 from solo_registry.metrics.long_tail import long_tail_results
 from solo_registry.metrics.protocol import PROTOCOLS, describe, evaluate_features
@@ -162,7 +162,7 @@ def publish(
         out = loaded.file("", None if finished else epochs, other, data.digest)
     if result["evaluation"]["pictures"]:
         plots = run.plots if out == run.result else out.with_suffix("")
-        draw(plots, run, measurement.model, measurement.rows, result, data, console)
+        draw_run(plots, run, measurement.model, measurement.rows, result, data, console)
     write_json(out, result)
     show(result, run, console, out)
 
