@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from solo_dyntemp.gather import (
     all_gather,
@@ -22,6 +23,7 @@ from solo_dyntemp.losses.checks import (
 )
 from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, choose, dense_terms, sparse_terms
 from solo_dyntemp.losses.embeddings import full_precision, normalize
+from solo_dyntemp.losses.module import LossModule
 from solo_dyntemp.losses.reduction import mean_loss
 from solo_dyntemp.temperature import BatchContext, Temperature, as_temperature
 
@@ -113,8 +115,8 @@ def check_sigma(sigma: float | None) -> None:
         raise ValueError(f"sigma must be positive and finite, or None, got {sigma}")
 
 
-class DynTempDCL(nn.Module):
-    """`dyntemp_dcl` as a module; a temperature with state is saved and moved with it.
+class DynTempDCL(LossModule):
+    """`dyntemp_dcl` as a module.
 
     Args:
         temperature: τ: a temperature, a number or an elementwise function.
@@ -136,29 +138,14 @@ class DynTempDCL(nn.Module):
         sigma: float | None = None,
         implementation: str = "auto",
     ) -> None:
-        super().__init__()
+        super().__init__(temperature, detach_temperature, implementation)
         check_sigma(sigma)
-        check_choice("implementation", implementation, IMPLEMENTATIONS)
-        self.temperature = as_temperature(temperature)
-        self.detach_temperature = detach_temperature
         self.sigma = sigma
-        self.implementation = implementation
+
+    def settings(self) -> dict[str, Any]:
+        """Return the keyword arguments of `dyntemp_dcl`."""
+        return {**super().settings(), "sigma": self.sigma}
 
     def forward(self, z1: Tensor, z2: Tensor, indexes: Tensor | None = None) -> Tensor:
         """Return the loss; see `dyntemp_dcl`."""
-        return dyntemp_dcl(
-            z1,
-            z2,
-            temperature=self.temperature,
-            detach_temperature=self.detach_temperature,
-            sigma=self.sigma,
-            indexes=indexes,
-            implementation=self.implementation,
-        )
-
-    def extra_repr(self) -> str:
-        """Return the settings of the loss for `repr`."""
-        return (
-            f"temperature={self.temperature}, detach_temperature={self.detach_temperature}, "
-            f"sigma={self.sigma}, implementation={self.implementation}"
-        )
+        return dyntemp_dcl(z1, z2, indexes=indexes, **self.settings())

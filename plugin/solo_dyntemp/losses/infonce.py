@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from solo_dyntemp.gather import check_equal_shapes
 from solo_dyntemp.losses.checks import check_choice, check_embeddings, check_indexes
 from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, choose, dense_terms, sparse_terms
 from solo_dyntemp.losses.embeddings import full_precision, normalize
+from solo_dyntemp.losses.module import LossModule
 from solo_dyntemp.losses.reduction import mean_loss
 from solo_dyntemp.losses.views import group, positive_similarity
 from solo_dyntemp.temperature import BatchContext, Temperature, as_temperature
@@ -75,16 +76,8 @@ def dyntemp_infonce(
         return mean_loss(terms, temperature, negatives=views.negatives)
 
 
-class DynTempInfoNCE(nn.Module):
-    """`dyntemp_infonce` as a module; a temperature with state is saved and moved with it.
-
-    Args:
-        temperature: τ: a temperature, a number or an elementwise function.
-        detach_temperature: stop the gradient through τ.
-        implementation: "auto", "dense", "tiled" or "triton".
-
-    Raises:
-        ValueError: an argument is not as described.
+class DynTempInfoNCE(LossModule):
+    """`dyntemp_infonce` as a module, with the arguments of `LossModule`.
 
     >>> import torch
     >>> from solo_dyntemp.temperature import CosineTemperature
@@ -93,31 +86,6 @@ class DynTempInfoNCE(nn.Module):
     tensor(0.0134)
     """
 
-    def __init__(
-        self,
-        temperature: Temperature | Callable[[Tensor], Tensor] | float,
-        detach_temperature: bool = True,
-        implementation: str = "auto",
-    ) -> None:
-        super().__init__()
-        check_choice("implementation", implementation, IMPLEMENTATIONS)
-        self.temperature = as_temperature(temperature)
-        self.detach_temperature = detach_temperature
-        self.implementation = implementation
-
     def forward(self, z: Tensor, indexes: Tensor) -> Tensor:
         """Return the loss; see `dyntemp_infonce`."""
-        return dyntemp_infonce(
-            z,
-            indexes,
-            temperature=self.temperature,
-            detach_temperature=self.detach_temperature,
-            implementation=self.implementation,
-        )
-
-    def extra_repr(self) -> str:
-        """Return the settings of the loss for `repr`."""
-        return (
-            f"temperature={self.temperature}, detach_temperature={self.detach_temperature}, "
-            f"implementation={self.implementation}"
-        )
+        return dyntemp_infonce(z, indexes, **self.settings())

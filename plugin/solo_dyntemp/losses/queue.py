@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from solo_dyntemp.gather import mean_over_processes
 from solo_dyntemp.losses.checks import (
@@ -18,6 +18,7 @@ from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, LOG_SUMS, choose
 from solo_dyntemp.losses.embeddings import full_precision, normalize
 from solo_dyntemp.losses.kernels import dense
 from solo_dyntemp.losses.kernels.settings import KernelSettings
+from solo_dyntemp.losses.module import LossModule
 from solo_dyntemp.losses.reduction import Terms, mean_loss
 from solo_dyntemp.temperature import BatchContext, PairMask, Temperature, as_temperature
 
@@ -113,51 +114,18 @@ def _sparse(
     return terms
 
 
-class DynTempQueueInfoNCE(nn.Module):
-    """`dyntemp_infonce_queue` as a module; the caller keeps the queue.
+class DynTempQueueInfoNCE(LossModule):
+    """`dyntemp_infonce_queue` as a module, with the arguments of `LossModule`.
 
-    Args:
-        temperature: τ: a temperature, a number or an elementwise function.
-        detach_temperature: stop the gradient through τ.
-        implementation: "auto", "dense", "tiled" or "triton".
-
-    Raises:
-        ValueError: an argument is not as described.
+    The caller keeps the queue.
 
     >>> loss = DynTempQueueInfoNCE(0.2)
     >>> loss(torch.eye(2), torch.eye(2), torch.tensor([[-1.0], [0.0]]))
     tensor(0.0034)
     """
 
-    def __init__(
-        self,
-        temperature: Temperature | Callable[[Tensor], Tensor] | float,
-        detach_temperature: bool = True,
-        implementation: str = "auto",
-    ) -> None:
-        super().__init__()
-        check_choice("implementation", implementation, IMPLEMENTATIONS)
-        self.temperature = as_temperature(temperature)
-        self.detach_temperature = detach_temperature
-        self.implementation = implementation
-
     def forward(
         self, query: Tensor, key: Tensor, queue: Tensor, indexes: Tensor | None = None
     ) -> Tensor:
         """Return the loss; see `dyntemp_infonce_queue`."""
-        return dyntemp_infonce_queue(
-            query,
-            key,
-            queue,
-            temperature=self.temperature,
-            detach_temperature=self.detach_temperature,
-            indexes=indexes,
-            implementation=self.implementation,
-        )
-
-    def extra_repr(self) -> str:
-        """Return the settings of the loss for `repr`."""
-        return (
-            f"temperature={self.temperature}, detach_temperature={self.detach_temperature}, "
-            f"implementation={self.implementation}"
-        )
+        return dyntemp_infonce_queue(query, key, queue, indexes=indexes, **self.settings())

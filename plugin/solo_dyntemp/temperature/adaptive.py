@@ -13,6 +13,7 @@ from solo_dyntemp.temperature.base import (
     Outcome,
     Temperature,
     check_finite,
+    check_positive,
     check_range,
 )
 from solo_dyntemp.temperature.pairwise import ConstantTemperature
@@ -69,9 +70,8 @@ class MACLTemperature(Temperature):
     tau_min: float = 0.01
 
     def __post_init__(self) -> None:
-        check_finite(tau=self.tau, alpha=self.alpha, a0=self.a0)
-        if self.tau <= 0:
-            raise ValueError(f"tau must be positive, got {self.tau}")
+        check_positive(tau=self.tau)
+        check_finite(alpha=self.alpha, a0=self.a0)
         check_range(self.tau_min, self.tau_max)
 
     @property
@@ -116,9 +116,7 @@ class DualTemperature(ConstantTemperature):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_finite(ratio=self.ratio)
-        if self.ratio <= 0:
-            raise ValueError(f"ratio must be positive, got {self.ratio}")
+        check_positive(ratio=self.ratio)
 
     def weigh(self, outcome: Outcome) -> Tensor:
         """Return the weighed losses."""

@@ -122,17 +122,6 @@ class Temperature:
         """Take notice that the fraction `progress` in [0, 1] of the training is done."""
 
 
-def check_range(tau_min: float, tau_max: float) -> None:
-    """Raise ValueError unless 0 < tau_min <= tau_max, both finite."""
-    for name, value in (("tau_min", tau_min), ("tau_max", tau_max)):
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError(f"{name} must be a number, got {value!r}")
-        if not math.isfinite(value) or value <= 0:
-            raise ValueError(f"{name} must be positive and finite, got {value}")
-    if tau_min > tau_max:
-        raise ValueError(f"tau_min must not exceed tau_max, got {tau_min} > {tau_max}")
-
-
 def check_finite(**values: float) -> None:
     """Raise ValueError naming the first argument that is no finite number."""
     for name, value in values.items():
@@ -140,6 +129,21 @@ def check_finite(**values: float) -> None:
             raise ValueError(f"{name} must be a number, got {value!r}")
         if not math.isfinite(value):
             raise ValueError(f"{name} must be finite, got {value}")
+
+
+def check_positive(**values: float) -> None:
+    """Raise ValueError naming the first argument that is no positive finite number."""
+    check_finite(**values)
+    for name, value in values.items():
+        if value <= 0:
+            raise ValueError(f"{name} must be positive, got {value}")
+
+
+def check_range(tau_min: float, tau_max: float) -> None:
+    """Raise ValueError unless 0 < tau_min <= tau_max, both finite."""
+    check_positive(tau_min=tau_min, tau_max=tau_max)
+    if tau_min > tau_max:
+        raise ValueError(f"tau_min must not exceed tau_max, got {tau_min} > {tau_max}")
 
 
 def largest_logit(temperature: Temperature) -> float:

@@ -13,6 +13,7 @@ from solo_dyntemp.temperature.base import (
     Outcome,
     Temperature,
     check_finite,
+    check_positive,
     check_range,
 )
 from solo_registry.metrics.pair_mask import PairMask
@@ -86,7 +87,8 @@ class ISogCLRTemperature(nn.Module, Temperature):
         form: str = "code",
     ) -> None:
         super().__init__()
-        check_finite(tau=tau, rho=rho, gamma=gamma, eta=eta, beta=beta)
+        check_finite(tau=tau, rho=rho, gamma=gamma, beta=beta)
+        check_positive(eta=eta)
         check_range(tau_min, tau_max)
         if not isinstance(size, int) or size < 1:
             raise ValueError(f"size must be a positive integer, got {size!r}")
@@ -95,9 +97,8 @@ class ISogCLRTemperature(nn.Module, Temperature):
         for name, value in (("gamma", gamma), ("beta", beta)):
             if not 0 < value <= 1:
                 raise ValueError(f"{name} must be in (0, 1], got {value}")
-        for name, value in (("eta", eta), ("clip", clip)):
-            if not value > 0:
-                raise ValueError(f"{name} must be positive, got {value}")
+        if not clip > 0:
+            raise ValueError(f"clip must be positive, got {clip}")
         if form not in FORMS:
             raise ValueError(f"form must be one of {', '.join(FORMS)}, got {form!r}")
         if (distance := FORMS[form]) / tau_min > LARGEST_EXPONENT:

@@ -15,6 +15,7 @@ from torch import Tensor
 from solo_dyntemp.temperature.base import (
     Temperature,
     check_finite,
+    check_positive,
     check_range,
     warn_unless_monotone,
 )
@@ -37,10 +38,7 @@ class ConstantTemperature(Temperature):
     tau: float = 0.2
 
     def __post_init__(self) -> None:
-        try:
-            check_range(self.tau, self.tau)
-        except ValueError as error:
-            raise ValueError(str(error).replace("tau_min", "tau", 1)) from None
+        check_positive(tau=self.tau)
 
     @property
     def tau_min(self) -> float:  # type: ignore[override]
@@ -137,11 +135,10 @@ class ShiftedCosineTemperature(_Ranged):
     scale: float = 0.7
 
     def __post_init__(self) -> None:
-        check_finite(shift=self.shift, scale=self.scale)
+        check_finite(shift=self.shift)
+        check_positive(scale=self.scale)
         if not -1 <= self.shift <= 1:
             raise ValueError(f"shift must be in [-1, 1], got {self.shift}")
-        if self.scale <= 0:
-            raise ValueError(f"scale must be positive, got {self.scale}")
         super().__post_init__()
 
     def __call__(self, s: Tensor, out: Tensor | None = None) -> Tensor:
@@ -198,9 +195,7 @@ class ExponentialTemperature(_Ranged):
     rate: float = 3.5
 
     def __post_init__(self) -> None:
-        check_finite(rate=self.rate)
-        if self.rate <= 0:
-            raise ValueError(f"rate must be positive, got {self.rate}")
+        check_positive(rate=self.rate)
         super().__post_init__()
 
     @property

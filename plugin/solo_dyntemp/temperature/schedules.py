@@ -7,7 +7,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from solo_dyntemp.temperature.base import BatchContext, Temperature, check_finite, check_range
+from solo_dyntemp.temperature.base import (
+    BatchContext,
+    Temperature,
+    check_finite,
+    check_positive,
+    check_range,
+)
 from solo_dyntemp.temperature.pairwise import ConstantTemperature, CosineTemperature
 
 
@@ -93,9 +99,7 @@ class CosineScheduleTemperature(ScheduledTemperature):
 
     def __init__(self, tau_min: float = 0.1, tau_max: float = 1.0, cycles: float = 5.0) -> None:
         super().__init__(tau_min, tau_max)
-        check_finite(cycles=cycles)
-        if cycles <= 0:
-            raise ValueError(f"cycles must be positive, got {cycles}")
+        check_positive(cycles=cycles)
         self.cycles = cycles
 
     def current(self) -> ConstantTemperature:

@@ -52,7 +52,7 @@ def test_bad_settings():
         DynTempInfoNCE(COSINE, implementation="fast")
     with pytest.raises(ValueError, match="got 'cosine'"):
         dyntemp_infonce(Z, INDEXES, temperature="cosine")
-    with pytest.raises(ValueError, match=r"tau must be positive and finite, got -0\.1"):
+    with pytest.raises(ValueError, match=r"tau must be positive, got -0\.1"):
         dyntemp_infonce(Z, INDEXES, temperature=-0.1)
 
 
