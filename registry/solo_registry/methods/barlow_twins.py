@@ -37,10 +37,6 @@ class BarlowTwinsMixin(MethodMixin):
             self.features_dim, kwargs.proj_hidden_dim, kwargs.proj_output_dim
         )
 
-    def project(self, feats: Tensor) -> dict[str, Any]:
-        """Return the projections `z` (N, D)."""
-        return {"z": self.projector(feats)}
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: the cross-correlation of the two views towards the identity (eq. 1)."""
         out = super().training_step(batch, batch_idx)

@@ -35,10 +35,6 @@ class FroSSLMixin(MethodMixin):
             self.features_dim, kwargs.proj_hidden_dim, kwargs.proj_output_dim
         )
 
-    def project(self, feats: Tensor) -> dict[str, Any]:
-        """Return the projections `z` (N, D)."""
-        return {"z": self.projector(feats)}
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: entropy of each view's covariance, and invariance over the views."""
         out = super().training_step(batch, batch_idx)

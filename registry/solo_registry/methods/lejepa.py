@@ -51,10 +51,6 @@ class LeJEPAMixin(MethodMixin):
             gather_distributed=world_size() > 1,
         )
 
-    def project(self, feats: Tensor) -> dict[str, Any]:
-        """Return the projections `z` (N, D)."""
-        return {"z": self.projector(feats)}
-
     def regularizer(self, z: Tensor) -> Tensor:
         """Return SIGReg of all views `z` (V, N, D); it leaves the random state as it was."""
         devices = [z.device] if z.is_cuda else []

@@ -91,6 +91,10 @@ class MAEMixin(MethodMixin):
             )
         return cfg
 
+    def project(self, feats: Tensor) -> dict[str, Any]:
+        """Return nothing: there is no projector."""
+        return {}
+
     def forward(self, X: Tensor) -> dict[str, Any]:
         """In training, adds the patches' predictions `pred` (N, L, P) and which are `hidden`."""
         if not self.training:

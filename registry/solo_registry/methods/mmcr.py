@@ -42,10 +42,6 @@ class MMCRMixin(MethodMixin, MomentumProjectorMixin):
         )
         self.momentum_projector = momentum_copy(self.projector)
 
-    def project(self, feats: Tensor) -> dict[str, Any]:
-        """Return the projections `z` (N, D)."""
-        return {"z": self.projector(feats)}
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: MMCR's loss plus the online classifier's."""
         out = super().training_step(batch, batch_idx)

@@ -68,10 +68,6 @@ class ReSSLMixin(MethodMixin, MomentumProjectorMixin):
         self.momentum_projector = momentum_copy(self.projector)
         self.queue = KeyQueue(1, kwargs.proj_output_dim, queue_size(cfg))
 
-    def project(self, feats: Tensor) -> dict[str, Any]:
-        """Return the projections `z` (N, D)."""
-        return {"z": self.projector(feats)}
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: the student's relations to the queue follow the teacher's."""
         out = super().training_step(batch, batch_idx)

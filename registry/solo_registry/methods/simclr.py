@@ -34,10 +34,6 @@ class SimCLRMixin(ContrastiveMixin):
         """Return what maps features (N, F) to projections (N, D)."""
         return projector(self.features_dim, self.cfg.method_kwargs)
 
-    def project(self, feats: Tensor) -> dict[str, Any]:
-        """Return the projections `z` (N, D)."""
-        return {"z": self.projector(feats)}
-
     def groups(self, batch: Batch) -> Tensor:
         """Return what makes two rows positives: here the image, (N,)."""
         return batch[0]

@@ -38,10 +38,6 @@ class TiCoMixin(MethodMixin, MomentumProjectorMixin):
         # lightly's loss keeps it as a plain attribute, which no checkpoint holds
         self.register_buffer("covariance", torch.zeros(dim, dim))
 
-    def project(self, feats: Tensor) -> dict[str, Any]:
-        """Return the projections `z` (N, D)."""
-        return {"z": self.projector(feats)}
-
     def tico_loss(self, z: Tensor, target: Tensor) -> Tensor:
         """Compare `z` with `target` (2*N, D), and move the covariance of all processes' rows."""
         kwargs = self.cfg.method_kwargs

@@ -41,10 +41,6 @@ class VICRegMixin(MethodMixin):
             self.features_dim, kwargs.proj_hidden_dim, kwargs.proj_output_dim
         )
 
-    def project(self, feats: Tensor) -> dict[str, Any]:
-        """Return the projections `z` (N, D)."""
-        return {"z": self.projector(feats)}
-
     def regularised_loss(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return the three weighted terms of two views (N, D)."""
         kwargs = self.cfg.method_kwargs

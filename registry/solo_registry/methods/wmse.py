@@ -71,10 +71,6 @@ class WMSEMixin(MethodMixin):
             )
         return cfg
 
-    def project(self, feats: Tensor) -> dict[str, Any]:
-        """Return the projections `z` (N, D)."""
-        return {"z": self.projector(feats)}
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: the distance of the whitened views."""
         out = super().training_step(batch, batch_idx)

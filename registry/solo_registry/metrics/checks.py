@@ -82,3 +82,19 @@ def check_targets(name: str, targets: Tensor, rows: int, num_classes: int | None
         bound = "inf" if num_classes is None else num_classes
         wrong = low if low < UNLABELLED else high
         raise ValueError(f"{name} must lie in [0, {bound}) or be -1 (unlabelled), got {wrong}")
+
+
+def check_split(
+    train_feats: Tensor, train_targets: Tensor, test_feats: Tensor, num_classes: int
+) -> None:
+    """Refuse train and test features that no classifier can be fitted on and measured on.
+
+    Raises:
+        ValueError: if features or train targets are wrong, or D differs.
+    """
+    check_feats("train_feats", train_feats)
+    check_feats("test_feats", test_feats)
+    check_targets("train_targets", train_targets, len(train_feats), num_classes)
+    if train_feats.shape[1] != test_feats.shape[1]:
+        dims = f"{train_feats.shape[1]} and {test_feats.shape[1]}"
+        raise ValueError(f"train_feats and test_feats must have equal D, got {dims}")

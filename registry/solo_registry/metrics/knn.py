@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from solo_registry.metrics.accuracy import top_accuracy
-from solo_registry.metrics.checks import check_feats, check_targets
+from solo_registry.metrics.checks import check_split, check_targets
 from solo_registry.metrics.neighbours import CHUNK_SIZE, Distance, KNNVoter
 
 
@@ -61,7 +61,7 @@ def knn_predict(
     [0.653, 0.347]
     """
     vote = KNNVoter(num_classes, temperature, distance, chunk_size, device)
-    _check(train_feats, train_targets, test_feats, num_classes)
+    check_split(train_feats, train_targets, test_feats, num_classes)
     return vote.scores(*vote.nearest([(train_feats, train_targets)], test_feats, k))
 
 
@@ -106,19 +106,10 @@ def knn_accuracy(
     vote = KNNVoter(num_classes, temperature, distance, chunk_size, device)
     if not k or min(k) < 1:
         raise ValueError(f"k must name numbers of neighbours of at least 1, got {list(k)}")
-    _check(train_feats, train_targets, test_feats, num_classes)
+    check_split(train_feats, train_targets, test_feats, num_classes)
     check_targets("test_targets", test_targets, test_feats.shape[0], num_classes)
     similarity, classes = vote.nearest([(train_feats, train_targets)], test_feats, max(k))
     return {
         each: top_accuracy(vote.scores(similarity[:, :each], classes[:, :each]), test_targets)
         for each in k
     }
-
-
-def _check(train_feats: Tensor, train_targets: Tensor, test_feats: Tensor, classes: int) -> None:
-    check_feats("train_feats", train_feats)
-    check_feats("test_feats", test_feats)
-    check_targets("train_targets", train_targets, train_feats.shape[0], classes)
-    if train_feats.shape[1] != test_feats.shape[1]:
-        dims = f"{train_feats.shape[1]} and {test_feats.shape[1]}"
-        raise ValueError(f"train_feats and test_feats must have equal D, got {dims}")

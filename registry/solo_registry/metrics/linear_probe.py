@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from solo_registry.metrics.accuracy import top_accuracy
-from solo_registry.metrics.checks import UNLABELLED, check_feats, check_targets
+from solo_registry.metrics.checks import UNLABELLED, check_split, check_targets
 
 L2_GRID = (0.1, 0.01, 0.001)
 """Default weight decays to choose from, strongest first."""
@@ -114,13 +114,8 @@ def linear_probe(
     >>> linear_probe(feats, targets, feats, targets, num_classes=2).acc1
     100.0
     """
-    check_feats("train_feats", train_feats)
-    check_feats("test_feats", test_feats)
-    check_targets("train_targets", train_targets, len(train_feats), num_classes)
+    check_split(train_feats, train_targets, test_feats, num_classes)
     check_targets("test_targets", test_targets, len(test_feats), num_classes)
-    if train_feats.shape[1] != test_feats.shape[1]:
-        dims = f"{train_feats.shape[1]} and {test_feats.shape[1]}"
-        raise ValueError(f"train_feats and test_feats must have equal D, got {dims}")
     if not l2 or not all(0 < value < float("inf") for value in l2):
         raise ValueError(f"l2 must hold positive finite weight decays, got {list(l2)}")
     device = torch.device(device or train_feats.device)

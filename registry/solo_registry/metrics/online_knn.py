@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from solo_registry.errors import UserError
-from solo_registry.metrics.accuracy import top_accuracy, top_hits
+from solo_registry.metrics.accuracy import top_hits
 from solo_registry.metrics.checks import UNLABELLED, check_feats, check_targets
 from solo_registry.metrics.neighbours import CHUNK_SIZE, Distance, KNNVoter
 
@@ -21,9 +20,8 @@ class OnlineKNN:
 
     The bank is in main memory, so that it does not take memory of the device from the training. It
     is a list of blocks that are searched in place. No row is copied more than twice, and the bank
-    as a whole is never copied. It is float32 by default, so that the value of the last epoch equals
-    `knn_accuracy` on the same features. `dtype=torch.float16` halves the memory (ImageNet with
-    D = 2048: 5 GB instead of 10) and changes cosine similarities by less than 1e-3.
+    as a whole is never copied. It is float32, so that the value of the last epoch equals
+    `knn_accuracy` on the same features.
 
     With several processes, each has a bank of its own share of the images. `ask` and `answer` find
     the neighbours in all banks together. So the value is that of one bank of all rows, and no
@@ -34,40 +32,23 @@ class OnlineKNN:
     Args:
         num_classes: number of classes C.
         k: number of neighbours.
-        temperature: positive; used with the cosine only.
         distance: "cosine" or "euclidean".
-        dtype: floating dtype of the bank.
-        device: where to search; main memory's CPU by default.
 
     Raises:
         ValueError: if an argument is out of range.
 
     >>> knn = OnlineKNN(num_classes=2, k=1)
     >>> knn.update(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1]))
-    >>> knn.compute(torch.tensor([[0.9, 0.1]]), torch.tensor([0]))
-    100.0
-    >>> knn.reset()
-    >>> len(knn)
-    0
+    >>> knn.ask(torch.tensor([[0.9, 0.1], [0.1, 0.9]]), torch.tensor([0, 0]))
+    >>> knn.answer(torch.device("cpu"))
+    (1, 2)
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        *,
-        k: int = 20,
-        temperature: float = 0.1,
-        distance: Distance = "cosine",
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str | None = None,
-    ) -> None:
+    def __init__(self, num_classes: int, *, k: int = 20, distance: Distance = "cosine") -> None:
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        if not dtype.is_floating_point:
-            raise ValueError(f"dtype must be floating point, got {dtype}")
         self.k = k
-        self._dtype = dtype
-        self._vote = KNNVoter(num_classes, temperature, distance, device=device)
+        self._vote = KNNVoter(num_classes, distance=distance)
         self.reset()
 
     def __len__(self) -> int:
@@ -105,53 +86,13 @@ class OnlineKNN:
         kept = feats.detach()[keep.to(feats.device)]
         if not len(kept):
             return
-        if self._vote.distance == "cosine" and self._dtype != torch.float32:
-            kept = F.normalize(kept.float(), dim=1)  # within the range of float16
-        kept = kept.to("cpu", self._dtype)
+        kept = kept.to("cpu", torch.float32)
         self._bad += int((~kept.isfinite()).sum())
         self._recent.append((kept, targets[keep].cpu()))
         self._rows += len(kept)
         self._recent_rows += len(kept)
         if self._recent_rows >= CHUNK_SIZE:
             self._merge_recent()
-
-    @torch.no_grad()
-    def scores(self, test_feats: Tensor) -> Tensor:
-        """Score the classes of a batch against the bank, as `knn_predict` does.
-
-        Args:
-            test_feats: (M, D) features on any device.
-
-        Returns:
-            (M, C) scores; each row sums to 1.
-
-        Raises:
-            ValueError: if the bank holds fewer than k rows, the shape does not fit, or a feature is
-                not finite.
-        """
-        check_feats("test_feats", test_feats)
-        self._check_dim(test_feats)
-        self._merge_recent()
-        if self._bad:
-            raise ValueError(f"the bank holds {self._bad} values that are NaN or infinite")
-        return self._vote.scores(*self._vote.nearest(self._full, test_feats, self.k))
-
-    def compute(self, test_feats: Tensor, test_targets: Tensor) -> float:
-        """Top-1 accuracy of test features against the bank.
-
-        Args:
-            test_feats: (M, D) features.
-            test_targets: (M,) classes; rows with -1 are left out.
-
-        Returns:
-            Accuracy in percent, in [0, 100].
-
-        Raises:
-            ValueError: as `scores`; also if no test row is labelled.
-        """
-        classes = self._vote.num_classes
-        check_targets("test_targets", test_targets, test_feats.shape[0], classes)
-        return top_accuracy(self.scores(test_feats), test_targets)
 
     @torch.no_grad()
     def ask(self, test_feats: Tensor, test_targets: Tensor) -> None:
@@ -162,9 +103,10 @@ class OnlineKNN:
             test_targets: (M,) classes, -1 for unlabelled.
 
         Raises:
-            ValueError: if shapes, dtypes or targets are wrong.
+            ValueError: if shapes, dtypes or targets are wrong, or D is not the bank's.
         """
         check_feats("test_feats", test_feats, finite=False)
+        self._check_dim(test_feats)
         classes = self._vote.num_classes
         check_targets("test_targets", test_targets, test_feats.shape[0], classes)
         keep = test_targets != UNLABELLED

@@ -26,6 +26,7 @@ from solo_registry.optimizers import ParamGroup
 class MethodMixin(Host):
     """What every method declares of itself; checks and parameter groups follow from it."""
 
+    projector: nn.Module
     # keys of `method_kwargs`: a `Kwarg` each, or a new default of a base class's key
     KWARGS: ClassVar[dict[str, Any]] = {}
     HEADS: ClassVar[tuple[str, ...]] = ("projector",)  # modules that are trained
@@ -66,8 +67,8 @@ class MethodMixin(Host):
         return [*super().learnable_params, *heads]
 
     def project(self, feats: Tensor) -> dict[str, Any]:
-        """Return what the method's heads make of the features (N, D) of one view."""
-        return {}
+        """Return the outputs of the heads for one view's features (N, F): here `z` (N, D)."""
+        return {"z": self.projector(feats)}
 
     def forward(self, X: Tensor) -> dict[str, Any]:
         """Adds what `project` makes of large crops."""
