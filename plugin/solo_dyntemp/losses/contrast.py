@@ -1,4 +1,4 @@
-"""Chooses a kernel, and computes the terms of a loss: this process's anchors against all views."""
+"""Chooses a kernel and computes the terms of a loss, for the anchors of this process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from solo_dyntemp.temperature import PairMask, Temperature
 
 IMPLEMENTATIONS = ("auto", "dense", "tiled", "triton")
 LOG_SUMS = {"tiled": tiled.logsumexp, "triton": triton.logsumexp}
-# from this number of pairs on, tiled is faster than dense; measured on a CPU, a guess for CUDA
+# number of pairs from which tiled is faster than dense: measured on a CPU, a guess for CUDA
 CROSSOVER = {"cpu": 50_000, "cuda": 2**24}
 
 
@@ -27,12 +27,12 @@ def choose(
     Args:
         implementation: the user's choice.
         temperature: the temperature of the batch.
-        count: number of views of every image; None if images differ in it.
+        count: number of views of every image; None if it differs between images.
         rows: the anchors of this process, shape (A, D).
         columns: number of candidates.
 
     Raises:
-        ValueError: the chosen implementation cannot compute this; the message says why.
+        ValueError: the chosen implementation cannot compute this loss; the message says why.
     """
     if implementation in LOG_SUMS and count is None:
         raise ValueError(
@@ -73,8 +73,8 @@ def dense_terms(
         rows: embeddings of this process at unit length, shape (M, D): the anchors.
         everywhere: group of each row of all processes; rows of equal group are positives.
         detach: stop the gradient through the temperature.
-        candidates: embeddings of this process that the anchors are compared with, shape (M, D), of
-            the same groups; None: the anchors themselves.
+        candidates: embeddings of this process to compare the anchors with, of the same groups,
+            shape (M, D); None for the anchors themselves.
         decoupled: positives do not enter the denominator.
         mean: the numerator is the mean of the positives' logits, not their log-sum.
     """

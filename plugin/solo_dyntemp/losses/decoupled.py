@@ -50,7 +50,7 @@ def dyntemp_dcl(
         z1: projections of the first views, not normalised, shape (N, D).
         z2: projections of the second views, shape (N, D).
         temperature: τ: a temperature, a number or an elementwise function.
-        detach_temperature: stop the gradient through τ. (The code of DySTreSS does not, in DCL.)
+        detach_temperature: stop the gradient through τ; in DCL, DySTreSS's code does not.
         sigma: σ of DCLW's weight, 0.5 in its paper; None for DCL.
         indexes: data set index of each image, shape (N,); for temperatures per sample only.
         implementation: "dense" builds the matrix, "tiled" and, on an NVIDIA GPU,

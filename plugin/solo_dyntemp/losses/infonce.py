@@ -28,18 +28,18 @@ def dyntemp_infonce(
 
     With l_ij = s_ij / τ(s_ij), s the cosine, the loss of anchor i is
     log Σ_{j≠i} exp l_ij - log Σ_p exp l_ip over the other views p of its image. Two views make it
-    NT-Xent (arXiv 2002.05709, eq. 1), τ(s) after DySTreSS (arXiv 2308.01140); with more views the
+    NT-Xent (arXiv 2002.05709, eq. 1), with τ(s) of DySTreSS (arXiv 2308.01140). With more views the
     positives are summed inside the logarithm, as solo-learn does. In a distributed run the
-    candidates are the views of all processes, with gradient; the mean over processes of the
-    gradient is the gradient of one process with the whole batch.
+    candidates are the views of all processes, with gradient. The gradient's mean over processes is
+    then the gradient of one process with the whole batch.
 
     Args:
         z: projections of all views, not normalised, shape (M, D); any floating type, computed in
             at least float32.
-        indexes: which image each row is a view of, integers, shape (M,); each at least twice.
+        indexes: the image of each row, integers, shape (M,); each image at least twice.
         temperature: τ: a temperature, a number or an elementwise function.
-        detach_temperature: stop the gradient through τ, as the authors' code does for NT-Xent;
-            False is the paper's derivation.
+        detach_temperature: stop the gradient through τ, as the authors' code does for NT-Xent; the
+            paper's derivation does not.
         implementation: "dense" builds the (M, M) matrix, "tiled" and, on an NVIDIA GPU,
             "triton" do not; "auto" chooses.
 

@@ -29,11 +29,11 @@ def dyntemp_supcon(
     With P(i) the other rows of anchor i's class and l(s) = s / τ(s), form "out" is
     log Σ_{j≠i} exp l_ij - mean_{p∈P(i)} l_ip, and "in" has the log-sum over P(i) instead of the
     mean. Source: arXiv 2004.11362, eq. 2 and 3 ("in" up to the constant log |P(i)|, as in
-    solo-learn); the factor τ / base temperature of its code is left out, since τ is not one number.
+    solo-learn). The factor τ / base temperature of its code is left out, since τ is not one number.
 
     Args:
         z: projections of all views, not normalised, shape (M, D).
-        labels: class of each row, integers, shape (M,); each at least twice.
+        labels: class of each row, integers, shape (M,); each class at least twice.
         temperature: τ: a temperature, a number or an elementwise function.
         detach_temperature: stop the gradient through τ.
         form: "out", which the paper recommends, or "in".

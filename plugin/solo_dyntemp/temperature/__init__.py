@@ -1,4 +1,4 @@
-"""Temperatures: the only place where a formula of τ stands.
+"""Temperatures: the only place that holds the formulas of τ.
 
 >>> import torch
 >>> CosineTemperature(0.1, 0.2)(torch.tensor([-1.0, 0.0, 1.0]))

@@ -1,4 +1,4 @@
-"""Controls: what is left of the method when the similarity no longer decides the temperature."""
+"""Controls: temperatures that the pair's own similarity does not decide."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from solo_registry.metrics.pair_mask import PairMask
 
 @dataclass(frozen=True)
 class DualConstantTemperature(Temperature):
-    """Positives at tau_max, negatives at tau_min: what `CosineTemperature` is early in training.
+    """Positives at tau_max, negatives at tau_min: like `CosineTemperature` early in training.
 
-    A control of ours: isotropic negatives have similarities near 0, so DySTreSS gives them nearly
-    tau_min, and aligned positives tau_max. The temperature has no gradient.
+    Our own control. Isotropic negatives have similarities near 0, so DySTreSS gives them nearly
+    tau_min; it gives aligned positives tau_max. The temperature has no gradient.
 
     Args:
         tau_min: temperature of negatives.
@@ -48,11 +48,11 @@ class DualConstantTemperature(Temperature):
 class ShuffledTemperature(Temperature):
     """The temperatures of `CosineTemperature`, but each negative gets another negative's.
 
-    A control of ours: the mixture of temperatures stays, its tie to the similarity goes. Within
-    each anchor the negatives' temperatures are rotated by about 0.38 of their number, in the
-    order of the candidates; that order is the loader's, hence random, and no random numbers are
-    drawn here, so that a resumed run repeats itself. Positives keep theirs. With
-    detach_temperature=False the gradient goes to the pair a temperature came from.
+    Our own control. It keeps the mixture of temperatures and breaks their tie to the similarity.
+    For each anchor it rotates the negatives' temperatures by about 0.38 of their number, in the
+    order of the candidates. The loader makes that order random, so no random numbers are drawn
+    here, and a resumed run repeats itself. Positives keep theirs. With detach_temperature=False
+    the gradient goes to the pair whose temperature it was.
 
     Args:
         tau_min: temperature of a similarity of 0, before shuffling.

@@ -18,7 +18,7 @@ from solo_dyntemp.temperature.pairwise import ConstantTemperature, CosineTempera
 
 
 class ScheduledTemperature(nn.Module, Temperature):
-    """Base of schedules: keeps the progress of training, which is saved in the state dict.
+    """Base of schedules: keeps the progress of training and saves it in the state dict.
 
     Args:
         tau_min: lowest temperature.
@@ -35,10 +35,10 @@ class ScheduledTemperature(nn.Module, Temperature):
         self.progress = 0.0
 
     def set_progress(self, progress: float) -> None:
-        """Take notice that the fraction `progress` in [0, 1] of the training is done.
+        """Receive the fraction of the training that is done.
 
         Raises:
-            ValueError: it is outside [0, 1].
+            ValueError: `progress` is outside [0, 1].
         """
         check_finite(progress=progress)
         if not 0 <= progress <= 1:
@@ -63,7 +63,7 @@ class ScheduledTemperature(nn.Module, Temperature):
         return self.current().derivative(s, out)
 
     def get_extra_state(self) -> dict[str, float]:
-        """Return what belongs into the state dict; no tensor, so reading it never waits."""
+        """Return the progress for the state dict; no tensor, so that nothing waits for the GPU."""
         return {"progress": self.progress}
 
     def set_extra_state(self, state: Any) -> None:
@@ -71,7 +71,7 @@ class ScheduledTemperature(nn.Module, Temperature):
         self.set_progress(state["progress"])
 
     def extra_repr(self) -> str:
-        """Say how the schedule is set."""
+        """Return the settings for `repr`."""
         return f"tau_min={self.tau_min}, tau_max={self.tau_max}"
 
 
@@ -108,14 +108,14 @@ class CosineScheduleTemperature(ScheduledTemperature):
         return ConstantTemperature(self.tau_min + (self.tau_max - self.tau_min) * wave)
 
     def extra_repr(self) -> str:
-        """Say how the schedule is set."""
+        """Return the settings for `repr`."""
         return f"{super().extra_repr()}, cycles={self.cycles}"
 
 
 class StabilisedTemperature(ScheduledTemperature):
     """`CosineTemperature` whose tau_min rises linearly to tau_max over the training.
 
-    Source: a commented-out part of the authors' code. At the end it is constant at tau_max.
+    Source: a commented-out part of the authors' code. At the end τ is tau_max for every pair.
 
     Args:
         tau_min: temperature at s = 0 at the start of training.

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from solo_dyntemp.temperature import PairMask, Temperature
 
-LARGEST_BLOCK = 2**23  # pairs computed at a time; larger matrices are computed again in backward
+LARGEST_BLOCK = 2**23  # pairs at a time; the backward pass computes larger matrices again
 
 
 def terms(

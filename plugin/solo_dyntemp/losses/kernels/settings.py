@@ -1,4 +1,4 @@
-"""Arguments of the tiled kernels, and the check that both of them make."""
+"""Arguments of the tiled kernels, and a check that both of them make."""
 
 from __future__ import annotations
 

@@ -39,12 +39,12 @@ class _Tiles:
         return (slice(i, min(i + self.tile, count)) for i in range(start, count, self.tile))
 
     def buffer(self, number: int, a: slice, b: slice) -> Tensor:
-        """Return a scratch tensor of a tile's shape."""
+        """Return a scratch tensor in the shape of a tile."""
         height, width = a.stop - a.start, b.stop - b.start
         return self.buffers[number][: height * width].view(height, width)
 
     def logits(self, a: slice, b: slice) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return a tile's logits (-inf for excluded pairs), τ, and s τ'/τ unless it is detached.
+        """Return a tile's logits (-inf for excluded pairs), τ, and s τ'/τ unless τ is detached.
 
         All three are buffers that the caller may overwrite. At the default size of a tile, two of
         them fit into a core's cache. That is why most operations are in place.
@@ -58,13 +58,13 @@ class _Tiles:
             bend.mul_(s).div_(tau)
         logits = s.div_(tau)
         block, offset = self.settings.block, self.settings.offset
-        if block and self._meets_left_out(a, b):
+        if block and self._meets_excluded(a, b):
             row = torch.arange(a.start + offset, a.stop + offset, device=s.device) // block
             column = torch.arange(b.start, b.stop, device=s.device) // block
             logits.masked_fill_(row[:, None] == column, -torch.inf)
         return logits, tau, bend
 
-    def _meets_left_out(self, a: slice, b: slice) -> bool:
+    def _meets_excluded(self, a: slice, b: slice) -> bool:
         block, offset = self.settings.block, self.settings.offset
         first, last = (a.start + offset) // block, (a.stop - 1 + offset) // block
         return bool(b.start // block <= last and first <= (b.stop - 1) // block)

@@ -1,4 +1,4 @@
-"""The log-sums of `tiled` by two Triton kernels, for CUDA: similarities never leave the chip."""
+"""The log-sums of `tiled` by two Triton kernels, for CUDA: similarities stay on the chip."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from solo_dyntemp.losses.kernels import formula, tiled
 from solo_dyntemp.losses.kernels.settings import KernelSettings, refuse_double_backward
 from solo_dyntemp.temperature import CosineTemperature, Temperature
 
-# dimensions up to -> own rows, other rows and warps of a program; by registers and shared memory
-# that the compiler reports for compute capabilities 8.0 and 9.0
+# most dimensions -> own rows, other rows and warps of a program; chosen by the registers and shared
+# memory that the compiler reports for compute capabilities 8.0 and 9.0
 SHAPES = {128: (64, 32, 4), 256: (64, 32, 8), 512: (32, 16, 8)}
-# the oldest that the kernels were compiled for, and by
+# the oldest compute capability and the oldest Triton that the kernels were compiled for and with
 CAPABILITY, TRITON = (8, 0), (3, 4)
 
 
@@ -39,12 +39,12 @@ def unsupported_reason(temperature: Temperature, rows: Tensor, columns: int) -> 
     if rows.shape[1] > max(SHAPES):
         return f"takes up to {max(SHAPES)} dimensions, got shape {tuple(rows.shape)}"
     if max(len(rows), columns) * rows.shape[1] >= 2**31:
-        return f"takes less than 2^31 numbers, got {columns} rows of {rows.shape[1]}"
+        return f"takes fewer than 2^31 numbers, got {columns} rows of {rows.shape[1]}"
     if not temperature.elementwise:
         return f"needs a temperature of the pair's similarity alone, got {temperature}"
-    # only value objects are kept: a module would stay alive, and its formula may change
-    ask = _known_formula_problem if is_dataclass(temperature) else _formula_problem
-    return ask(temperature, rows.device) or _trial_problem(rows.device)
+    # only value objects are cached: the cache would keep a module alive, and its formula may change
+    problem_of = _known_formula_problem if is_dataclass(temperature) else _formula_problem
+    return problem_of(temperature, rows.device) or _trial_problem(rows.device)
 
 
 def _formula_problem(temperature: Temperature, device: torch.device) -> str | None:
@@ -61,7 +61,7 @@ _known_formula_problem = lru_cache(maxsize=64)(_formula_problem)
 def _device_problem(device: torch.device) -> str | None:
     if device.type == "cuda" and torch.version.hip is None:
         return _capability_problem(device)
-    # on the CPU Triton's interpreter runs the kernels, to test them
+    # Triton's interpreter can run the kernels on the CPU, for tests
     if device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1":
         return None
     return f"needs an NVIDIA GPU, got embeddings on {device}"
@@ -88,7 +88,7 @@ def _package_problem() -> str | None:
 
 @lru_cache
 def _trial_problem(device: torch.device) -> str | None:
-    """Run the kernels once on few rows; return the problem, if any, and warn the user of it."""
+    """Run the kernels once on few rows. If that fails, warn the user and return the reason."""
     z = torch.arange(70.0 * 16, device=device).sin().view(70, 16)
     settings = KernelSettings(CosineTemperature(), detach=False, block=1)
     problem = None
@@ -113,9 +113,9 @@ def _trial(log_sums: Any, z: Tensor, settings: KernelSettings) -> Tensor:
 
 
 def _functions(settings: KernelSettings, device: torch.device) -> dict[str, Any]:
-    """Return τ and, unless it is detached, τ' as the kernels' arguments.
+    """Return τ and, unless it is detached, τ' as arguments of the kernels.
 
-    Those of a value object are written once, not at each launch.
+    The formulas of a value object are translated once, not at each launch.
     """
     write = _known_functions if is_dataclass(settings.temperature) else _write_functions
     return dict(write(settings.temperature, settings.detach, device))
@@ -135,10 +135,10 @@ _known_functions = lru_cache(maxsize=64)(_write_functions)
 
 
 def options(settings: KernelSettings, dimensions: int, device: torch.device) -> dict[str, Any]:
-    """Return the arguments of the gradient's kernel that are no rows: τ, τ', sizes.
+    """Return the arguments of the gradient's kernel other than rows: τ, τ' and sizes.
 
     Args:
-        settings: the temperature and what is left out.
+        settings: the temperature, the gradient mode and the excluded pairs.
         dimensions: D.
         device: where the kernel runs.
     """
@@ -188,13 +188,13 @@ def _gradient(
     settings: KernelSettings,
     *parts: str,
 ) -> Tensor:
-    """Return the gradient of `own` in its `parts`: "anchor", "candidate"."""
+    """Return the gradient of `own` as "anchor", as "candidate", or both, as `parts` says."""
     from solo_dyntemp.losses.kernels import programs
 
     result = torch.empty_like(own)
     how = options(settings, own.shape[1], own.device)
     how |= {"AS_ANCHOR": "anchor" in parts, "AS_CANDIDATE": "candidate" in parts}
-    # log-sums and upstream are the anchors', on whichever side they are
+    # log-sums and upstream belong to the anchors, whether these are `own` or `other`
     offsets = (settings.offset, 0) if "anchor" in parts else (0, settings.offset)
     arguments = (own, other, result, sums, sums, upstream, upstream, len(own), len(other), *offsets)
     _launch(programs.gradient, own, arguments, how)
@@ -230,17 +230,17 @@ class _LogSumExp(torch.autograd.Function):
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # nothing in Triton's launcher to compile
 def logsumexp(rows: Tensor, columns: Tensor, settings: KernelSettings) -> Tensor:
-    """Return log Σ_j exp(s_ij / τ(s_ij)) over the candidates j that are not left out, shape (A,).
+    """Return log Σ_j exp(s_ij / τ(s_ij)) over the candidates j that are not excluded, shape (A,).
 
-    The same as `tiled.logsumexp`, for arguments that `unsupported_reason` accepts.
+    Does the same as `tiled.logsumexp`, for arguments without an `unsupported_reason`.
 
     Args:
         rows: anchors at unit length, shape (A, D), float32.
-        columns: candidates at unit length, shape (B, D); the same tensor as `rows` where anchors
-            and candidates are the same.
-        settings: the temperature and what is left out.
+        columns: candidates at unit length, shape (B, D); the tensor `rows` itself if anchors and
+            candidates are the same.
+        settings: the temperature, the gradient mode and the excluded pairs.
 
     Raises:
-        RuntimeError: a second derivative is asked for.
+        RuntimeError: a second derivative is requested.
     """
     return _LogSumExp.apply(rows, columns, settings, rows is columns)  # type: ignore[no-any-return]
