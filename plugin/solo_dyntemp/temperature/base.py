@@ -85,15 +85,11 @@ class Temperature:
 
     def __call__(self, s: Tensor, out: Tensor | None = None) -> Tensor:
         """Return τ(s), in the shape of `s`; `out` is a buffer for the result."""
-        raise NotImplementedError(
-            f"{type(self).__name__} is defined only for a batch"
-        )
+        raise NotImplementedError(f"{type(self).__name__} is defined only for a batch")
 
     def derivative(self, s: Tensor, out: Tensor | None = None) -> Tensor:
         """Return dτ/ds, in the shape of `s`; `out` is a buffer for the result."""
-        raise NotImplementedError(
-            f"{type(self).__name__} is defined only for a batch"
-        )
+        raise NotImplementedError(f"{type(self).__name__} is defined only for a batch")
 
     def curve(self, s: Tensor) -> Tensor | None:
         """Return the current τ(s), for pictures and logs; None if τ depends on more than s."""

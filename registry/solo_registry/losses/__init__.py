@@ -1,4 +1,4 @@
-"""The losses that the baselines train with, one family a file; all gather over processes."""
+"""The losses of the baselines, one family a file; all gather over processes."""
 
 from solo_registry.losses.infonce import infonce, infonce_paired, infonce_queue, supcon_out
 from solo_registry.losses.manifold import mmcr
@@ -21,4 +21,4 @@ __all__ = [
     "to_float32",
 ]
 
-full, unit = to_float32, normalize  # names of before, for packages that were written for them
+full, unit = to_float32, normalize  # their old names, for other packages

@@ -1,4 +1,4 @@
-"""InfoNCE at one temperature, in the forms that SimCLR, MoCo v3, NNCLR, MoCo and SupCon have."""
+"""InfoNCE at one temperature, in the forms of SimCLR, MoCo v3, NNCLR, MoCo and SupCon."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from solo_registry.losses.rows import normalize, own_columns, similarities, view
 def infonce(z: Tensor, indexes: Tensor, temperature: float) -> Tensor:
     """NT-Xent over any number of views (Chen et al. 2020, arXiv 2002.05709, eq. 1).
 
-    For anchor i: logsumexp over all others minus logsumexp over the other views of its image, the
-    form solo-learn uses when there are more than two views. With labels as indexes it is SupCon's
-    L_in.
+    For anchor i: logsumexp over all others minus logsumexp over the other views of its image, as in
+    solo-learn. With labels as indexes it is SupCon's L_in.
 
     Args:
         z: (V*N, D) projections of all views, not normalised.
@@ -55,7 +54,7 @@ def supcon_out(z: Tensor, indexes: Tensor, temperature: float) -> Tensor:
 
 
 def infonce_paired(anchors: Tensor, candidates: Tensor, temperature: float) -> Tensor:
-    """Each anchor against all candidates; the one in its own row is the positive.
+    """Compare each anchor with all candidates; the candidate in its row is the positive.
 
     The form of MoCo v3 (arXiv 2104.02057) and NNCLR (arXiv 2104.14548).
 

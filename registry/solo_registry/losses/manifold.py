@@ -1,4 +1,4 @@
-"""The capacity of the manifolds that the views of images make."""
+"""MMCR: the capacity of the manifolds that the views of images form."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def mmcr(z: Tensor, lmda: float, momentum: Tensor | None = None) -> Tensor:
 
         loss = -‖C‖_* + λ mean_i ‖Z_i‖_*
 
-    With a momentum network, c_i is halfway between the two networks' means, and Z_i holds the
-    trained network's views alone, as in the authors' code (lightly's loss has both networks' in
-    Z_i). The value grows with the batch.
+    With a momentum network, c_i is halfway between the two networks' means. Z_i holds only the
+    trained network's views, as in the authors' code; in lightly's loss it holds those of both
+    networks. The value grows with the batch.
 
     Args:
         z: (N, V, D) projections of all views of each image, not normalised.

@@ -23,7 +23,7 @@ class DCLMixin(SimCLRMixin):
     TWO_VIEWS: ClassVar[bool] = True
 
     def positive_weight(self) -> Callable[[Tensor, Tensor], Tensor] | None:
-        """Return the function of two views (N, D) that weighs the positives (N,), or None."""
+        """Return a function from two views (N, D) to the positives' weights (N,), or None."""
         return None
 
     def contrastive_loss(self, z: Tensor, groups: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ class DCLMixin(SimCLRMixin):
         return loss
 
     def compared_pairs(self, outs: dict[str, list[Tensor]], batch: Batch) -> ComparedPairs:
-        """All views against all, without the positives in the denominators."""
+        """Return all views against all, without the positives in the denominators."""
         pairs = super().compared_pairs(outs, batch)
         return replace(pairs, mask=pairs.mask.decoupled())
 
@@ -49,7 +49,7 @@ class DCLWMixin(DCLMixin):
         **DCLMixin.KWARGS,
         "sigma": Kwarg(
             0.5,
-            "Width of the positives' weighting: a smaller one weighs well-aligned positives less.",
+            "Width of the weighting: a smaller one gives well-aligned positives less weight.",
             above=0,
         ),
     }

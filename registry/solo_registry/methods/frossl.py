@@ -17,9 +17,9 @@ from solo_registry.methods.parts.method import MethodMixin
 
 
 class FroSSLMixin(MethodMixin):
-    """FroSSL over any base class; several views and multi-crop included.
+    """FroSSL over any base class; several views and multi-crop.
 
-    The covariances are those of all processes' rows.
+    The covariances are over the rows of all processes.
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {

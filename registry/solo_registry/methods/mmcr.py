@@ -17,10 +17,10 @@ from solo_registry.methods.parts.method import MethodMixin, MomentumProjectorMix
 
 
 class MMCRMixin(MethodMixin, MomentumProjectorMixin):
-    """MMCR over any momentum base class; several views and multi-crop too, more views are better.
+    """MMCR over any momentum base class; several views and multi-crop. More views are better.
 
-    An image's centroid is halfway between the mean of its views by the online network and that of
-    its large views by the momentum network.
+    An image's centroid is halfway between the online network's mean over its views and the momentum
+    network's mean over its large views.
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {

@@ -19,7 +19,7 @@ from solo_registry.metrics.pair_mask import ComparedPairs
 
 
 class MoCoV2PlusMixin(ContrastiveMixin, MomentumProjectorMixin):
-    """MoCo v2+ over any momentum base class that honours the contract; exactly two views."""
+    """MoCo v2+ over any momentum base class; exactly two views."""
 
     ONE_IMAGE: ClassVar[bool] = True
     KWARGS: ClassVar[dict[str, Any]] = {
@@ -52,14 +52,14 @@ class MoCoV2PlusMixin(ContrastiveMixin, MomentumProjectorMixin):
         return infonce_queue(query, key, queue, self.cfg.method_kwargs.temperature)
 
     def compared_pairs(self, outs: dict[str, list[Tensor]], batch: Batch) -> ComparedPairs:
-        """Queries against the batch's keys, which stand for the queue: their labels are known."""
+        """Return the queries against the batch's keys, which stand in for the unlabelled queue."""
         return ComparedPairs.paired(outs["z"][0], outs["momentum_z"][1])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: the symmetric contrastive loss plus the online classifier's."""
         out = super().training_step(batch, batch_idx)
         (q1, q2), (k1, k2) = out["z"], out["momentum_z"]
-        queue = self.queue.keys.clone()  # this step's backward needs it after `enqueue` wrote
+        queue = self.queue.keys.clone()  # the backward pass needs it after `enqueue`
         nce_loss = 0.5 * (
             self.contrastive_loss(q1, k2, queue[1], batch[0])
             + self.contrastive_loss(q2, k1, queue[0], batch[0])

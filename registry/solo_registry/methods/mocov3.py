@@ -22,8 +22,8 @@ from solo_registry.metrics.pair_mask import ComparedPairs
 class MoCoV3Mixin(ContrastiveMixin, MomentumProjectorMixin):
     """MoCo v3 over any momentum base class; exactly two views.
 
-    ResNets get a projector of 2 layers and a predictor without last norm, other backbones 3 layers
-    and a last norm, as in solo-learn.
+    As in solo-learn, ResNets get a projector of 2 layers and a predictor without a last norm; other
+    backbones get 3 layers and a last norm.
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
@@ -58,7 +58,7 @@ class MoCoV3Mixin(ContrastiveMixin, MomentumProjectorMixin):
         return 2 * tau * infonce_paired(query, key, tau)
 
     def compared_pairs(self, outs: dict[str, list[Tensor]], batch: Batch) -> ComparedPairs:
-        """Queries of the first views against the keys of the second ones."""
+        """Return the queries of the first views against the keys of the second views."""
         return ComparedPairs.paired(outs["q"][0], outs["momentum_z"][1])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

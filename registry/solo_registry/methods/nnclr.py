@@ -52,7 +52,7 @@ class NNCLRMixin(ContrastiveMixin):
         return infonce_paired(neighbour, prediction, self.cfg.method_kwargs.temperature)
 
     def compared_pairs(self, outs: dict[str, list[Tensor]], batch: Batch) -> ComparedPairs:
-        """Neighbours of the first views against the predictions of the second ones."""
+        """Return the first views' neighbours against the predictions of the second views."""
         return ComparedPairs.paired(self.queue.nearest(outs["z"][0]), outs["p"][1])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -27,7 +27,7 @@ def relational_loss(
         key: (N, D) teacher's, without gradient, not normalised.
         queue: (D, K), normalised.
         temperature_q: of the student, > 0.
-        temperature_k: of the teacher, > 0; lower, so that its distribution is sharper.
+        temperature_k: of the teacher, > 0; a lower one makes its distribution sharper.
 
     Returns:
         Scalar mean over the images.
@@ -41,8 +41,8 @@ def relational_loss(
 class ReSSLMixin(MethodMixin, MomentumProjectorMixin):
     """ReSSL over any momentum base class; exactly two views.
 
-    The first view is the student's, the second the teacher's: make that one the weaker
-    (`augmentations=relational32`).
+    The student sees the first view, the teacher the second. The second view should have the weaker
+    augmentations (`augmentations=relational32`).
     """
 
     ONE_IMAGE: ClassVar[bool] = True
@@ -73,7 +73,7 @@ class ReSSLMixin(MethodMixin, MomentumProjectorMixin):
         out = super().training_step(batch, batch_idx)
         kwargs = self.cfg.method_kwargs
         query, key = out["z"][0], out["momentum_z"][1]
-        queue = self.queue.keys[0].clone()  # backward needs it after `enqueue` wrote
+        queue = self.queue.keys[0].clone()  # the backward pass needs it after `enqueue`
         loss = relational_loss(query, key, queue, kwargs.temperature_q, kwargs.temperature_k)
         self.queue.enqueue(normalize(key))
         return self.total(out, loss, "ressl")

@@ -17,7 +17,7 @@ from solo_registry.metrics.pair_mask import ComparedPairs
 
 
 class SimCLRMixin(ContrastiveMixin):
-    """SimCLR over any base class; several views and multi-crop included."""
+    """SimCLR over any base class; several views and multi-crop."""
 
     KWARGS: ClassVar[dict[str, Any]] = {
         **projector_widths(2048, 256),
@@ -31,11 +31,11 @@ class SimCLRMixin(ContrastiveMixin):
         self.projector = self.build_projector()
 
     def build_projector(self) -> nn.Module:
-        """Return what maps features (N, F) to projections (N, D)."""
+        """Return the module that maps features (N, F) to projections (N, D)."""
         return projector(self.features_dim, self.cfg.method_kwargs)
 
     def groups(self, batch: Batch) -> Tensor:
-        """Return what makes two rows positives: here the image, (N,)."""
+        """Return the group of each row, (N,): its image. Rows of one group are positives."""
         return batch[0]
 
     def contrastive_loss(self, z: Tensor, groups: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ class SimCLRMixin(ContrastiveMixin):
         return infonce(z, groups, self.cfg.method_kwargs.temperature)
 
     def compared_pairs(self, outs: dict[str, list[Tensor]], batch: Batch) -> ComparedPairs:
-        """All views against all."""
+        """Return all views against all."""
         groups = self.groups(batch).repeat(len(outs["z"]))
         return ComparedPairs.among_views(torch.cat(outs["z"]), groups)
 

@@ -19,7 +19,7 @@ from solo_registry.methods.parts.method import MethodMixin, MomentumProjectorMix
 
 
 class TiCoMixin(MethodMixin, MomentumProjectorMixin):
-    """TiCo over any momentum base class; exactly two views, each once online and once as target."""
+    """TiCo over any momentum base class; exactly two views, each the target of the other."""
 
     KWARGS: ClassVar[dict[str, Any]] = {
         **projector_widths(4096, 256),
@@ -35,11 +35,11 @@ class TiCoMixin(MethodMixin, MomentumProjectorMixin):
         dim = kwargs.proj_output_dim
         self.projector = TiCoProjectionHead(self.features_dim, kwargs.proj_hidden_dim, dim)
         self.momentum_projector = momentum_copy(self.projector)
-        # lightly's loss keeps it as a plain attribute, which no checkpoint holds
+        # lightly's loss has it as a plain attribute, which is in no checkpoint
         self.register_buffer("covariance", torch.zeros(dim, dim))
 
     def tico_loss(self, z: Tensor, target: Tensor) -> Tensor:
-        """Compare `z` with `target` (2*N, D), and move the covariance of all processes' rows."""
+        """Compare `z` with `target` (2*N, D); update the covariance by all processes' rows."""
         kwargs = self.cfg.method_kwargs
         criterion = TiCoLoss(kwargs.beta, kwargs.rho, gather_distributed=world_size() > 1)
         criterion.C = self.covariance.clone()

@@ -19,8 +19,8 @@ from solo_registry.methods.parts.method import MethodMixin
 class VICRegMixin(MethodMixin):
     """VICReg over any base class; exactly two views.
 
-    The loss is lightly's with twice its variance term: solo-learn, whose weights these are, sums
-    that term over the views. Variance and covariance are those of all processes' rows.
+    The loss is lightly's with twice its variance term, because the weights are solo-learn's, which
+    sums that term over the views. Variance and covariance are over the rows of all processes.
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
@@ -54,7 +54,7 @@ class VICRegMixin(MethodMixin):
         return loss
 
     def views_loss(self, out: dict[str, Any]) -> Tensor:
-        """Return the loss of what `forward` made of the two views."""
+        """Return the loss of the two views' outputs of `forward`."""
         return self.regularised_loss(*out["z"])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

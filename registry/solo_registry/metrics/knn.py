@@ -33,9 +33,9 @@ def knn_predict(
     of solo-learn's `knn_eval.distance_func`. The votes of a row are divided by their sum, which
     changes no ranking and cannot overflow at a small temperature.
 
-    Time is that of the N x M x D matrix product; memory beyond the inputs is
-    O(chunk_size * D + M * k). Arithmetic is float32 whatever the dtype of the inputs. Which of
-    several equally near rows is the k-th neighbour is not specified.
+    It takes the time of the N x M x D matrix product, and O(chunk_size * D + M * k) memory beyond
+    the inputs. It computes in float32 for any dtype of the inputs. If several rows are equally
+    near, any of them may be the k-th neighbour.
 
     Args:
         train_feats: (N, D) features of the bank.
@@ -78,7 +78,7 @@ def knn_accuracy(
     chunk_size: int = CHUNK_SIZE,
     device: torch.device | str | None = None,
 ) -> dict[int, float]:
-    """Top-1 accuracy of `knn_predict` for several k at the cost of the largest.
+    """Return the top-1 accuracy of `knn_predict` for several k, at the cost of the largest.
 
     Args:
         train_feats: (N, D) features of the bank.
@@ -86,7 +86,7 @@ def knn_accuracy(
         test_feats: (M, D) features to classify.
         test_targets: (M,) true classes; rows with -1 are left out of the accuracy.
         k: numbers of neighbours.
-        temperature: as in `knn_predict`, and so are the arguments that follow.
+        temperature: positive; used with the cosine only.
         num_classes: number of classes.
         distance: "cosine" or "euclidean".
         chunk_size: bank rows per tile.

@@ -24,7 +24,7 @@ QUANTITIES = ("pairs", "probability", "gradient_detached", "gradient_flow")
 
 
 class Mechanism:
-    """Accumulates the pairs of batches.
+    """Adds up the pairs of batches.
 
     Args:
         bins: number of equal bins of the similarity on [-1, 1].

@@ -23,8 +23,8 @@ class OnlineKNN:
     as a whole is never copied. It is float32, so that the value of the last epoch equals
     `knn_accuracy` on the same features.
 
-    With several processes, each has a bank of its own share of the images. `ask` and `answer` find
-    the neighbours in all banks together. So the value is that of one bank of all rows, and no
+    With several processes, each has a bank of its own share of the images. `classify` finds the
+    neighbours in all banks together. So the value is that of one bank of all rows, and no
     process has a larger bank or a larger search.
 
     This is no `nn.Module`, because a bank belongs to one epoch and must not enter a checkpoint.
@@ -39,8 +39,8 @@ class OnlineKNN:
 
     >>> knn = OnlineKNN(num_classes=2, k=1)
     >>> knn.update(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1]))
-    >>> knn.ask(torch.tensor([[0.9, 0.1], [0.1, 0.9]]), torch.tensor([0, 0]))
-    >>> knn.answer(torch.device("cpu"))
+    >>> knn.add_queries(torch.tensor([[0.9, 0.1], [0.1, 0.9]]), torch.tensor([0, 0]))
+    >>> knn.classify(torch.device("cpu"))
     (1, 2)
     """
 
@@ -59,7 +59,7 @@ class OnlineKNN:
         """Empty the bank."""
         self._full: list[tuple[Tensor, Tensor]] = []
         self._recent: list[tuple[Tensor, Tensor]] = []
-        self._asked: list[tuple[Tensor, Tensor]] = []
+        self._queries: list[tuple[Tensor, Tensor]] = []
         self._rows = 0
         self._recent_rows = 0
         self._bad = 0  # values that are not finite
@@ -69,7 +69,7 @@ class OnlineKNN:
         """Add a batch to the bank; unlabelled rows are dropped.
 
         Features that are not finite are accepted here, and the search refuses them later. A step
-        that produces them also has a loss that is not finite, and the message about the loss tells
+        that produces them also has a loss that is not finite, and the message about the loss says
         more.
 
         Args:
@@ -95,8 +95,8 @@ class OnlineKNN:
             self._merge_recent()
 
     @torch.no_grad()
-    def ask(self, test_feats: Tensor, test_targets: Tensor) -> None:
-        """Keep a batch for `answer`; unlabelled rows are dropped.
+    def add_queries(self, test_feats: Tensor, test_targets: Tensor) -> None:
+        """Keep a batch for `classify`; unlabelled rows are dropped.
 
         Args:
             test_feats: (M, D) features on any device.
@@ -112,18 +112,18 @@ class OnlineKNN:
         keep = test_targets != UNLABELLED
         kept = test_feats.detach()[keep].to("cpu", torch.float32)
         self._bad += int((~kept.isfinite()).sum())
-        self._asked.append((kept, test_targets[keep].cpu()))
+        self._queries.append((kept, test_targets[keep].cpu()))
 
     @torch.no_grad()
-    def answer(self, device: torch.device) -> tuple[int, int] | None:
-        """Classify the rows given to `ask` by the banks of all processes; then forget the rows.
+    def classify(self, device: torch.device) -> tuple[int, int] | None:
+        """Classify the queries by the banks of all processes; then forget the queries.
 
-        Every process must call this, after at least one call of `ask`. In each round, every process
-        searches its own bank for the rows of all processes. The k nearest of all rows found are
-        those of one bank with all rows.
+        Every process must call this, after at least one call of `add_queries`. In each round, every
+        process searches its own bank for the queries of all processes. The k nearest of all rows
+        found are those of one bank with all rows.
 
         Args:
-            device: where the processes exchange tensors.
+            device: device of the tensors that the processes exchange.
 
         Returns:
             The number of this process's rows that were classified correctly, and the number of its
@@ -132,11 +132,11 @@ class OnlineKNN:
         Raises:
             UserError: a feature of any process is not finite.
         """
-        feats, targets = (torch.cat(part) for part in zip(*self._asked, strict=True))
+        feats, targets = (torch.cat(part) for part in zip(*self._queries, strict=True))
         self._merge_recent()
         counts = torch.tensor([[len(feats), self._rows, self._bad]])
-        asked, rows, bad = torch.cat(_everyones(counts, device)).T
-        self._asked, self._bad = [], 0
+        queries, rows, bad = torch.cat(_everyones(counts, device)).T
+        self._queries, self._bad = [], 0
         if bad.any():
             raise UserError(
                 f"online kNN: {int(bad.sum())} feature values are NaN or infinite, so training has "
@@ -146,7 +146,7 @@ class OnlineKNN:
             return None
         right = 0
         rank = dist.get_rank() if len(rows) > 1 else 0
-        for start in range(0, int(asked.max()), ROUND):
+        for start in range(0, int(queries.max()), ROUND):
             mine = slice(start, start + ROUND)
             parts = _everyones(feats[mine], device)
             first = sum(map(len, parts[:rank]))

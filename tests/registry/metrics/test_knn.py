@@ -189,8 +189,8 @@ def test_accuracy_refuses_no_k_and_no_labels(data):
 
 def agrees(knn, test, scores):
     """Whether the online kNN classifies every row as the scores do."""
-    knn.ask(test, scores.argmax(1))
-    return knn.answer(torch.device("cpu")) == (len(test), len(test))
+    knn.add_queries(test, scores.argmax(1))
+    return knn.classify(torch.device("cpu")) == (len(test), len(test))
 
 
 @pytest.mark.parametrize("batch", [1, 10, N])
@@ -234,8 +234,8 @@ def test_online_bank_owns_its_rows():
     knn.update(feats, torch.tensor([0, 1]))
     with torch.no_grad():
         feats.mul_(-1)
-    knn.ask(torch.tensor([[1.0, 0.0]]), torch.tensor([0]))
-    assert knn.answer(torch.device("cpu")) == (1, 1)
+    knn.add_queries(torch.tensor([[1.0, 0.0]]), torch.tensor([0]))
+    assert knn.classify(torch.device("cpu")) == (1, 1)
 
 
 def test_online_skips_unlabelled_and_names_bad_input():
@@ -246,7 +246,7 @@ def test_online_skips_unlabelled_and_names_bad_input():
     with pytest.raises(ValueError, match="bank's D=4, got D=5"):
         knn.update(torch.ones(1, 5), torch.tensor([0]))
     with pytest.raises(ValueError, match="bank's D=4, got D=5"):
-        knn.ask(torch.ones(1, 5), torch.tensor([0]))
+        knn.add_queries(torch.ones(1, 5), torch.tensor([0]))
     with pytest.raises(ValueError, match="got 2"):
         knn.update(torch.ones(1, 4), torch.tensor([2]))
     with pytest.raises(ValueError, match="k must be at least 1, got 0"):
@@ -276,16 +276,16 @@ def test_answers_over_an_epoch_are_those_of_all_rows_in_one_go(data, monkeypatch
     knn = OnlineKNN(C, k=5)
     knn.update(train, targets)
     for start in range(0, M, 10):
-        knn.ask(test[start : start + 10], known[start : start + 10])
-    right, rows = knn.answer(torch.device("cpu"))
+        knn.add_queries(test[start : start + 10], known[start : start + 10])
+    right, rows = knn.classify(torch.device("cpu"))
     expected = knn_accuracy(train, targets, test, known, k=[5], num_classes=C)
     assert rows == int((known != -1).sum()) and 100 * right / rows == expected[5]
-    knn.ask(test, torch.full((M,), -1))  # what was asked before is forgotten
-    assert knn.answer(torch.device("cpu")) == (0, 0)
+    knn.add_queries(test, torch.full((M,), -1))  # what was asked before is forgotten
+    assert knn.classify(torch.device("cpu")) == (0, 0)
     knn.reset()
     knn.update(train[:4], targets[:4])
-    knn.ask(test, known)
-    assert knn.answer(torch.device("cpu")) is None  # fewer rows than k
+    knn.add_queries(test, known)
+    assert knn.classify(torch.device("cpu")) is None  # fewer rows than k
 
 
 @pytest.mark.parametrize("where", ["bank", "questions"])
@@ -295,6 +295,6 @@ def test_answers_from_features_that_are_not_finite_are_refused(data, where):
     knn = OnlineKNN(C, k=5)
     knn.update(torch.cat([train, bad]) if where == "bank" else train,
                torch.cat([targets, targets[:1]]) if where == "bank" else targets)  # fmt: skip
-    knn.ask(test if where == "bank" else bad.expand(M, D), test_targets)
+    knn.add_queries(test if where == "bank" else bad.expand(M, D), test_targets)
     with pytest.raises(UserError, match=r"online kNN: .* values are NaN or infinite"):
-        knn.answer(torch.device("cpu"))
+        knn.classify(torch.device("cpu"))
