@@ -83,6 +83,9 @@ class Temperature:
     tau_min: float
     tau_max: float
 
+    def __repr__(self) -> str:
+        return type(self).__name__
+
     def __call__(self, s: Tensor, out: Tensor | None = None) -> Tensor:
         """Return τ(s), in the shape of `s`; `out` is a buffer for the result."""
         raise NotImplementedError(f"{type(self).__name__} is defined only for a batch")
