@@ -213,7 +213,9 @@ def table(results: dict[str, dict[str, Any]], options: argparse.Namespace) -> st
     return "\n".join(lines)
 
 
-def draw(results: dict[str, dict[str, Any]], options: argparse.Namespace, path: Path) -> None:
+def plot_speeds(
+    results: dict[str, dict[str, Any]], options: argparse.Namespace, path: Path
+) -> None:
     """Draw speed and memory."""
     import matplotlib as mpl
 
@@ -285,7 +287,7 @@ def main() -> None:
         options.out.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"about": about, "results": results}, indent=1)
         (options.out / "data.json").write_text(text + "\n", encoding="utf-8")
-        draw(results, options, options.out / "data.png")
+        plot_speeds(results, options, options.out / "data.png")
 
 
 if __name__ == "__main__":

@@ -164,7 +164,7 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def draw(results: dict[str, dict[str, dict[str, Any]]], path: Path) -> None:
+def plot_costs(results: dict[str, dict[str, dict[str, Any]]], path: Path) -> None:
     """Draw time and memory over the number of pairs."""
     import matplotlib as mpl
 
@@ -231,7 +231,7 @@ def main() -> None:
         options.out.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"about": about, "results": results}, indent=1)
         (options.out / "loss.json").write_text(text + "\n", encoding="utf-8")
-        draw(results, options.out / "loss.png")
+        plot_costs(results, options.out / "loss.png")
 
 
 if __name__ == "__main__":

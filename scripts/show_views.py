@@ -56,7 +56,7 @@ def views(images: ImageSet, augmentations: Any, form: str, seed: int, count: int
     return [(view[order] * std + mean).clamp(0, 1) for view in shown]
 
 
-def draw(images: ImageSet, by_loader: dict[str, list[Tensor]], count: int, out: Path) -> None:
+def plot_views(images: ImageSet, by_loader: dict[str, list[Tensor]], count: int, out: Path) -> None:
     """Draw the grid."""
     import matplotlib as mpl
 
@@ -119,7 +119,7 @@ def main() -> None:
                 print(f"without {form}: {error}")
     except UserError as error:
         parser.error(str(error))
-    draw(images, by_loader, count, options.out)
+    plot_views(images, by_loader, count, options.out)
     for form, shown in list(by_loader.items())[1:]:
         pairs = zip(by_loader["image_folder"], shown, strict=True)
         off = torch.stack([(a - b).abs().mean((1, 2, 3)) * 255 for a, b in pairs])

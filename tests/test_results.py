@@ -16,7 +16,7 @@ from solo_registry.config.identity import config_hash
 from solo_registry.config.resolve import resolve
 from solo_registry.data.arrays import DEBIAN_FASHION_MNIST
 from solo_registry.data.opened import Digests
-from solo_registry.jobs.hydra_launcher import engine
+from solo_registry.jobs.hydra_launcher import hydra_session
 from solo_registry.leaderboard.archive import unpacked
 from solo_registry.leaderboard.board import Board
 from solo_registry.leaderboard.report import frame
@@ -51,7 +51,7 @@ def test_the_table_follows_from_the_result_files(archive: Path) -> None:
 @pytest.mark.parametrize("archive", ARCHIVES, ids=SCRIPT["name_of"])
 def test_the_words_of_a_run_lead_to_its_folder(archive: Path) -> None:
     """So whoever runs the board again finds the published runs, or other images are refused."""
-    with unpacked(archive) as folder, engine([], "runs") as hydra, warnings.catch_warnings():
+    with unpacked(archive) as folder, hydra_session([], "runs") as hydra, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some points are not monotone
         board = Board.read(folder)
         for job in list(board.records())[::30]:

@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
-from solo_dyntemp.doctor import engine, solo
+from solo_dyntemp.doctor import libraries, solo
 from solo_dyntemp.doctor.probe import Finding
 from solo_registry.console import terminal
 from solo_registry.errors import UserError, nearest
 
 CHECKS: dict[str, tuple[Callable[[], list[Finding]], ...]] = {
-    "core": (engine.requirements, engine.imports, engine.lightnings),
-    "cuda": (engine.cuda,),
-    "dali": (engine.dali,),
-    "loggers": (engine.loggers,),
+    "core": (libraries.requirements, libraries.imports, libraries.lightnings),
+    "cuda": (libraries.cuda,),
+    "dali": (libraries.dali,),
+    "loggers": (libraries.loggers,),
     "hydra": (solo.hydra_plugin,),
     "solo": (solo.solo,),
 }

@@ -54,7 +54,7 @@ class FromSolo(Theirs):
     on_validation_epoch_end = BaseMethod.on_validation_epoch_end
     watch, measure = BaseMethod.watch, BaseMethod.measure
     # `Telemetry` calls these
-    embed, contrast = BaseMethod.embed, BaseMethod.contrast
+    embed, compared_pairs = BaseMethod.embed, BaseMethod.compared_pairs
     pair_temperature = BaseMethod.pair_temperature
 
     def __init__(self, cfg: DictConfig) -> None:

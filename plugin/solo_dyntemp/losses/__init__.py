@@ -1,6 +1,6 @@
 """Losses whose temperature is a function of each pair's similarity.
 
-Every loss is a pure function; the modules hold its settings and a temperature's state.
+Every loss is a pure function. The modules hold its settings and the state of its temperature.
 """
 
 from solo_dyntemp.losses.decoupled import DynTempDCL, dyntemp_dcl

@@ -1,4 +1,7 @@
-"""Checks of arguments: ValueError with the offending shape or value. Values of z are never read."""
+"""Checks of arguments. They raise a ValueError that names the wrong shape or value.
+
+They never read the values of embeddings, which would wait for the GPU.
+"""
 
 from __future__ import annotations
 

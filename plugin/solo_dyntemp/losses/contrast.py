@@ -1,4 +1,4 @@
-"""Chooses a kernel, and computes the terms of a loss: this process's anchors against all views."""
+"""Chooses a kernel and computes the terms of a loss, for the anchors of this process."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ import torch
 from torch import Tensor
 
 from solo_dyntemp.gather import gather, rank
-from solo_dyntemp.losses.kernels import tiled, triton
-from solo_dyntemp.losses.kernels.dense import Pairs, contrast
-from solo_dyntemp.losses.kernels.walk import Walk
+from solo_dyntemp.losses.kernels import dense, tiled, triton
+from solo_dyntemp.losses.kernels.settings import KernelSettings
 from solo_dyntemp.losses.reduction import Terms
-from solo_dyntemp.temperature import Temperature
+from solo_dyntemp.temperature import PairMask, Temperature
 
 IMPLEMENTATIONS = ("auto", "dense", "tiled", "triton")
 LOG_SUMS = {"tiled": tiled.logsumexp, "triton": triton.logsumexp}
-# from this number of pairs on, tiled is faster than dense; measured on a CPU, a guess for CUDA
+# number of pairs from which tiled is faster than dense: measured on a CPU, a guess for CUDA
 CROSSOVER = {"cpu": 50_000, "cuda": 2**24}
 
 
@@ -28,12 +27,12 @@ def choose(
     Args:
         implementation: the user's choice.
         temperature: the temperature of the batch.
-        count: number of views of every image; None if images differ in it.
+        count: number of views of every image; None if it differs between images.
         rows: the anchors of this process, shape (A, D).
         columns: number of candidates.
 
     Raises:
-        ValueError: the chosen implementation cannot compute this; the message says why.
+        ValueError: the chosen implementation cannot compute this loss; the message says why.
     """
     if implementation in LOG_SUMS and count is None:
         raise ValueError(
@@ -61,28 +60,39 @@ def choose(
 
 def dense_terms(
     rows: Tensor,
-    ids: Tensor,
     everywhere: Tensor,
     detach: bool,
     *,
+    candidates: Tensor | None = None,
     decoupled: bool = False,
     mean: bool = False,
 ) -> Callable[[Temperature], Terms]:
     """Return a function that computes numerators and denominators by the dense kernel.
 
     Args:
-        rows: embeddings of this process at unit length, shape (M, D).
-        ids: identity of each row, shape (M,); rows of equal identity are positives.
-        everywhere: identities of the rows of all processes.
+        rows: embeddings of this process at unit length, shape (M, D): the anchors.
+        everywhere: group of each row of all processes; rows of equal group are positives.
         detach: stop the gradient through the temperature.
+        candidates: embeddings of this process to compare the anchors with, of the same groups,
+            shape (M, D); None for the anchors themselves.
         decoupled: positives do not enter the denominator.
         mean: the numerator is the mean of the positives' logits, not their log-sum.
     """
-    columns = gather(rows)
-    pairs = Pairs(ids, everywhere, own=rank() * len(rows), decoupled=decoupled, mean=mean)
-    return lambda temperature: contrast(
-        rows, columns, pairs, temperature=temperature, detach=detach
-    )
+    columns, first = gather(rows if candidates is None else candidates), rank() * len(rows)
+
+    def terms(temperature: Temperature) -> Terms:
+        def block(start: int, stop: int) -> Terms:
+            place = first + start
+            groups = everywhere[place : first + stop]
+            own = place if candidates is None else None
+            mask = PairMask.of_groups(groups, everywhere, own=own, start=start)
+            mask = mask.decoupled() if decoupled else mask
+            s = rows[start:stop] @ columns.T
+            return dense.terms(s, mask, temperature=temperature, detach=detach, mean=mean)
+
+        return dense.in_blocks(block, len(rows), len(columns))
+
+    return terms
 
 
 def sparse_terms(
@@ -102,8 +112,8 @@ def sparse_terms(
 
     def terms(temperature: Temperature) -> Terms:
         numerator = _among_views(rows, count, temperature, detach)
-        walk = Walk(temperature, detach, block=block, offset=offset)
-        return numerator, LOG_SUMS[chosen](rows, columns, walk)
+        settings = KernelSettings(temperature, detach, block=block, offset=offset)
+        return numerator, LOG_SUMS[chosen](rows, columns, settings)
 
     return terms
 

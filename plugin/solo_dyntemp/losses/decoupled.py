@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from solo_dyntemp.gather import (
     all_gather,
     check_equal_shapes,
     mean_over_processes,
-    rank,
     world_size,
 )
 from solo_dyntemp.losses.checks import (
@@ -22,9 +22,10 @@ from solo_dyntemp.losses.checks import (
     check_same_shape,
 )
 from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, choose, dense_terms, sparse_terms
-from solo_dyntemp.losses.embeddings import full_precision, normalise
+from solo_dyntemp.losses.embeddings import full_precision, normalize
+from solo_dyntemp.losses.module import LossModule
 from solo_dyntemp.losses.reduction import mean_loss
-from solo_dyntemp.temperature import Batch, Temperature, as_temperature
+from solo_dyntemp.temperature import BatchContext, Temperature, as_temperature
 
 
 def dyntemp_dcl(
@@ -49,7 +50,7 @@ def dyntemp_dcl(
         z1: projections of the first views, not normalised, shape (N, D).
         z2: projections of the second views, shape (N, D).
         temperature: τ: a temperature, a number or an elementwise function.
-        detach_temperature: stop the gradient through τ. (The code of DySTreSS does not, in DCL.)
+        detach_temperature: stop the gradient through τ; in DCL, DySTreSS's code does not.
         sigma: σ of DCLW's weight, 0.5 in its paper; None for DCL.
         indexes: data set index of each image, shape (N,); for temperatures per sample only.
         implementation: "dense" builds the matrix, "tiled" and, on an NVIDIA GPU,
@@ -80,18 +81,17 @@ def dyntemp_dcl(
     if count == 1:
         raise ValueError(f"there must be at least two images, got shape {tuple(z1.shape)}")
     with full_precision(z1):
-        rows = normalise(torch.stack([z1, z2], dim=1).flatten(0, 1))  # views side by side, (2N, D)
+        rows = normalize(torch.stack([z1, z2], dim=1).flatten(0, 1))  # views side by side, (2N, D)
         with torch.no_grad():
             similarity = (rows[::2] * rows[1::2]).sum(1)
-        batch = Batch(lambda: mean_over_processes(similarity.mean()), indexes)
+        batch = BatchContext(lambda: mean_over_processes(similarity.mean()), indexes)
         temperature = temperature.for_batch(batch)
         everywhere = torch.arange(count, device=z1.device).repeat_interleave(2)
         chosen = choose(implementation, temperature, 2, rows, 2 * count)
         if chosen != "dense":
             terms = sparse_terms(chosen, rows, 2, detach_temperature, decoupled=True)
         else:
-            ids = everywhere[rank() * len(rows) :][: len(rows)]
-            terms = dense_terms(rows, ids, everywhere, detach_temperature, decoupled=True)
+            terms = dense_terms(rows, everywhere, detach_temperature, decoupled=True)
         weight = None if sigma is None else _weight(similarity, sigma)
         return mean_loss(
             terms,
@@ -115,8 +115,8 @@ def check_sigma(sigma: float | None) -> None:
         raise ValueError(f"sigma must be positive and finite, or None, got {sigma}")
 
 
-class DynTempDCL(nn.Module):
-    """`dyntemp_dcl` as a module; a temperature with state is saved and moved with it.
+class DynTempDCL(LossModule):
+    """`dyntemp_dcl` as a module.
 
     Args:
         temperature: τ: a temperature, a number or an elementwise function.
@@ -138,29 +138,14 @@ class DynTempDCL(nn.Module):
         sigma: float | None = None,
         implementation: str = "auto",
     ) -> None:
-        super().__init__()
+        super().__init__(temperature, detach_temperature, implementation)
         check_sigma(sigma)
-        check_choice("implementation", implementation, IMPLEMENTATIONS)
-        self.temperature = as_temperature(temperature)
-        self.detach_temperature = detach_temperature
         self.sigma = sigma
-        self.implementation = implementation
+
+    def settings(self) -> dict[str, Any]:
+        """Return the keyword arguments of `dyntemp_dcl`."""
+        return {**super().settings(), "sigma": self.sigma}
 
     def forward(self, z1: Tensor, z2: Tensor, indexes: Tensor | None = None) -> Tensor:
         """Return the loss; see `dyntemp_dcl`."""
-        return dyntemp_dcl(
-            z1,
-            z2,
-            temperature=self.temperature,
-            detach_temperature=self.detach_temperature,
-            sigma=self.sigma,
-            indexes=indexes,
-            implementation=self.implementation,
-        )
-
-    def extra_repr(self) -> str:
-        """Return the settings of the loss for `repr`."""
-        return (
-            f"temperature={self.temperature}, detach_temperature={self.detach_temperature}, "
-            f"sigma={self.sigma}, implementation={self.implementation}"
-        )
+        return dyntemp_dcl(z1, z2, indexes=indexes, **self.settings())

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
-SHORTEST = 1e-12  # a vector of at most this length counts as having no direction
+SHORTEST = 1e-12  # a vector of at most this length counts as zero
 
 
 def full_precision(z: Tensor) -> AbstractContextManager[None]:
@@ -15,10 +15,10 @@ def full_precision(z: Tensor) -> AbstractContextManager[None]:
     return torch.autocast(device_type=z.device.type, enabled=False)
 
 
-def normalise(z: Tensor) -> Tensor:
+def normalize(z: Tensor) -> Tensor:
     """Return the rows of `z` at unit length, at least in float32; double stays double.
 
-    A row without a direction becomes zero, and so does its gradient; a division by a small constant
+    A row of length zero becomes zero, and so does its gradient. A division by a small constant
     would make the gradient enormous. Infinite or NaN rows become NaN.
 
     Args:

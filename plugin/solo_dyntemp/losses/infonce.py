@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from solo_dyntemp.gather import check_equal_shapes
 from solo_dyntemp.losses.checks import check_choice, check_embeddings, check_indexes
 from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, choose, dense_terms, sparse_terms
-from solo_dyntemp.losses.embeddings import full_precision, normalise
+from solo_dyntemp.losses.embeddings import full_precision, normalize
+from solo_dyntemp.losses.module import LossModule
 from solo_dyntemp.losses.reduction import mean_loss
 from solo_dyntemp.losses.views import group, positive_similarity
-from solo_dyntemp.temperature import Batch, Temperature, as_temperature
+from solo_dyntemp.temperature import BatchContext, Temperature, as_temperature
 
 
 def dyntemp_infonce(
@@ -27,18 +28,18 @@ def dyntemp_infonce(
 
     With l_ij = s_ij / τ(s_ij), s the cosine, the loss of anchor i is
     log Σ_{j≠i} exp l_ij - log Σ_p exp l_ip over the other views p of its image. Two views make it
-    NT-Xent (arXiv 2002.05709, eq. 1), τ(s) after DySTreSS (arXiv 2308.01140); with more views the
+    NT-Xent (arXiv 2002.05709, eq. 1), with τ(s) of DySTreSS (arXiv 2308.01140). With more views the
     positives are summed inside the logarithm, as solo-learn does. In a distributed run the
-    candidates are the views of all processes, with gradient; the mean over processes of the
-    gradient is the gradient of one process with the whole batch.
+    candidates are the views of all processes, with gradient. The gradient's mean over processes is
+    then the gradient of one process with the whole batch.
 
     Args:
         z: projections of all views, not normalised, shape (M, D); any floating type, computed in
             at least float32.
-        indexes: which image each row is a view of, integers, shape (M,); each at least twice.
+        indexes: the image of each row, integers, shape (M,); each image at least twice.
         temperature: τ: a temperature, a number or an elementwise function.
-        detach_temperature: stop the gradient through τ, as the authors' code does for NT-Xent;
-            False is the paper's derivation.
+        detach_temperature: stop the gradient through τ, as the authors' code does for NT-Xent; the
+            paper's derivation does not.
         implementation: "dense" builds the (M, M) matrix, "tiled" and, on an NVIDIA GPU,
             "triton" do not; "auto" chooses.
 
@@ -63,28 +64,20 @@ def dyntemp_infonce(
     check_equal_shapes(z)
     views = group(indexes)
     with full_precision(z):
-        rows = normalise(z)
-        batch = Batch(lambda: positive_similarity(rows, indexes), indexes)
+        rows = normalize(z)
+        batch = BatchContext(lambda: positive_similarity(rows, indexes), indexes)
         temperature = temperature.for_batch(batch)
         columns = len(views.everywhere)
         chosen = choose(implementation, temperature, views.count, rows, columns)
         if chosen != "dense" and views.count is not None:
             terms = sparse_terms(chosen, rows[views.order], views.count, detach_temperature)
         else:
-            terms = dense_terms(rows, indexes, views.everywhere, detach_temperature)
+            terms = dense_terms(rows, views.everywhere, detach_temperature)
         return mean_loss(terms, temperature, negatives=views.negatives)
 
 
-class DynTempInfoNCE(nn.Module):
-    """`dyntemp_infonce` as a module; a temperature with state is saved and moved with it.
-
-    Args:
-        temperature: τ: a temperature, a number or an elementwise function.
-        detach_temperature: stop the gradient through τ.
-        implementation: "auto", "dense", "tiled" or "triton".
-
-    Raises:
-        ValueError: an argument is not as described.
+class DynTempInfoNCE(LossModule):
+    """`dyntemp_infonce` as a module, with the arguments of `LossModule`.
 
     >>> import torch
     >>> from solo_dyntemp.temperature import CosineTemperature
@@ -93,31 +86,6 @@ class DynTempInfoNCE(nn.Module):
     tensor(0.0134)
     """
 
-    def __init__(
-        self,
-        temperature: Temperature | Callable[[Tensor], Tensor] | float,
-        detach_temperature: bool = True,
-        implementation: str = "auto",
-    ) -> None:
-        super().__init__()
-        check_choice("implementation", implementation, IMPLEMENTATIONS)
-        self.temperature = as_temperature(temperature)
-        self.detach_temperature = detach_temperature
-        self.implementation = implementation
-
     def forward(self, z: Tensor, indexes: Tensor) -> Tensor:
         """Return the loss; see `dyntemp_infonce`."""
-        return dyntemp_infonce(
-            z,
-            indexes,
-            temperature=self.temperature,
-            detach_temperature=self.detach_temperature,
-            implementation=self.implementation,
-        )
-
-    def extra_repr(self) -> str:
-        """Return the settings of the loss for `repr`."""
-        return (
-            f"temperature={self.temperature}, detach_temperature={self.detach_temperature}, "
-            f"implementation={self.implementation}"
-        )
+        return dyntemp_infonce(z, indexes, **self.settings())

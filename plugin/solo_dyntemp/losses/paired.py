@@ -11,7 +11,6 @@ from solo_dyntemp.gather import (
     check_equal_shapes,
     gather,
     mean_over_processes,
-    rank,
     world_size,
 )
 from solo_dyntemp.losses.checks import (
@@ -20,12 +19,11 @@ from solo_dyntemp.losses.checks import (
     check_indexes,
     check_same_shape,
 )
-from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, LOG_SUMS, choose
-from solo_dyntemp.losses.embeddings import full_precision, normalise
-from solo_dyntemp.losses.kernels.dense import Pairs, contrast
-from solo_dyntemp.losses.kernels.walk import Walk
+from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, LOG_SUMS, choose, dense_terms
+from solo_dyntemp.losses.embeddings import full_precision, normalize
+from solo_dyntemp.losses.kernels.settings import KernelSettings
 from solo_dyntemp.losses.reduction import Terms, mean_loss
-from solo_dyntemp.temperature import Batch, Temperature, as_temperature
+from solo_dyntemp.temperature import BatchContext, Temperature, as_temperature
 
 
 def dyntemp_paired(
@@ -73,17 +71,17 @@ def dyntemp_paired(
     temperature = as_temperature(temperature)
     check_equal_shapes(a)
     with full_precision(a):
-        rows, columns = normalise(a), normalise(b)
+        rows, columns = normalize(a), normalize(b)
         positive = (rows * columns).sum(1)
         temperature = temperature.for_batch(
-            Batch(lambda: mean_over_processes(positive.mean()), indexes)
+            BatchContext(lambda: mean_over_processes(positive.mean()), indexes)
         )
         everywhere = torch.arange(len(a) * world_size(), device=a.device)
         chosen = choose(implementation, temperature, 1, rows, len(everywhere))
 
         def loss(anchors: Tensor, others: Tensor) -> Tensor:
             if chosen == "dense":
-                terms = _dense(anchors, others, everywhere, detach_temperature)
+                terms = dense_terms(anchors, everywhere, detach_temperature, candidates=others)
             else:
                 terms = _sparse(chosen, anchors, others, positive, detach_temperature)
             return mean_loss(terms, temperature, negatives=len(everywhere) - 1)
@@ -93,17 +91,6 @@ def dyntemp_paired(
         return (loss(rows, columns) + loss(columns, rows)) / 2
 
 
-def _dense(
-    rows: Tensor, columns: Tensor, everywhere: Tensor, detach: bool
-) -> Callable[[Temperature], Terms]:
-    ids = everywhere[rank() * len(rows) :][: len(rows)]
-    pairs = Pairs(ids, everywhere, own=None)
-    candidates = gather(columns)
-    return lambda temperature: contrast(
-        rows, candidates, pairs, temperature=temperature, detach=detach
-    )
-
-
 def _sparse(
     chosen: str, rows: Tensor, columns: Tensor, positive: Tensor, detach: bool
 ) -> Callable[[Temperature], Terms]:
@@ -111,6 +98,6 @@ def _sparse(
 
     def terms(temperature: Temperature) -> Terms:
         numerator = positive / temperature(positive.detach() if detach else positive)
-        return numerator, LOG_SUMS[chosen](rows, candidates, Walk(temperature, detach))
+        return numerator, LOG_SUMS[chosen](rows, candidates, KernelSettings(temperature, detach))
 
     return terms

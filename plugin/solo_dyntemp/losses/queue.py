@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from solo_dyntemp.gather import mean_over_processes
 from solo_dyntemp.losses.checks import (
@@ -15,12 +15,12 @@ from solo_dyntemp.losses.checks import (
     check_same_shape,
 )
 from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, LOG_SUMS, choose
-from solo_dyntemp.losses.embeddings import full_precision, normalise
-from solo_dyntemp.losses.kernels.dense import in_blocks
-from solo_dyntemp.losses.kernels.dense import terms as dense_terms
-from solo_dyntemp.losses.kernels.walk import Walk
+from solo_dyntemp.losses.embeddings import full_precision, normalize
+from solo_dyntemp.losses.kernels import dense
+from solo_dyntemp.losses.kernels.settings import KernelSettings
+from solo_dyntemp.losses.module import LossModule
 from solo_dyntemp.losses.reduction import Terms, mean_loss
-from solo_dyntemp.temperature import Batch, Block, Temperature, as_temperature
+from solo_dyntemp.temperature import BatchContext, PairMask, Temperature, as_temperature
 
 
 def dyntemp_infonce_queue(
@@ -72,11 +72,11 @@ def dyntemp_infonce_queue(
         check_indexes("indexes", indexes, query)
     temperature = as_temperature(temperature)
     with full_precision(query):
-        rows = normalise(query)
-        positive = (rows * normalise(key)).sum(1, keepdim=True)  # (N, 1)
-        negatives = normalise(queue.detach().T)  # (K, D)
+        rows = normalize(query)
+        positive = (rows * normalize(key)).sum(1, keepdim=True)  # (N, 1)
+        negatives = normalize(queue.detach().T)  # (K, D)
         temperature = temperature.for_batch(
-            Batch(lambda: mean_over_processes(positive.mean()), indexes)
+            BatchContext(lambda: mean_over_processes(positive.mean()), indexes)
         )
         chosen = choose(implementation, temperature, 1, rows, len(negatives))
         if chosen == "dense":
@@ -92,11 +92,11 @@ def _dense(
     def terms(temperature: Temperature) -> Terms:
         def block(start: int, stop: int) -> Terms:
             s = torch.cat([positive[start:stop], rows[start:stop] @ negatives.T], dim=1)
-            which = Block(torch.zeros_like(s, dtype=torch.bool), start=start)
-            which.positive[:, 0] = True
-            return dense_terms(s, which, temperature=temperature, detach=detach)
+            mask = PairMask(torch.zeros_like(s, dtype=torch.bool), start=start)
+            mask.positive[:, 0] = True
+            return dense.terms(s, mask, temperature=temperature, detach=detach)
 
-        return in_blocks(block, len(rows), 1 + len(negatives))
+        return dense.in_blocks(block, len(rows), 1 + len(negatives))
 
     return terms
 
@@ -108,57 +108,24 @@ def _sparse(
 
     def terms(temperature: Temperature) -> Terms:
         numerator = s / temperature(s.detach() if detach else s)
-        denominator = LOG_SUMS[chosen](rows, negatives, Walk(temperature, detach))
+        denominator = LOG_SUMS[chosen](rows, negatives, KernelSettings(temperature, detach))
         return numerator, torch.logaddexp(numerator, denominator)
 
     return terms
 
 
-class DynTempQueueInfoNCE(nn.Module):
-    """`dyntemp_infonce_queue` as a module; the caller keeps the queue.
+class DynTempQueueInfoNCE(LossModule):
+    """`dyntemp_infonce_queue` as a module, with the arguments of `LossModule`.
 
-    Args:
-        temperature: τ: a temperature, a number or an elementwise function.
-        detach_temperature: stop the gradient through τ.
-        implementation: "auto", "dense", "tiled" or "triton".
-
-    Raises:
-        ValueError: an argument is not as described.
+    The caller keeps the queue.
 
     >>> loss = DynTempQueueInfoNCE(0.2)
     >>> loss(torch.eye(2), torch.eye(2), torch.tensor([[-1.0], [0.0]]))
     tensor(0.0034)
     """
 
-    def __init__(
-        self,
-        temperature: Temperature | Callable[[Tensor], Tensor] | float,
-        detach_temperature: bool = True,
-        implementation: str = "auto",
-    ) -> None:
-        super().__init__()
-        check_choice("implementation", implementation, IMPLEMENTATIONS)
-        self.temperature = as_temperature(temperature)
-        self.detach_temperature = detach_temperature
-        self.implementation = implementation
-
     def forward(
         self, query: Tensor, key: Tensor, queue: Tensor, indexes: Tensor | None = None
     ) -> Tensor:
         """Return the loss; see `dyntemp_infonce_queue`."""
-        return dyntemp_infonce_queue(
-            query,
-            key,
-            queue,
-            temperature=self.temperature,
-            detach_temperature=self.detach_temperature,
-            indexes=indexes,
-            implementation=self.implementation,
-        )
-
-    def extra_repr(self) -> str:
-        """Return the settings of the loss for `repr`."""
-        return (
-            f"temperature={self.temperature}, detach_temperature={self.detach_temperature}, "
-            f"implementation={self.implementation}"
-        )
+        return dyntemp_infonce_queue(query, key, queue, indexes=indexes, **self.settings())

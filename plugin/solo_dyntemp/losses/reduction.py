@@ -19,13 +19,13 @@ def mean_loss(
     decoupled: bool = False,
     positive_weight: Tensor | None = None,
 ) -> Tensor:
-    """Return the mean over anchors of denominator - numerator, with the temperature's weights.
+    """Return the mean over anchors of denominator - numerator, weighted by the temperature.
 
     Args:
         terms: computes numerators and denominators with a given temperature.
         temperature: the temperature of this batch.
-        negatives: number of negatives of an anchor, the mean where anchors differ.
-        decoupled: whether positives are left out of the denominators.
+        negatives: number of negatives of an anchor, the mean if anchors differ.
+        decoupled: whether the denominators leave out the positives.
         positive_weight: factor of each numerator, shape (M,), or None.
     """
     numerator, denominator = terms(temperature)

@@ -9,11 +9,11 @@ from torch import Tensor
 from solo_dyntemp.gather import check_equal_shapes
 from solo_dyntemp.losses.checks import check_choice, check_embeddings, check_indexes
 from solo_dyntemp.losses.contrast import dense_terms
-from solo_dyntemp.losses.embeddings import full_precision, normalise
+from solo_dyntemp.losses.embeddings import full_precision, normalize
 from solo_dyntemp.losses.infonce import dyntemp_infonce
 from solo_dyntemp.losses.reduction import mean_loss
 from solo_dyntemp.losses.views import group, positive_similarity
-from solo_dyntemp.temperature import Batch, Temperature, as_temperature
+from solo_dyntemp.temperature import BatchContext, Temperature, as_temperature
 
 
 def dyntemp_supcon(
@@ -29,11 +29,11 @@ def dyntemp_supcon(
     With P(i) the other rows of anchor i's class and l(s) = s / τ(s), form "out" is
     log Σ_{j≠i} exp l_ij - mean_{p∈P(i)} l_ip, and "in" has the log-sum over P(i) instead of the
     mean. Source: arXiv 2004.11362, eq. 2 and 3 ("in" up to the constant log |P(i)|, as in
-    solo-learn); the factor τ / base temperature of its code is left out, since τ is not one number.
+    solo-learn). The factor τ / base temperature of its code is left out, since τ is not one number.
 
     Args:
         z: projections of all views, not normalised, shape (M, D).
-        labels: class of each row, integers, shape (M,); each at least twice.
+        labels: class of each row, integers, shape (M,); each class at least twice.
         temperature: τ: a temperature, a number or an elementwise function.
         detach_temperature: stop the gradient through τ.
         form: "out", which the paper recommends, or "in".
@@ -61,7 +61,7 @@ def dyntemp_supcon(
     check_equal_shapes(z)
     views = group(labels)
     with full_precision(z):
-        rows = normalise(z)
-        temperature = temperature.for_batch(Batch(lambda: positive_similarity(rows, labels)))
-        terms = dense_terms(rows, labels, views.everywhere, detach_temperature, mean=True)
+        rows = normalize(z)
+        temperature = temperature.for_batch(BatchContext(lambda: positive_similarity(rows, labels)))
+        terms = dense_terms(rows, views.everywhere, detach_temperature, mean=True)
         return mean_loss(terms, temperature, negatives=views.negatives)

@@ -16,11 +16,11 @@ class Views:
 
     Attributes:
         everywhere: indexes of the rows of all processes, shape (world * M,).
-        count: number of views of every image; None if images differ in it, or if the views of an
-            image are on several processes.
+        count: number of views of every image; None if it differs between images, or if the views of
+            an image are on several processes.
         order: permutation of this process's rows that puts views of one image side by side; None
             if `count` is None.
-        negatives: number of rows that are no view of an anchor's image, the mean over anchors.
+        negatives: number of rows that are not of an anchor's image, the mean over anchors.
     """
 
     everywhere: Tensor
@@ -38,7 +38,7 @@ def group(indexes: Tensor) -> Views:
         indexes: index of each row of this process, shape (M,).
 
     Raises:
-        ValueError: an index has one row only, so it has no positive.
+        ValueError: an index has only one row, so that row has no positive.
     """
     everywhere = all_gather(indexes)
     distinct, counts = torch.unique(everywhere, return_counts=True)
@@ -74,7 +74,7 @@ def _negatives(counts: Tensor) -> float:
 def positive_similarity(rows: Tensor, indexes: Tensor) -> Tensor:
     """Return the mean cosine of the positive pairs, a scalar without gradient.
 
-    Positive pairs are those within a process; the mean is over all processes.
+    Only pairs within a process count; the mean is over all processes.
 
     Args:
         rows: embeddings at unit length, shape (M, D).

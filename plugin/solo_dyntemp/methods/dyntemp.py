@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from solo_dyntemp.losses.contrast import IMPLEMENTATIONS
 from solo_dyntemp.temperature import (
-    Batch,
-    Block,
+    BatchContext,
+    PairMask,
     Temperature,
     build_temperature,
     temperature_keywords,
@@ -21,7 +21,6 @@ from solo_dyntemp.temperature import (
 from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.errors import UserError
 from solo_registry.methods.base import Host
-from solo_registry.metrics.contrast import Contrast
 from solo_registry.optimizers import ParamGroup
 
 
@@ -102,12 +101,12 @@ class DynTempMixin(Host):
         """tau(s) at each cosine similarity in `s`; None where a pair alone does not decide it."""
         return self.temperature.curve(s)
 
-    def pair_temperature(self, s: Tensor, contrast: Contrast, indexes: Tensor) -> Tensor | None:
+    def pair_temperature(self, s: Tensor, mask: PairMask, indexes: Tensor) -> Tensor | None:
         """Temperature of each pair of a batch as the loss would set it; changes no state."""
         anchors = indexes.repeat(len(s) // len(indexes))
-        batch = Batch(lambda: s.detach()[contrast.positive].mean().float(), anchors)
+        batch = BatchContext(lambda: s.detach()[mask.positive].mean().float(), anchors)
         temperature = copy.deepcopy(self.temperature).for_batch(batch)
-        return temperature.pairs(s, Block(contrast.positive, contrast.excluded))
+        return temperature.pairs(s, mask)
 
 
 def require_gpu_for_triton(cfg: DictConfig) -> None:

@@ -1,4 +1,4 @@
-"""Temperatures: the only place where a formula of τ stands.
+"""Temperatures: the only place that holds the formulas of τ.
 
 >>> import torch
 >>> CosineTemperature(0.1, 0.2)(torch.tensor([-1.0, 0.0, 1.0]))
@@ -12,8 +12,7 @@ from solo_dyntemp.temperature.adaptive import (
     MACLTemperature,
 )
 from solo_dyntemp.temperature.base import (
-    Batch,
-    Block,
+    BatchContext,
     Outcome,
     Temperature,
     largest_logit,
@@ -32,10 +31,10 @@ from solo_dyntemp.temperature.pairwise import (
     ShiftedCosineTemperature,
 )
 from solo_dyntemp.temperature.schedules import CosineScheduleTemperature, StabilisedTemperature
+from solo_registry.metrics.pair_mask import PairMask
 
 __all__ = [
-    "Batch",
-    "Block",
+    "BatchContext",
     "ConstantTemperature",
     "CosineScheduleTemperature",
     "CosineTemperature",
@@ -50,6 +49,7 @@ __all__ = [
     "MACLTemperature",
     "MonotoneCosineTemperature",
     "Outcome",
+    "PairMask",
     "ShiftedCosineTemperature",
     "ShuffledTemperature",
     "StabilisedTemperature",

@@ -1,4 +1,4 @@
-"""Makes a temperature of a number or of any elementwise function."""
+"""Turns a number or any elementwise function into a temperature."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from solo_dyntemp.temperature.pairwise import ConstantTemperature
 class FunctionTemperature(nn.Module, Temperature):
     """Any elementwise function of the similarity; its derivative comes from autograd.
 
-    If the function is a module, its parameters are trained with the loss, by the dense kernel.
+    If the function is a module, the loss trains its parameters, with the dense kernel.
 
     Args:
         function: maps similarities in [-1, 1] to positive temperatures of the same shape.
 
     Raises:
-        ValueError: the function returns another shape, or no positive finite value somewhere.
+        ValueError: the function returns another shape, or a value that is not positive and finite.
 
     >>> halves = FunctionTemperature(lambda s: 0.1 + 0.1 * s.square())
     >>> halves(torch.tensor([0.0, 1.0])), halves.derivative(torch.tensor([0.0, 1.0]))
@@ -71,7 +71,7 @@ def as_temperature(value: Temperature | Callable[[Tensor], Tensor] | float) -> T
     """Return `value` as a temperature: a number is constant, a function is wrapped.
 
     Raises:
-        ValueError: it is none of these, or its values are not positive and finite.
+        ValueError: `value` is none of these, or a temperature is not positive and finite.
 
     >>> as_temperature(0.2)
     ConstantTemperature(tau=0.2)

@@ -1,4 +1,4 @@
-"""Temperatures that a batch or the optimiser decides: one number for all pairs."""
+"""Temperatures of one number for all pairs, computed from the batch or trained."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from solo_dyntemp.temperature.base import Batch, Outcome, Temperature, check_finite, check_range
+from solo_dyntemp.temperature.base import (
+    BatchContext,
+    Outcome,
+    Temperature,
+    check_finite,
+    check_positive,
+    check_range,
+)
 from solo_dyntemp.temperature.pairwise import ConstantTemperature
 
 
 class ScalarTemperature(Temperature):
-    """One temperature for all pairs, a tensor without dimensions, so that reading it never waits.
+    """One temperature for all pairs, a scalar tensor, so that nothing waits for the GPU.
 
     Args:
-        tau: the temperature; a gradient reaches it, through the dense kernel.
-        tau_min: lower bound of it.
-        tau_max: upper bound of it.
+        tau: the temperature. If it needs a gradient, the loss uses the dense kernel.
+        tau_min: lower bound of `tau`.
+        tau_max: upper bound of `tau`.
     """
 
     def __init__(self, tau: Tensor, tau_min: float, tau_max: float) -> None:
@@ -39,20 +46,20 @@ class ScalarTemperature(Temperature):
 class MACLTemperature(Temperature):
     r"""Model-aware: τ = τ_0 (1 + α (A - A_0)), A the batch's mean similarity of positives.
 
-    Every anchor's loss is weighed by 1 / (1 - P), P its probability of the positive. Source: MACL
-    (arXiv 2207.07874), τ_0 | α | A_0 = 0.1 | 0.5 | 0 for images, 0.05 | 2 | 0.8 for sentences. A
-    is that of all processes. Neither A nor the weight has a gradient.
+    Multiplies every anchor's loss by 1 / (1 - P), P its probability of the positive. Source: MACL
+    (arXiv 2207.07874), τ_0 | α | A_0 = 0.1 | 0.5 | 0 for images, 0.05 | 2 | 0.8 for sentences. A is
+    the mean over all processes. Neither A nor the weight has a gradient.
 
     Args:
         tau: τ_0, positive.
         alpha: α, how strongly A acts.
         a0: A_0, the similarity at which the temperature is τ_0.
-        tau_min: the temperature never falls below this.
+        tau_min: lowest temperature.
 
     Raises:
-        ValueError: a value is not finite, or tau or tau_min not positive.
+        ValueError: a value is not finite, or tau or tau_min is not positive.
 
-    >>> batch = Batch(positive_similarity=lambda: torch.tensor(0.5))
+    >>> batch = BatchContext(positive_similarity=lambda: torch.tensor(0.5))
     >>> MACLTemperature(0.1, alpha=0.5).for_batch(batch)(torch.zeros(1))
     tensor([0.1250])
     """
@@ -63,18 +70,17 @@ class MACLTemperature(Temperature):
     tau_min: float = 0.01
 
     def __post_init__(self) -> None:
-        check_finite(tau=self.tau, alpha=self.alpha, a0=self.a0)
-        if self.tau <= 0:
-            raise ValueError(f"tau must be positive, got {self.tau}")
+        check_positive(tau=self.tau)
+        check_finite(alpha=self.alpha, a0=self.a0)
         check_range(self.tau_min, self.tau_max)
 
     @property
     def tau_max(self) -> float:  # type: ignore[override]
-        """Highest temperature that any batch can give."""
+        """Highest temperature of any batch."""
         reach = max(self.alpha * (1 - self.a0), self.alpha * (-1 - self.a0))
         return max(self.tau_min, self.tau * (1 + reach))
 
-    def for_batch(self, batch: Batch) -> Temperature:
+    def for_batch(self, batch: BatchContext) -> Temperature:
         """Return the batch's temperature."""
         similarity = batch.positive_similarity()
         tau = self.tau * (1 + self.alpha * (similarity - self.a0))
@@ -89,10 +95,11 @@ class _MACLBatch(ScalarTemperature):
 
 @dataclass(frozen=True)
 class DualTemperature(ConstantTemperature):
-    r"""Every anchor's loss at τ is weighed by (1 - P at m τ) / (1 - P at τ), without gradient.
+    r"""Multiplies every anchor's loss by (1 - P at m τ) / (1 - P at τ), without gradient.
 
+    P is the anchor's probability of its positives; the loss is computed a second time at m τ.
     Source: Zhang et al., "Dual temperature helps contrastive learning without many negative
-    samples" (arXiv 2203.17248), τ = 0.1, m = 10. The loss is computed a second time at m τ.
+    samples" (arXiv 2203.17248), τ = 0.1, m = 10.
 
     Args:
         tau: the temperature of the gradient, positive.
@@ -110,9 +117,7 @@ class DualTemperature(ConstantTemperature):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_finite(ratio=self.ratio)
-        if self.ratio <= 0:
-            raise ValueError(f"ratio must be positive, got {self.ratio}")
+        check_positive(ratio=self.ratio)
 
     def weigh(self, outcome: Outcome) -> Tensor:
         """Return the weighed losses."""
@@ -126,12 +131,12 @@ class LearnableTemperature(nn.Module, Temperature):
     r"""One trained temperature: τ = exp(-t), t a parameter.
 
     Source: CLIP (arXiv 2103.00020), τ = 0.07 at the start, t kept in [0, ln 100]. The gradient
-    always reaches t, whatever `detach_temperature` says. The optimiser must know the parameter,
-    and should not decay it. A gradient needs the dense kernel.
+    always reaches t, whatever `detach_temperature` says. Give the parameter to the optimiser,
+    without weight decay. Training it needs the dense kernel.
 
     Args:
         tau: temperature at the start.
-        tau_min: lowest temperature; t is cut off there before each batch.
+        tau_min: lowest temperature; t is clamped to the bounds before each batch.
         tau_max: highest temperature.
 
     Raises:
@@ -153,8 +158,8 @@ class LearnableTemperature(nn.Module, Temperature):
         self.tau_min, self.tau_max = tau_min, tau_max
         self.log_scale = nn.Parameter(torch.tensor(-math.log(tau)))
 
-    def for_batch(self, batch: Batch) -> Temperature:
-        """Keep t in its range, then return the temperature."""
+    def for_batch(self, batch: BatchContext) -> Temperature:
+        """Clamp t to its bounds, then return the temperature."""
         with torch.no_grad():
             self.log_scale.clamp_(-math.log(self.tau_max), -math.log(self.tau_min))
         return ScalarTemperature((-self.log_scale).exp(), self.tau_min, self.tau_max)
@@ -168,5 +173,5 @@ class LearnableTemperature(nn.Module, Temperature):
         return torch.zeros_like(s) if out is None else out.zero_()
 
     def extra_repr(self) -> str:
-        """Say how the temperature is bounded."""
+        """Return the bounds for `repr`."""
         return f"tau_min={self.tau_min}, tau_max={self.tau_max}"

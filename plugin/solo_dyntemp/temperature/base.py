@@ -1,4 +1,4 @@
-"""What every temperature is: a function of the cosine similarity, and hooks that a loss calls."""
+"""The base class of temperatures: τ(s) of the cosine similarity s, and hooks that losses call."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from solo_registry.metrics.pair_mask import PairMask
+
 GRID = 2_001  # points on [-1, 1] for the numerical bounds; odd, so that s = 0 is among them
 
 
 @dataclass(frozen=True)
-class Batch:
-    """What a loss tells a temperature about the batch in hand.
+class BatchContext:
+    """What a loss passes to `Temperature.for_batch`.
 
     Attributes:
         positive_similarity: returns the mean cosine of the positive pairs over all processes, a
             scalar without gradient; computed only when called.
-        indexes: data set index of every anchor, shape (M,), or None where the loss has none.
+        indexes: data set index of every anchor, shape (M,), or None if the loss has none.
     """
 
     positive_similarity: Callable[[], Tensor]
@@ -30,28 +32,12 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Block:
-    """What a loss tells a temperature about a block of pairs: some anchors, all candidates.
-
-    Attributes:
-        positive: which pairs are positives, boolean, shape (A, B).
-        excluded: which pairs do not count in the denominator (an anchor with itself; in decoupled
-            losses the positives too), shape (A, B), or None.
-        start: number of the block's first anchor in the batch.
-    """
-
-    positive: Tensor
-    excluded: Tensor | None = None
-    start: int = 0
-
-
-@dataclass(frozen=True)
 class Outcome:
-    """What a loss tells a temperature about its anchors, before they are averaged.
+    """What a loss passes to `Temperature.weigh`, before it averages over the anchors.
 
     Attributes:
         losses: loss of each anchor, shape (M,), with gradient.
-        terms: computes the anchors' numerators and denominators with another temperature.
+        terms: computes the anchors' numerators and denominators at another temperature.
         numerator: logarithm of the positives' sum of each anchor, shape (M,), with gradient.
         denominator: logarithm of the denominator of each anchor, shape (M,), with gradient.
         decoupled: the positives are not in the denominator.
@@ -69,7 +55,7 @@ class Outcome:
         """Return log((1 - P) / P), P an anchor's probability of its positives, shape (M,).
 
         Args:
-            other: compute it with this temperature, not with that of the batch.
+            other: a temperature to use in place of the batch's.
         """
         top, bottom = (self.numerator, self.denominator) if other is None else self.terms(other)
         if self.decoupled:
@@ -86,9 +72,8 @@ class Temperature:
     block of similarities, `weigh` once. A training loop calls `set_progress` before each step.
 
     Attributes:
-        elementwise: τ depends on the pair's own similarity alone, so the tiled kernel may be used.
-        decoupled: the temperature wants denominators without positives; for those that are not
-            elementwise.
+        elementwise: τ depends on the pair's own similarity alone, so the tiled kernels may be used.
+        decoupled: the denominators must leave out the positives; not for elementwise temperatures.
         tau_min: lower bound of τ on [-1, 1].
         tau_max: upper bound of τ on [-1, 1].
     """
@@ -98,53 +83,45 @@ class Temperature:
     tau_min: float
     tau_max: float
 
+    def __repr__(self) -> str:
+        return type(self).__name__
+
     def __call__(self, s: Tensor, out: Tensor | None = None) -> Tensor:
-        """Return τ(s), elementwise, of the shape of `s`; `out` is a buffer to write it to."""
-        raise NotImplementedError(f"{type(self).__name__} is defined only for a batch: for_batch")
+        """Return τ(s), in the shape of `s`; `out` is a buffer for the result."""
+        raise NotImplementedError(f"{type(self).__name__} is defined only for a batch")
 
     def derivative(self, s: Tensor, out: Tensor | None = None) -> Tensor:
-        """Return dτ/ds, elementwise; `out` is a buffer to write it to."""
-        raise NotImplementedError(f"{type(self).__name__} is defined only for a batch: for_batch")
+        """Return dτ/ds, in the shape of `s`; `out` is a buffer for the result."""
+        raise NotImplementedError(f"{type(self).__name__} is defined only for a batch")
 
     def curve(self, s: Tensor) -> Tensor | None:
-        """Return τ(s) as it is now, for pictures and logs; None if it takes more than s."""
+        """Return the current τ(s), for pictures and logs; None if τ depends on more than s."""
         try:
             tau: Tensor = self(s)
         except NotImplementedError:
             return None
         return tau
 
-    def for_batch(self, batch: Batch) -> Temperature:
-        """Return the temperature of this batch; it must not change until the backward pass."""
+    def for_batch(self, batch: BatchContext) -> Temperature:
+        """Return the temperature of this batch. It must not change before the backward pass."""
         return self
 
-    def pairs(self, s: Tensor, block: Block) -> Tensor:
-        """Return τ of a block of pairs, of the shape of `s` or one column for its anchors.
+    def pairs(self, s: Tensor, mask: PairMask) -> Tensor:
+        """Return τ of a block of pairs, (A, B), or one column with a value for each anchor, (A, 1).
 
         Args:
             s: similarities, anchors in rows, shape (A, B).
-            block: what the pairs are.
+            mask: the positive and the excluded pairs.
         """
         tau: Tensor = self(s)
         return tau
 
     def weigh(self, outcome: Outcome) -> Tensor:
-        """Return the anchors' losses as they enter the mean, shape (M,)."""
+        """Return the anchors' weighted losses, shape (M,); the loss returns their mean."""
         return outcome.losses
 
     def set_progress(self, progress: float) -> None:
-        """Take notice that the fraction `progress` in [0, 1] of the training is done."""
-
-
-def check_range(tau_min: float, tau_max: float) -> None:
-    """Raise ValueError unless 0 < tau_min <= tau_max, both finite."""
-    for name, value in (("tau_min", tau_min), ("tau_max", tau_max)):
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError(f"{name} must be a number, got {value!r}")
-        if not math.isfinite(value) or value <= 0:
-            raise ValueError(f"{name} must be positive and finite, got {value}")
-    if tau_min > tau_max:
-        raise ValueError(f"tau_min must not exceed tau_max, got {tau_min} > {tau_max}")
+        """Receive the fraction of the training that is done, in [0, 1]."""
 
 
 def check_finite(**values: float) -> None:
@@ -154,6 +131,21 @@ def check_finite(**values: float) -> None:
             raise ValueError(f"{name} must be a number, got {value!r}")
         if not math.isfinite(value):
             raise ValueError(f"{name} must be finite, got {value}")
+
+
+def check_positive(**values: float) -> None:
+    """Raise ValueError naming the first argument that is no positive finite number."""
+    check_finite(**values)
+    for name, value in values.items():
+        if value <= 0:
+            raise ValueError(f"{name} must be positive, got {value}")
+
+
+def check_range(tau_min: float, tau_max: float) -> None:
+    """Raise ValueError unless 0 < tau_min <= tau_max, both finite."""
+    check_positive(tau_min=tau_min, tau_max=tau_max)
+    if tau_min > tau_max:
+        raise ValueError(f"tau_min must not exceed tau_max, got {tau_min} > {tau_max}")
 
 
 def largest_logit(temperature: Temperature) -> float:
@@ -171,12 +163,12 @@ def _grid_maximum(temperature: Temperature) -> float:
 def monotone_bound(temperature: Temperature) -> float:
     r"""Return the largest tau_max / tau_min at which s / τ(s) still grows on all of [-1, 1].
 
-    The function is written τ = tau_min + (tau_max - tau_min) f(s); the scaled similarity grows
-    where τ - s τ' > 0, hence up to the ratio 1 + 1 / max(s f' - f). Beyond it a more similar pair
-    can get a smaller logit, and the gradient through τ changes its sign.
+    With τ = tau_min + (tau_max - tau_min) f(s), the logit grows where τ - s τ' > 0, hence up to the
+    ratio 1 + 1 / max(s f' - f). Above it a more similar pair can get a smaller logit, and the
+    gradient through τ changes its sign.
 
     Raises:
-        ValueError: tau_min equals tau_max, so the function shows no shape.
+        ValueError: tau_min equals tau_max, so there is no curve.
 
     >>> from solo_dyntemp.temperature import CosineTemperature, LinearTemperature
     >>> round(monotone_bound(CosineTemperature(0.1, 0.2)), 3)
@@ -195,7 +187,7 @@ def monotone_bound(temperature: Temperature) -> float:
 
 
 def warn_unless_monotone(temperature: Temperature) -> None:
-    """Warn when s / τ(s) falls somewhere on [-1, 1]."""
+    """Warn if s / τ(s) decreases somewhere on [-1, 1]."""
     if temperature.tau_max <= temperature.tau_min:
         return
     ratio, bound = temperature.tau_max / temperature.tau_min, monotone_bound(temperature)

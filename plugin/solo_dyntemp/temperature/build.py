@@ -1,7 +1,7 @@
-"""From a name and keywords, as they stand in a configuration, to a temperature.
+"""Builds a temperature from the name and the keywords in a config.
 
-Names are those of `solo_registry.catalog.registry.TEMPERATURES`: ours, and what other packages
-register.
+The names are those of `solo_registry.catalog.registry.TEMPERATURES`: ours, and those that other
+packages register.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from solo_registry.catalog.plugins import load_plugins
 from solo_registry.catalog.registry import TEMPERATURES
 from solo_registry.errors import nearest
 
-register_temperatures()  # the losses are used without any plugin loaded, too
+register_temperatures()  # for users of the losses, who load no plugin
 
 
 def build_temperature(name: str, **kwargs: Any) -> Temperature:
     """Return the temperature `name`, built with the keyword arguments.
 
     Raises:
-        ValueError: the name or a keyword is unknown (the text holds the nearest right one), a
-            keyword is missing, a value is outside its range, or what another package registered
-            under the name makes no temperature.
+        ValueError: the name or a keyword is unknown (the message suggests the nearest), a keyword
+            is missing, a value is outside its range, or the function that another package
+            registered under the name returns no temperature.
 
     >>> build_temperature("cosine", tau_min=0.1, tau_max=0.2)
     CosineTemperature(tau_min=0.1, tau_max=0.2)
@@ -49,7 +49,7 @@ tau_min, tau_max
     temperature = kind(**kwargs)
     if not isinstance(temperature, Temperature):
         raise ValueError(
-            f"temperature {name!r} is registered as {kind}, which makes {temperature!r} and no "
+            f"temperature {name!r} is registered as {kind}, which returns {temperature!r}, not a "
             "solo_dyntemp.temperature.Temperature"
         )
     return temperature
@@ -59,7 +59,7 @@ def temperature_keywords(name: str) -> tuple[str, ...]:
     """Return the keywords that the temperature `name` takes.
 
     Raises:
-        ValueError: the name is unknown; the text holds the nearest right one.
+        ValueError: the name is unknown; the message suggests the nearest.
 
     >>> temperature_keywords("macl")
     ('tau', 'alpha', 'a0', 'tau_min')

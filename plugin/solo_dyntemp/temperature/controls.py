@@ -1,4 +1,4 @@
-"""Controls: what is left of the method when the similarity no longer decides the temperature."""
+"""Controls: temperatures that the pair's own similarity does not decide."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from solo_dyntemp.temperature.base import Block, Temperature, check_range
+from solo_dyntemp.temperature.base import Temperature, check_range
 from solo_dyntemp.temperature.pairwise import CosineTemperature
+from solo_registry.metrics.pair_mask import PairMask
 
 
 @dataclass(frozen=True)
 class DualConstantTemperature(Temperature):
-    """Positives at tau_max, negatives at tau_min: what `CosineTemperature` is early in training.
+    """Positives at tau_max, negatives at tau_min: like `CosineTemperature` early in training.
 
-    A control of ours: isotropic negatives have similarities near 0, so DySTreSS gives them nearly
-    tau_min, and aligned positives tau_max. The temperature has no gradient.
+    Our own control. Isotropic negatives have similarities near 0, so DySTreSS gives them nearly
+    tau_min; it gives aligned positives tau_max. The temperature has no gradient.
 
     Args:
         tau_min: temperature of negatives.
@@ -26,8 +27,8 @@ class DualConstantTemperature(Temperature):
     Raises:
         ValueError: not 0 < tau_min <= tau_max, or not finite.
 
-    >>> block = Block(positive=torch.tensor([[True, False]]))
-    >>> DualConstantTemperature(0.1, 0.2).pairs(torch.tensor([[0.5, 0.5]]), block)
+    >>> mask = PairMask(positive=torch.tensor([[True, False]]))
+    >>> DualConstantTemperature(0.1, 0.2).pairs(torch.tensor([[0.5, 0.5]]), mask)
     tensor([[0.2000, 0.1000]])
     """
 
@@ -38,20 +39,20 @@ class DualConstantTemperature(Temperature):
     def __post_init__(self) -> None:
         check_range(self.tau_min, self.tau_max)
 
-    def pairs(self, s: Tensor, block: Block) -> Tensor:
+    def pairs(self, s: Tensor, mask: PairMask) -> Tensor:
         """Return tau_max where a pair is positive, else tau_min."""
-        return torch.full_like(s, self.tau_min).masked_fill_(block.positive, self.tau_max)
+        return torch.full_like(s, self.tau_min).masked_fill_(mask.positive, self.tau_max)
 
 
 @dataclass(frozen=True)
 class ShuffledTemperature(Temperature):
     """The temperatures of `CosineTemperature`, but each negative gets another negative's.
 
-    A control of ours: the mixture of temperatures stays, its tie to the similarity goes. Within
-    each anchor the negatives' temperatures are rotated by about 0.38 of their number, in the
-    order of the candidates; that order is the loader's, hence random, and no random numbers are
-    drawn here, so that a resumed run repeats itself. Positives keep theirs. With
-    detach_temperature=False the gradient goes to the pair a temperature came from.
+    Our own control. It keeps the mixture of temperatures and breaks their tie to the similarity.
+    For each anchor it rotates the negatives' temperatures by about 0.38 of their number, in the
+    order of the candidates. The loader makes that order random, so no random numbers are drawn
+    here, and a resumed run repeats itself. Positives keep theirs. With detach_temperature=False
+    the gradient goes to the pair whose temperature it was.
 
     Args:
         tau_min: temperature of a similarity of 0, before shuffling.
@@ -61,8 +62,8 @@ class ShuffledTemperature(Temperature):
         ValueError: not 0 < tau_min <= tau_max, or not finite.
 
     >>> s = torch.tensor([[1.0, 0.0, 0.5, 1.0]])
-    >>> block = Block(positive=torch.tensor([[True, False, False, False]]))
-    >>> ShuffledTemperature(0.1, 0.2).pairs(s, block)
+    >>> mask = PairMask(positive=torch.tensor([[True, False, False, False]]))
+    >>> ShuffledTemperature(0.1, 0.2).pairs(s, mask)
     tensor([[0.2000, 0.1500, 0.2000, 0.1000]])
     """
 
@@ -73,10 +74,10 @@ class ShuffledTemperature(Temperature):
     def __post_init__(self) -> None:
         CosineTemperature(self.tau_min, self.tau_max)  # checks and warns
 
-    def pairs(self, s: Tensor, block: Block) -> Tensor:
+    def pairs(self, s: Tensor, mask: PairMask) -> Tensor:
         """Return the temperatures of the block, rotated among the negatives of each anchor."""
         tau = CosineTemperature(self.tau_min, self.tau_max)(s)
-        negative = ~block.positive if block.excluded is None else ~block.positive & ~block.excluded
+        negative = mask.negative
         counts = negative.sum(1, keepdim=True)
         places = negative.sort(dim=1, descending=True, stable=True).indices  # negatives first
         shift = (0.38 * counts).long().clamp_min(1)

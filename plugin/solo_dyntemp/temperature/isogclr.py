@@ -1,4 +1,4 @@
-"""A temperature of its own for every sample of the data set (iSogCLR)."""
+"""One temperature for each sample of the data set (iSogCLR)."""
 
 from __future__ import annotations
 
@@ -9,57 +9,58 @@ from torch import Tensor, nn
 
 from solo_dyntemp.gather import all_gather
 from solo_dyntemp.temperature.base import (
-    Batch,
-    Block,
+    BatchContext,
     Outcome,
     Temperature,
     check_finite,
+    check_positive,
     check_range,
 )
+from solo_registry.metrics.pair_mask import PairMask
 
-FORMS = {"code": 1, "paper": 2}  # the largest difference of similarities that is divided by tau
+FORMS = {"code": 1, "paper": 2}  # the largest numerator of an exponent: s, or a difference of s
 LARGEST_EXPONENT = 80  # exp(88.7) is the largest 32-bit number
 
 
 class ISogCLRTemperature(nn.Module, Temperature):
-    r"""Every sample k has its temperature τ_k, moved by its own gradient while training.
+    r"""Each sample k has its own temperature τ_k, which training updates by its gradient.
 
     Minimises Σ_k τ_k log E_j exp((s_kj - s_kp) / τ_k) + ρ τ_k over the network and τ. Source: Qiu
     et al. (arXiv 2305.11965), algorithm 1, in the form of the authors' code
-    (zhqiu/contrastive-learning-iSogCLR, LibAUC), which the defaults are made for:
+    (zhqiu/contrastive-learning-iSogCLR, LibAUC). The defaults are for this form:
 
     - g_i, the batch's estimate at anchor i (a view of sample k), is the mean over its negatives j
-      of exp(s_ij / τ_k). The positive stands outside: its pull is -s_ip.
+      of exp(s_ij / τ_k). The positive is not in it; it adds -s_ip to the loss.
     - u_i = (1 - γ) u_k + γ g_i, and the loss of anchor i has the gradient τ_k ∇g_i / u_i - ∇s_ip.
       A sample that is seen for the first time has u_i = g_i.
     - v_i = log u_i + ρ + (τ_k / u_i) ∂g_i/∂τ_k. Both u and v are averaged over the anchors of a
-      sample, however many views and processes bring them: u_k <- mean u_i,
+      sample, over all views and processes: u_k <- mean u_i,
       m_k <- (1 - β) m_k + β clip(mean v_i), τ_k <- clip(τ_k - η m_k, τ_min, τ_max).
 
     `form="paper"` puts the positive into the estimate, as the paper writes it: g_i is the mean of
     exp((s_ij - s_ip) / τ_k), and the gradient of the loss τ_k ∇g_i / u_i.
 
-    The state is in the state dict and equal on all processes. The value of the loss is that of a
-    surrogate: do not compare it. It is a mean over anchors; the authors add an image's two anchors
-    and take the mean over images, which is twice as much. The temperature needs indexes into the
-    data set, and changes only in training mode with gradients: at every call of the loss, so twice
-    a step where a method compares two views in both directions by two calls.
+    The state is in the state dict and equal on all processes. The loss is a surrogate: its value
+    cannot be compared with that of other losses. It is a mean over anchors; the authors' value is
+    twice as large, because they add an image's two anchors. The temperatures need indexes into the
+    data set. Every call of the loss in training mode with gradients updates them. A method that
+    calls the loss once for each direction updates them twice a step.
 
     Args:
         size: number of samples in the data set; indexes are in [0, size).
         tau: temperature at the start.
         tau_min: lowest temperature.
         tau_max: highest temperature.
-        rho: ρ, what a high temperature costs.
+        rho: ρ, penalty on high temperatures.
         gamma: weight of the batch in u, in (0, 1].
-        eta: η, step of the temperatures, positive.
+        eta: η, learning rate of the temperatures, positive.
         beta: weight of the batch in m, in (0, 1].
         clip: largest size of a sample's mean v, positive. LibAUC does not clip: `float("inf")`.
         form: "code" or "paper".
 
     Raises:
-        ValueError: an argument is outside its range; a loss brings no indexes, too large ones, or
-            no negatives.
+        ValueError: an argument is outside its range, or a loss passes no indexes, indexes that are
+            too large, or no negatives.
 
     >>> temperature = ISogCLRTemperature(size=4, tau=0.1)
     >>> temperature.tau
@@ -86,7 +87,8 @@ class ISogCLRTemperature(nn.Module, Temperature):
         form: str = "code",
     ) -> None:
         super().__init__()
-        check_finite(tau=tau, rho=rho, gamma=gamma, eta=eta, beta=beta)
+        check_finite(tau=tau, rho=rho, gamma=gamma, beta=beta)
+        check_positive(eta=eta)
         check_range(tau_min, tau_max)
         if not isinstance(size, int) or size < 1:
             raise ValueError(f"size must be a positive integer, got {size!r}")
@@ -95,9 +97,8 @@ class ISogCLRTemperature(nn.Module, Temperature):
         for name, value in (("gamma", gamma), ("beta", beta)):
             if not 0 < value <= 1:
                 raise ValueError(f"{name} must be in (0, 1], got {value}")
-        for name, value in (("eta", eta), ("clip", clip)):
-            if not value > 0:
-                raise ValueError(f"{name} must be positive, got {value}")
+        if not clip > 0:
+            raise ValueError(f"clip must be positive, got {clip}")
         if form not in FORMS:
             raise ValueError(f"form must be one of {', '.join(FORMS)}, got {form!r}")
         if (distance := FORMS[form]) / tau_min > LARGEST_EXPONENT:
@@ -109,10 +110,10 @@ class ISogCLRTemperature(nn.Module, Temperature):
         self.rho, self.gamma, self.eta, self.beta = rho, gamma, eta, beta
         self.clip, self.form = clip, form
         self.register_buffer("tau", torch.full((size,), float(tau)))
-        self.register_buffer("average", torch.zeros(size))  # u, 0: not seen yet
+        self.register_buffer("average", torch.zeros(size))  # u; 0 means not seen yet
         self.register_buffer("momentum", torch.zeros(size))
 
-    def for_batch(self, batch: Batch) -> Temperature:
+    def for_batch(self, batch: BatchContext) -> Temperature:
         """Return the temperatures of the batch's samples."""
         if batch.indexes is None:
             raise ValueError("a temperature per sample needs the data set indexes of the anchors")
@@ -126,7 +127,7 @@ class ISogCLRTemperature(nn.Module, Temperature):
 
     @torch.no_grad()
     def update(self, indexes: Tensor, estimate: Tensor, slope: Tensor) -> Tensor:
-        """Move u and τ of the samples of all processes' anchors; return u of each anchor.
+        """Update u and τ of the samples of all processes; return u of each anchor.
 
         Args:
             indexes: data set index of each anchor, shape (M,).
@@ -157,7 +158,7 @@ class ISogCLRTemperature(nn.Module, Temperature):
         return average
 
     def extra_repr(self) -> str:
-        """Say how the temperatures are set."""
+        """Return the settings for `repr`."""
         return (
             f"size={len(self.tau)}, tau_min={self.tau_min}, tau_max={self.tau_max}, "
             f"rho={self.rho}, gamma={self.gamma}, eta={self.eta}, beta={self.beta}, "
@@ -177,8 +178,8 @@ class _SampleTemperature(Temperature):
         self.tau = owner.tau[indexes].requires_grad_(self.learning)
         self.tau_min, self.tau_max = owner.tau_min, owner.tau_max
 
-    def pairs(self, s: Tensor, block: Block) -> Tensor:
-        return self.tau[block.start : block.start + len(s), None].to(s.dtype)
+    def pairs(self, s: Tensor, mask: PairMask) -> Tensor:
+        return self.tau[mask.start : mask.start + len(s), None].to(s.dtype)
 
     def weigh(self, outcome: Outcome) -> Tensor:
         if not (self.learning and outcome.losses.requires_grad):

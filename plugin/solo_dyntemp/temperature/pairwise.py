@@ -1,7 +1,7 @@
 """Temperatures of a pair's similarity alone: small frozen value objects, one formula each.
 
-Whether a gradient passes through them is the loss's `detach_temperature`, for all alike. A formula
-is made of operations that `losses.kernels.formula` knows, so that the Triton kernels take it too.
+The loss's `detach_temperature` decides whether a gradient passes through them. The formulas use
+only operations that `losses.kernels.formula` knows, so that the Triton kernels can compute them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 from solo_dyntemp.temperature.base import (
     Temperature,
     check_finite,
+    check_positive,
     check_range,
     warn_unless_monotone,
 )
@@ -37,10 +38,7 @@ class ConstantTemperature(Temperature):
     tau: float = 0.2
 
     def __post_init__(self) -> None:
-        try:
-            check_range(self.tau, self.tau)
-        except ValueError as error:
-            raise ValueError(str(error).replace("tau_min", "tau", 1)) from None
+        check_positive(tau=self.tau)
 
     @property
     def tau_min(self) -> float:  # type: ignore[override]
@@ -78,7 +76,7 @@ class _Ranged(Temperature):
         return self.tau_max - self.tau_min
 
     def middle(self, dtype: torch.dtype) -> Tensor:
-        """Return the range's middle; as a tensor, so that one operation scales and shifts."""
+        """Return the middle of the range, as a tensor, so that one operation scales and shifts."""
         return torch.tensor((self.tau_min + self.tau_max) / 2, dtype=dtype)
 
 
@@ -86,9 +84,9 @@ class _Ranged(Temperature):
 class CosineTemperature(_Ranged):
     r"""DySTreSS: τ(s) = τ_min + ½ (τ_max - τ_min) (1 + cos(π (1 + s))).
 
-    τ_min at s = 0 and τ_max at s = ±1: pairs that are alike, whether positive or false negative,
-    and opposite pairs are treated softly. Source: arXiv 2308.01140. Computed as cos(π(1+s)) =
-    -cos(πs). Typical ranges: 0.07-0.2 (CIFAR), 0.1-0.2 (ImageNet), 0.04-0.05 (sentences).
+    τ_min at s = 0 and τ_max at s = ±1: similar pairs (positives and false negatives) and opposite
+    pairs get a high temperature. Source: arXiv 2308.01140. Computed as cos(π(1+s)) = -cos(πs).
+    Typical ranges: 0.07-0.2 (CIFAR), 0.1-0.2 (ImageNet), 0.04-0.05 (sentences).
 
     Args:
         tau_min: temperature at s = 0.
@@ -137,16 +135,15 @@ class ShiftedCosineTemperature(_Ranged):
     scale: float = 0.7
 
     def __post_init__(self) -> None:
-        check_finite(shift=self.shift, scale=self.scale)
+        check_finite(shift=self.shift)
+        check_positive(scale=self.scale)
         if not -1 <= self.shift <= 1:
             raise ValueError(f"shift must be in [-1, 1], got {self.shift}")
-        if self.scale <= 0:
-            raise ValueError(f"scale must be positive, got {self.scale}")
         super().__post_init__()
 
     def __call__(self, s: Tensor, out: Tensor | None = None) -> Tensor:
         """Return τ(s)."""
-        # cos(0) = 1 is the plateau's value, so cutting the argument off at 0 is the plateau
+        # cos(0) = 1 is the plateau's value, so clamping the argument at 0 makes the plateau
         angle = torch.add(s, self.shift, out=out).clamp_(max=0).mul_(math.pi / self.scale)
         return torch.add(self.middle(s.dtype), angle.cos_(), alpha=self.width / 2, out=out)
 
@@ -175,7 +172,7 @@ class LinearTemperature(_Ranged):
         return torch.abs(s, out=out).mul_(self.width).add_(self.tau_min)
 
     def derivative(self, s: Tensor, out: Tensor | None = None) -> Tensor:
-        """Return dτ/ds; 0 at s = 0, where there is a kink."""
+        """Return dτ/ds; 0 at the kink s = 0."""
         return torch.sign(s, out=out).mul_(self.width)
 
 
@@ -198,9 +195,7 @@ class ExponentialTemperature(_Ranged):
     rate: float = 3.5
 
     def __post_init__(self) -> None:
-        check_finite(rate=self.rate)
-        if self.rate <= 0:
-            raise ValueError(f"rate must be positive, got {self.rate}")
+        check_positive(rate=self.rate)
         super().__post_init__()
 
     @property
@@ -211,11 +206,11 @@ class ExponentialTemperature(_Ranged):
     def __call__(self, s: Tensor, out: Tensor | None = None) -> Tensor:
         """Return τ(s)."""
         decay = torch.abs(s, out=out).mul_(-self.rate).expm1_()
-        # autograd needs the result of expm1: it is overwritten only where a buffer is given
+        # autograd needs the result of expm1, so it is overwritten only if there is a buffer
         return torch.mul(decay, -self.height, out=out).add_(self.tau_min)
 
     def derivative(self, s: Tensor, out: Tensor | None = None) -> Tensor:
-        """Return dτ/ds; 0 at s = 0, where there is a kink."""
+        """Return dτ/ds; 0 at the kink s = 0."""
         decay = torch.abs(s, out=out).mul_(-self.rate).exp_()
         return decay.mul_(torch.sign(s)).mul_(self.height * self.rate)
 
@@ -248,7 +243,7 @@ class MonotoneCosineTemperature(_Ranged):
 class InvertedCosineTemperature(_Ranged):
     r"""A control: τ(s) = τ_min + ½ (τ_max - τ_min)(1 + cos(πs)): τ_max at 0, τ_min at ±1.
 
-    Source: the authors' code of 16 May 2023, there for negatives only.
+    Source: the authors' code of 16 May 2023, which uses it for negatives only.
 
     Args:
         tau_min: temperature at s = ±1.

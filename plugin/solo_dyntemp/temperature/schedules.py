@@ -7,12 +7,18 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from solo_dyntemp.temperature.base import Batch, Temperature, check_finite, check_range
+from solo_dyntemp.temperature.base import (
+    BatchContext,
+    Temperature,
+    check_finite,
+    check_positive,
+    check_range,
+)
 from solo_dyntemp.temperature.pairwise import ConstantTemperature, CosineTemperature
 
 
 class ScheduledTemperature(nn.Module, Temperature):
-    """Base of schedules: keeps the progress of training, which is saved in the state dict.
+    """Base of schedules: keeps the progress of training and saves it in the state dict.
 
     Args:
         tau_min: lowest temperature.
@@ -29,10 +35,10 @@ class ScheduledTemperature(nn.Module, Temperature):
         self.progress = 0.0
 
     def set_progress(self, progress: float) -> None:
-        """Take notice that the fraction `progress` in [0, 1] of the training is done.
+        """Receive the fraction of the training that is done.
 
         Raises:
-            ValueError: it is outside [0, 1].
+            ValueError: `progress` is outside [0, 1].
         """
         check_finite(progress=progress)
         if not 0 <= progress <= 1:
@@ -43,7 +49,7 @@ class ScheduledTemperature(nn.Module, Temperature):
         """Return the temperature at the present progress."""
         raise NotImplementedError
 
-    def for_batch(self, batch: Batch) -> Temperature:
+    def for_batch(self, batch: BatchContext) -> Temperature:
         """Return the temperature at the present progress."""
         return self.current()
 
@@ -57,7 +63,7 @@ class ScheduledTemperature(nn.Module, Temperature):
         return self.current().derivative(s, out)
 
     def get_extra_state(self) -> dict[str, float]:
-        """Return what belongs into the state dict; no tensor, so reading it never waits."""
+        """Return the progress for the state dict; no tensor, so that nothing waits for the GPU."""
         return {"progress": self.progress}
 
     def set_extra_state(self, state: Any) -> None:
@@ -65,7 +71,7 @@ class ScheduledTemperature(nn.Module, Temperature):
         self.set_progress(state["progress"])
 
     def extra_repr(self) -> str:
-        """Say how the schedule is set."""
+        """Return the settings for `repr`."""
         return f"tau_min={self.tau_min}, tau_max={self.tau_max}"
 
 
@@ -93,9 +99,7 @@ class CosineScheduleTemperature(ScheduledTemperature):
 
     def __init__(self, tau_min: float = 0.1, tau_max: float = 1.0, cycles: float = 5.0) -> None:
         super().__init__(tau_min, tau_max)
-        check_finite(cycles=cycles)
-        if cycles <= 0:
-            raise ValueError(f"cycles must be positive, got {cycles}")
+        check_positive(cycles=cycles)
         self.cycles = cycles
 
     def current(self) -> ConstantTemperature:
@@ -104,14 +108,14 @@ class CosineScheduleTemperature(ScheduledTemperature):
         return ConstantTemperature(self.tau_min + (self.tau_max - self.tau_min) * wave)
 
     def extra_repr(self) -> str:
-        """Say how the schedule is set."""
+        """Return the settings for `repr`."""
         return f"{super().extra_repr()}, cycles={self.cycles}"
 
 
 class StabilisedTemperature(ScheduledTemperature):
     """`CosineTemperature` whose tau_min rises linearly to tau_max over the training.
 
-    Source: a commented-out part of the authors' code. At the end it is constant at tau_max.
+    Source: a commented-out part of the authors' code. At the end τ is tau_max for every pair.
 
     Args:
         tau_min: temperature at s = 0 at the start of training.

@@ -1,1 +1,1 @@
-"""What there is, by name: registries, our own entries, plugins, and listings; no torch."""
+"""Registries of names, our own entries, plugins and listings; imports no torch."""

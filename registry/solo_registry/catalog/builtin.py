@@ -1,4 +1,4 @@
-"""What ships with the registry, by name; nothing is imported until it is asked for."""
+"""The names of our methods, losses, backbones and data sets; `Registry.get` imports them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from solo_registry.catalog.registry import BACKBONES, DATASETS, LOSSES, METHODS
 
 
 class Method(NamedTuple):
-    """One of our methods: what its listing says of it, and where its class is.
+    """One of our methods: its name, its class, and what listings say about it.
 
     Attributes:
         name: as users write it.
@@ -16,7 +16,7 @@ class Method(NamedTuple):
         summary: a few words.
         paper: number at arXiv.
         solo_keys: whether it has the name and the `method_kwargs` of solo-learn's method.
-        lightly: what of it is lightly's: "loss", "modules" or both.
+        lightly: what it takes from lightly: "loss", "modules" or both.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Method(NamedTuple):
 
     @property
     def origin(self) -> str:
-        """What in it is not written here, as listings say it."""
+        """What is not written here, as listings say it."""
         parts = (
             "solo-learn keys" if self.solo_keys else "",
             self.lightly and f"lightly {self.lightly}",
@@ -55,9 +55,9 @@ METHOD_FAMILIES = {
         Method("supcon", "SupCon", "images of one class as positives; needs labels", "2004.11362",
                solo_keys=True),
         Method("supcon_out", "SupConOut", "SupCon, mean outside the logarithm", "2004.11362"),
-        Method("debiased", "Debiased", "takes the own class out of the negatives", "2007.00224"),
+        Method("debiased", "Debiased", "corrects for own-class negatives", "2007.00224"),
         Method("hcl", "debiased:HCL", "debiased, hard negatives weighted up", "2010.04592"),
-        Method("rince", "RINCE", "InfoNCE that bears noisy views", "2201.04309"),
+        Method("rince", "RINCE", "InfoNCE, robust to noisy views", "2201.04309"),
         Method("siglip", "SigLIP", "a sigmoid per pair, scale and bias trained", "2303.15343"),
         Method("directclr", "DirectCLR", "SimCLR on the features, no projector", "2110.09348"),
     ),
@@ -123,9 +123,9 @@ for name, summary, paper in (
     ("infonce", "NT-Xent over any number of views, one temperature", "2002.05709"),
     ("infonce_paired", "each anchor against all candidates, one temperature", "2104.02057"),
     ("infonce_queue", "a positive key and a queue of negatives, one temperature", "1911.05722"),
-    ("supcon_out", "labels make the positives, mean outside the logarithm", "2004.11362"),
-    ("debiased_infonce", "own class taken out of the negatives; HCL with beta", "2007.00224"),
-    ("rince", "bears noisy views, from InfoNCE (q=0) to symmetric (q=1)", "2201.04309"),
+    ("supcon_out", "images of one class as positives, mean outside the logarithm", "2004.11362"),
+    ("debiased_infonce", "corrects for own-class negatives; HCL with beta", "2007.00224"),
+    ("rince", "robust to noisy views, from InfoNCE (q=0) to symmetric (q=1)", "2201.04309"),
     ("sigmoid_pairs", "a sigmoid for each pair of two views", "2303.15343"),
     ("mmcr", "nuclear norm of the images' centroids", "2303.03307"),
 ):
@@ -151,7 +151,7 @@ for name, summary, paper in (
         name, f"solo_registry.backbones:{name}", summary=summary, paper=f"arXiv {paper}"
     )
 
-# what of `data` a set would not notice
+# keys of `data` that a set does not use
 FOLDERS = "train_split"
 TINY = f"{FOLDERS} format=h5"
 STL = "class_list format=h5"

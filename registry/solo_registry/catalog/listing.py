@@ -1,6 +1,6 @@
-"""What is registered, as a table for the terminal or for the documentation.
+"""Lists the registered names as a table for the terminal or for the documentation.
 
-Nothing that is registered is imported, except to say which `method_kwargs` a method has.
+It imports a registered class only to show the `method_kwargs` of a method.
 """
 
 from __future__ import annotations
@@ -17,19 +17,23 @@ from solo_registry.errors import UserError
 HEAD = """\
 # Methods
 
-`dyntemp methods --markdown > docs/methods.md` writes this page. *From elsewhere* says what a method
-does not take from here: **solo-learn keys**, it has the name and the `method_kwargs` of
-solo-learn's method, whose YAML runs; **lightly loss and modules** (heads, decoders), these are
-lightly's. All else, the steps included, is written here from the papers.
+`dyntemp methods --markdown > docs/methods.md` writes this page. The column *from elsewhere* names
+what is not written here:
 
-The tables of `method_kwargs` stand below, in alphabetical order of the methods, and `dyntemp
-methods NAME` prints the table of one method. A float is always finite and may be given as an int;
-null is a value only where the type says so.
+- **solo-learn keys**: the method has the name and the `method_kwargs` of solo-learn's method, so
+  solo-learn's YAML runs.
+- **lightly loss**, **lightly modules**: the loss, or the heads and decoders, are lightly's.
+
+All else, including the training steps, is written here from the papers.
+
+The tables of `method_kwargs` follow below, in alphabetical order of the methods. `dyntemp methods
+NAME` prints the table of one method. A float must be finite and may be given as an int. null is
+allowed only where the type says so.
 """
 
 
 class KwargRow(NamedTuple):
-    """What a table says of one key of `method_kwargs`."""
+    """One key of `method_kwargs`, as a row of a table."""
 
     key: str
     type: str
@@ -42,7 +46,7 @@ def describe_kwargs(name: str) -> list[KwargRow]:
     """Return a row for each key of the `method_kwargs` of the method `name`; imports its class.
 
     Raises:
-        UserError: there is no such method; the text holds the nearest name.
+        UserError: there is no such method; the message suggests the nearest name.
     """
     load_plugins()
     return [
@@ -52,7 +56,7 @@ def describe_kwargs(name: str) -> list[KwargRow]:
 
 
 def as_yaml(value: Any) -> str:
-    """Return a default as one writes it in YAML.
+    """Return a default as it is written in YAML.
 
     >>> as_yaml(None), as_yaml("cosine"), as_yaml({"tau": 0.1})
     ('null', 'cosine', '{tau: 0.1}')
@@ -63,10 +67,10 @@ def as_yaml(value: Any) -> str:
 
 
 def matching(registry: Registry, pattern: str) -> list[Entry]:
-    """Return the entries that match, by family and name.
+    """Return the entries that match, sorted by family and name.
 
     Raises:
-        UserError: there are none; the text holds all known names.
+        UserError: there are none; the message lists all known names.
     """
     load_plugins()
     entries = registry.entries(pattern)
@@ -78,7 +82,7 @@ def matching(registry: Registry, pattern: str) -> list[Entry]:
 
 
 def show(registry: Registry, pattern: str) -> None:
-    """Print the entries that match, and of a single method its `method_kwargs`."""
+    """Print the entries that match and, for a single method, its `method_kwargs`."""
     entries = matching(registry, pattern)
     columns = {
         "name": [entry.name for entry in entries],
@@ -96,7 +100,7 @@ def show(registry: Registry, pattern: str) -> None:
 
 
 def print_columns(columns: Mapping[str, Sequence[str]]) -> None:
-    """Print a table of the columns that are not empty; plain text when piped."""
+    """Print a table without its empty columns; plain text when piped."""
     from rich.table import Table
 
     from solo_registry.console import terminal
@@ -111,7 +115,7 @@ def print_columns(columns: Mapping[str, Sequence[str]]) -> None:
 def method_page(pattern: str = "*") -> str:
     """Return the methods as a page in Markdown.
 
-    A table for each family comes first, then one of the `method_kwargs` of each method.
+    It has a table for each family, then a table of the `method_kwargs` of each method.
     """
     lines, family = [HEAD], ""
     entries = matching(METHODS, pattern)
@@ -136,7 +140,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _link(paper: str) -> str:
-    """Return a link to arXiv, where the paper is there.
+    """Return a link, if the paper is at arXiv.
 
     >>> _link("arXiv 2002.05709")
     '[2002.05709](https://arxiv.org/abs/2002.05709)'

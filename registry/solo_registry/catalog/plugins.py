@@ -1,7 +1,7 @@
-"""Finding the packages that add methods, losses, data sets, configs or commands.
+"""Finds the packages that add methods, losses, data sets, configs or commands.
 
-A plugin is an entry point of the group `solo_registry.plugins` that names a function without
-arguments; it registers lazily and may return the package of its Hydra configs:
+A plugin is an entry point of the group `solo_registry.plugins`. It names a function without
+arguments that registers lazily and may return the package of its Hydra configs:
 
     entry_points={"solo_registry.plugins": ["mine = my_package.plugin:register"]}
 
@@ -25,7 +25,7 @@ def load_plugins() -> tuple[str, ...]:
     """Register everything, once; return the packages that hold Hydra configs, ours first.
 
     Raises:
-        UserError: a plugin cannot be loaded; it is named.
+        UserError: a plugin cannot be loaded; the message names it.
     """
     import solo_registry.catalog.builtin  # noqa: F401
 

@@ -1,7 +1,7 @@
 """Names for methods, losses, temperatures, backbones and data sets.
 
-An entry is either an object or the text `module:attribute`, imported when it is first asked for,
-so that listing a registry never imports torch.
+An entry is an object, or the text `module:attribute` that `Registry.get` imports on its first call.
+So listing a registry never imports torch.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered name: where it is found, and what a listing says of it.
+    """One registered name: where its object is, and what listings say about it.
 
     Attributes:
         name: as users write it.
         target: `module:attribute`.
         summary: a few words.
         paper: its source.
-        family: what listings group it by.
-        origin: what in it is not written here, such as "solo-learn keys, lightly loss".
-        source: package whose code it is, where the target only adapts it.
-        unread: of a data set, the words of the section `data` that it would not notice, apart by
-            blanks: a key, or a key and the value that is meant; they are refused.
+        family: the group that listings put it in.
+        origin: what is not written here, such as "solo-learn keys, lightly loss".
+        source: package whose code it is, if the target only adapts it.
+        unread: for a data set, the keys of the section `data` that it does not use, separated by
+            blanks. Setting such a key is an error; for `key=value`, setting it to that value.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Registry:
         self._absent: dict[str, str] = {}
 
     def register(self, name: str, **about: str) -> Callable[[T], T]:
-        """Decorate a class or function to register it under `name`; `about` is `add_lazy`'s."""
+        """Return a decorator that registers a class or function; `about` as in `add_lazy`."""
 
         def decorate(target: T) -> T:
             where = f"{target.__module__}:{target.__qualname__}"  # type: ignore[attr-defined]
@@ -97,7 +97,7 @@ class Registry:
             **about: `summary`, `paper`, `family`, `origin`, `source`, `unread`, see `Entry`.
 
         Raises:
-            ValueError: the name is taken by another target; both are named.
+            ValueError: the name is taken by another target; the message names both.
         """
         known = self._entries.get(name)
         if known and known.target != target:
@@ -108,14 +108,14 @@ class Registry:
             self._entries[name] = Entry(name, target, **about)
 
     def add_absent(self, name: str, reason: str) -> None:
-        """Make the error for `name` say why it is not here, such as a package that is lacking."""
+        """Give the error for `name` a reason, such as a package that is not installed."""
         self._absent[name] = reason
 
     def get(self, name: str) -> Any:
         """Return what is registered under `name`.
 
         Raises:
-            UserError: nothing is; the text holds the closest and all known names.
+            UserError: the name is unknown; the message holds the nearest and all known names.
         """
         if name not in self._loaded:
             if name not in self._entries:
@@ -137,7 +137,7 @@ class Registry:
         return [self._entries[name] for name in self.names(pattern)]
 
     def about(self, name: str) -> Entry:
-        """Return what was said of `name` when it was registered; it must be there."""
+        """Return the entry of `name`, which must be registered."""
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
@@ -156,4 +156,4 @@ LOSSES = Registry("loss")
 TEMPERATURES = Registry("temperature")
 BACKBONES = Registry("backbone")
 DATASETS = Registry("data set")
-COMMANDS = Registry("command")  # functions of a list of words, beside the built-in commands
+COMMANDS = Registry("command")  # functions of a list of arguments, besides the built-in commands

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from solo_registry.config.data_schema import AugmentationConfig
 from solo_registry.data import ops
-from solo_registry.data.draws import COLUMNS, Draw, Draws, active_jitters, draw
+from solo_registry.data.draws import COLUMNS, Draw, Draws, active_jitters, draw_pipeline
 from solo_registry.data.hashing import mix, uniforms
 from solo_registry.data.pipeline import read_pipeline
 from solo_registry.data.sets import SetInfo
@@ -44,7 +44,7 @@ class View:
     def draw(self, key: int, indexes: Any, sizes: Any) -> Draws:
         """Draw what is random, for images of these indexes and sizes (N, 2)."""
         shares = uniforms(key, indexes, COLUMNS)
-        return draw(self.pipeline, self.channels, np.asarray(sizes, np.int64), shares)
+        return draw_pipeline(self.pipeline, self.channels, np.asarray(sizes, np.int64), shares)
 
     def __call__(self, image: Tensor, drawn: Draw) -> Tensor:
         """Show one image, uint8 (C, H, W), as drawn."""

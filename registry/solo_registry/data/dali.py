@@ -24,7 +24,7 @@ from solo_registry.data.augment import EVAL_MARGIN, View, Views
 from solo_registry.data.draws import Array, Draws, center_boxes, plain
 from solo_registry.data.folder import FolderSet
 from solo_registry.data.pixels import for_dali
-from solo_registry.data.sampling import Batch, EpochLoader, EpochSampler, Work
+from solo_registry.data.sampling import EpochLoader, EpochSampler, LoaderBatch, Work
 from solo_registry.data.sets import ImageSet, TensorSet
 from solo_registry.errors import UserError
 
@@ -259,13 +259,13 @@ class DaliLoader(EpochLoader):
         self.views, self.seed, self.targets = views, seed, images.targets
         self.dali = DaliViews(images, views.views, batch_size, threads, device)
 
-    def batches(self, work: Iterator[Work]) -> Iterator[Batch]:
+    def batches(self, work: Iterator[Work]) -> Iterator[LoaderBatch]:
         """Yield the batches of `work`."""
 
-        def draw(epoch: int, indexes: list[int], sizes: Array) -> list[Draws]:
+        def draw_train(epoch: int, indexes: list[int], sizes: Array) -> list[Draws]:
             return self.views.draw(self.seed, epoch, indexes, sizes)
 
-        for indexes, views in self.dali.make(work, draw):
+        for indexes, views in self.dali.make(work, draw_train):
             yield [torch.tensor(indexes), views, self.targets[self.dali.shown(indexes)]]
 
 
@@ -305,8 +305,8 @@ class DaliEvalLoader:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield X, float32 (N, C, crop_size, crop_size), and y, int64 (N,)."""
 
-        def draw(_: int, __: list[int], sizes: Array) -> list[Draws]:
+        def draw_center(_: int, __: list[int], sizes: Array) -> list[Draws]:
             return [plain(center_boxes(sizes, self.share))]
 
-        for indexes, (X,) in self.dali.make(self.work, draw):
+        for indexes, (X,) in self.dali.make(self.work, draw_center):
             yield X, self.targets[self.dali.shown(indexes)]

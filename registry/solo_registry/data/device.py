@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from solo_registry.data import ops
 from solo_registry.data.augment import View, Views
 from solo_registry.data.draws import Draws
-from solo_registry.data.sampling import Batch, EpochLoader, EpochSampler, Work
+from solo_registry.data.sampling import EpochLoader, EpochSampler, LoaderBatch, Work
 from solo_registry.data.sets import ImageSet, TensorSet
 from solo_registry.errors import UserError
 
@@ -104,7 +104,7 @@ class DeviceLoader(EpochLoader):
         self.views, self.seed, self.device = views, seed, device
         self.images, self.targets = images.images, images.targets
 
-    def batches(self, work: Iterator[Work]) -> Iterator[Batch]:
+    def batches(self, work: Iterator[Work]) -> Iterator[LoaderBatch]:
         """Yield the batches of `work`."""
         self.images, self.targets = self.images.to(self.device), self.targets.to(self.device)
         for item in work:
@@ -128,18 +128,20 @@ class BatchSet(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitems__(self, keys: list[tuple[int, int]]) -> Batch:
+    def __getitems__(self, keys: list[tuple[int, int]]) -> LoaderBatch:
         """Return the batch of these (epoch, index) pairs, all of one epoch; see `collated`."""
         item = keys[0][0], [index for _, index in keys]
         return whole_batch(self.images.images, self.images.targets, self.views, self.seed, item)
 
 
-def collated(batch: Batch) -> Batch:
+def collated(batch: LoaderBatch) -> LoaderBatch:
     """Return a batch of `BatchSet` unchanged; the `collate_fn` of its DataLoader."""
     return batch
 
 
-def whole_batch(images: Tensor, targets: Tensor, views: Views, seed: int, work: Work) -> Batch:
+def whole_batch(
+    images: Tensor, targets: Tensor, views: Views, seed: int, work: Work
+) -> LoaderBatch:
     """Return [indexes (N,), [views (N, C, H, W), ...], targets (N,)], on the images' device.
 
     Args:

@@ -65,7 +65,9 @@ class Draws:
         yield from map(Draw._make, zip(*columns, strict=True))
 
 
-def draw(pipeline: AugmentationConfig, channels: int, sizes: Array, shares: Array) -> Draws:
+def draw_pipeline(
+    pipeline: AugmentationConfig, channels: int, sizes: Array, shares: Array
+) -> Draws:
     """Turn uniform numbers into one view of each image.
 
     Args:

@@ -20,7 +20,7 @@ from solo_registry.data.hashing import mix
 from solo_registry.data.sets import ImageSet
 
 Item = tuple[int, list[Tensor], int]
-Batch = list[Any]  # indexes (N,), views of (N, C, H, W), targets (N,)
+LoaderBatch = list[Any]  # indexes (N,), views of (N, C, H, W), targets (N,)
 Work = tuple[int, list[int]]  # an epoch, and which images a batch of it holds
 
 
@@ -168,7 +168,7 @@ class EpochLoader(Resumable, ABC):
         self.sampler = sampler
         self.batch_size = batch_size
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[LoaderBatch]:
         """Yield the epoch's batches, or those that are left after `load_state_dict`."""
         self.begin()
         for batch in self.batches(self._work()):
@@ -182,5 +182,5 @@ class EpochLoader(Resumable, ABC):
             yield part[0][0], [index for _, index in part]
 
     @abstractmethod
-    def batches(self, work: Iterator[Work]) -> Iterator[Batch]:
+    def batches(self, work: Iterator[Work]) -> Iterator[LoaderBatch]:
         """Yield [indexes (N,), [views (N, C, H, W), ...], targets (N,)] for each item of `work`."""

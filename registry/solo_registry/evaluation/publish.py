@@ -17,7 +17,7 @@ from solo_registry.plots.tables import result_table
 from solo_registry.runs.run_folder import RunFolder
 
 
-def draw(
+def draw_run(
     plots: Path,
     run: RunFolder,
     model: BaseMethod,

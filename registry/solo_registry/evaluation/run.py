@@ -16,7 +16,7 @@ from solo_registry.config.schema import EvaluationConfig
 from solo_registry.data.module import PretrainDataModule
 from solo_registry.evaluation.features import Measured, measure
 from solo_registry.evaluation.linear_head import LinearHead, save_head
-from solo_registry.evaluation.publish import draw, show
+from solo_registry.evaluation.publish import draw_run, show
 from solo_registry.methods.base import BaseMethod
 from solo_registry.metrics.linear_probe import ProbeResult, linear_probe
 from solo_registry.metrics.long_tail import long_tail_results
@@ -178,7 +178,7 @@ def publish(
         out = loaded.file("", None if finished else epochs, other, data.digest)
     if result["evaluation"]["pictures"]:
         plots = run.plots if out == run.result else out.with_suffix("")
-        draw(plots, run, measurement.model, measurement.rows, result, data, console)
+        draw_run(plots, run, measurement.model, measurement.rows, result, data, console)
     if measurement.probe and out == run.result:
         save_head(run, LinearHead.of(measurement.probe, data.info.class_names))
     write_json(out, result)

@@ -22,8 +22,8 @@ from solo_registry.runs.lifetime import parent_of_all
 ALL_AT_ONCE = "submitit_local"  # starts every job of a batch at the same time
 
 
-class Engine:
-    """Initialised Hydra; `engine` makes it.
+class HydraSession:
+    """Initialised Hydra; `hydra_session` makes it.
 
     Args:
         words: arguments for Hydra itself, such as `hydra/launcher=joblib`.
@@ -95,10 +95,10 @@ class Engine:
 
 
 @contextmanager
-def engine(words: Sequence[str], runs_dir: str) -> Iterator[Engine]:
+def hydra_session(words: Sequence[str], runs_dir: str) -> Iterator[HydraSession]:
     """Initialise Hydra for our configs and those of the plugins."""
     register_configs()
-    hydra = Engine(words, runs_dir)
+    hydra = HydraSession(words, runs_dir)
     # submitit's local jobs outlive the process that submitted them; here they would be orphans
     tied = nullcontext() if hydra.batch_size() is None else parent_of_all()
     with initialize_config_module("solo_registry.configs", version_base="1.3"), tied:

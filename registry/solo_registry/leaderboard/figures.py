@@ -20,7 +20,7 @@ CURVE_LABELS = {"val_knn_acc1": "online kNN, %", "val_acc1": "online linear prob
 MARKS = "osD^vP*X"
 
 
-def draw(table: Table, folder: Path) -> dict[str, str]:
+def draw_board(table: Table, folder: Path) -> dict[str, str]:
     """Write the pictures that the table has data for.
 
     Returns:

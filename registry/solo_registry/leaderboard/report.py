@@ -70,9 +70,9 @@ def write_report(
 
 
 def _write(table: Table, out: Path, console: Console) -> list[str]:
-    from solo_registry.leaderboard.figures import draw
+    from solo_registry.leaderboard.figures import draw_board
 
-    pictures = draw(table, out)
+    pictures = draw_board(table, out)
     rows = frame(table)
     texts = {
         "results.csv": rows.to_csv(index=False),

@@ -14,7 +14,7 @@ from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.overrides import pair
 from solo_registry.config.resolve import expanded
 from solo_registry.errors import UserError
-from solo_registry.jobs.hydra_launcher import Engine, engine
+from solo_registry.jobs.hydra_launcher import HydraSession, hydra_session
 from solo_registry.jobs.job import Job
 from solo_registry.jobs.progress import notes, watching
 from solo_registry.leaderboard.board import BOARD_VERSION, Board
@@ -85,7 +85,7 @@ def run_board(words: Sequence[str], console: Console) -> Board:
     load_plugins()
     request = read_words(words)
     seeds = parse_seeds(request.seeds)
-    with engine(request.hydra, request.runs_dir) as hydra:
+    with hydra_session(request.hydra, request.runs_dir) as hydra:
         node = hydra.option("suite", request.suite)
         suite = read_suite(request.suite, node, request.suite_changes, request.strategies)
         both = sorted(set(seeds) & set(suite.tuning.seeds))
@@ -139,7 +139,7 @@ def read_all(jobs: Sequence[Job], runs_dir: str) -> dict[Job, Record]:
 
 
 def launch(
-    hydra: Engine, jobs: Sequence[Job], runs_dir: str, metric: str, console: Console
+    hydra: HydraSession, jobs: Sequence[Job], runs_dir: str, metric: str, console: Console
 ) -> None:
     """Run the jobs that are not finished; try failed jobs again."""
     todo: dict[str, Job] = {}

@@ -1,4 +1,4 @@
-"""InfoNCE at one temperature, in the forms that SimCLR, MoCo v3, NNCLR, MoCo and SupCon have."""
+"""InfoNCE at one temperature, in the forms of SimCLR, MoCo v3, NNCLR, MoCo and SupCon."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from solo_registry.losses.rows import own_columns, similarities, unit, view_logits
+from solo_registry.losses.rows import normalize, own_columns, similarities, view_logits
 
 
 def infonce(z: Tensor, indexes: Tensor, temperature: float) -> Tensor:
     """NT-Xent over any number of views (Chen et al. 2020, arXiv 2002.05709, eq. 1).
 
-    For anchor i: logsumexp over all others minus logsumexp over the other views of its image, the
-    form solo-learn uses when there are more than two views. With labels as indexes it is SupCon's
-    L_in.
+    For anchor i: logsumexp over all others minus logsumexp over the other views of its image, as in
+    solo-learn. With labels as indexes it is SupCon's L_in.
 
     Args:
         z: (V*N, D) projections of all views, not normalised.
@@ -55,7 +54,7 @@ def supcon_out(z: Tensor, indexes: Tensor, temperature: float) -> Tensor:
 
 
 def infonce_paired(anchors: Tensor, candidates: Tensor, temperature: float) -> Tensor:
-    """Each anchor against all candidates; the one in its own row is the positive.
+    """Compare each anchor with all candidates; the candidate in its row is the positive.
 
     The form of MoCo v3 (arXiv 2104.02057) and NNCLR (arXiv 2104.14548).
 
@@ -82,7 +81,7 @@ def infonce_queue(query: Tensor, key: Tensor, queue: Tensor, temperature: float)
     Returns:
         Scalar mean over the queries.
     """
-    query, key = unit(query), unit(key)
+    query, key = normalize(query), normalize(key)
     positive = (query * key).sum(1, keepdim=True)
     with torch.autocast(query.device.type, enabled=False):
         negative = query @ queue.to(query.dtype)

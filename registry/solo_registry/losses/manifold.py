@@ -1,4 +1,4 @@
-"""The capacity of the manifolds that the views of images make."""
+"""MMCR: the capacity of the manifolds that the views of images form."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.linalg import matrix_norm
 
-from solo_registry.losses.rows import gathered, unit
+from solo_registry.losses.rows import gathered, normalize
 
 
 def mmcr(z: Tensor, lmda: float, momentum: Tensor | None = None) -> Tensor:
@@ -17,9 +17,9 @@ def mmcr(z: Tensor, lmda: float, momentum: Tensor | None = None) -> Tensor:
 
         loss = -‖C‖_* + λ mean_i ‖Z_i‖_*
 
-    With a momentum network, c_i is halfway between the two networks' means, and Z_i holds the
-    trained network's views alone, as in the authors' code (lightly's loss has both networks' in
-    Z_i). The value grows with the batch.
+    With a momentum network, c_i is halfway between the two networks' means. Z_i holds only the
+    trained network's views, as in the authors' code; in lightly's loss it holds those of both
+    networks. The value grows with the batch.
 
     Args:
         z: (N, V, D) projections of all views of each image, not normalised.
@@ -32,10 +32,10 @@ def mmcr(z: Tensor, lmda: float, momentum: Tensor | None = None) -> Tensor:
     >>> f"{mmcr(torch.eye(3)[:, None].expand(3, 2, 3), lmda=0.0):.4f}"  # three orthogonal images
     '-3.0000'
     """
-    z = unit(z)
+    z = normalize(z)
     centroids = z.mean(1)
     if momentum is not None:
-        centroids = torch.lerp(centroids, unit(momentum).mean(1), 0.5)
+        centroids = torch.lerp(centroids, normalize(momentum).mean(1), 0.5)
     capacity: Tensor = matrix_norm(gathered(centroids), ord="nuc")
     size: Tensor | float = matrix_norm(z, ord="nuc").mean() if lmda else 0.0
     return lmda * size - capacity

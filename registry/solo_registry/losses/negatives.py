@@ -1,4 +1,4 @@
-"""Negatives corrected for those of the anchor's own class, and hard ones weighted up."""
+"""InfoNCE with negatives corrected for the anchor's own class, and with hard negatives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from solo_registry.losses.rows import view_logits
 def debiased_infonce(
     z: Tensor, indexes: Tensor, temperature: float, *, tau_plus: float, beta: float = 0.0
 ) -> Tensor:
-    r"""Debiased contrastive learning; with `beta` above 0 its hard-negative form HCL.
+    r"""Debiased contrastive learning; with `beta` above 0, its form HCL with hard negatives.
 
     With the K negatives' logits x_j and the positive's x_p, the negatives' sum R becomes
 
@@ -21,14 +21,14 @@ def debiased_infonce(
 
     and the loss of an anchor is -log(e^{x_p} / (e^{x_p} + N_g)). β = 0 is Chuang et al. 2020
     (arXiv 2007.00224), β > 0 Robinson et al. 2021 (arXiv 2010.04592), τ⁺ = 0 with β = 0 NT-Xent.
-    Computed by logarithms, so that no exponential overflows. Where the
-    maximum takes its second value no gradient reaches the negatives, as in the authors' code.
+    Computed with logarithms, so that no exponential overflows. Where the maximum is its second
+    value, no gradient reaches the negatives, as in the authors' code.
 
     Args:
         z: (2*N, D) projections of two views, not normalised.
-        indexes: (2*N,) image of each row; each image has two rows, and there are two images.
+        indexes: (2*N,) image of each row; two rows for each image, at least two images.
         temperature: τ, divides the cosine similarities, > 0.
-        tau_plus: τ⁺, how often a negative is of the anchor's class, in [0, 1).
+        tau_plus: τ⁺, share of the negatives that are of the anchor's class, in [0, 1).
         beta: how much harder negatives weigh more, >= 0.
 
     Returns:
@@ -47,7 +47,7 @@ def debiased_infonce(
     if beta:
         push = push - (beta * negatives).logsumexp(1) + math.log(count)
     if tau_plus:
-        excess = pull + math.log(tau_plus * count) - push  # log of the share to take away
+        excess = pull + math.log(tau_plus * count) - push  # log of the share to subtract
         left = excess < 0
         excess = excess.where(left, -1.0)  # any value whose gradient is finite
         push = push + torch.log(-torch.expm1(excess)) - math.log1p(-tau_plus)

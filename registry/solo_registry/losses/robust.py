@@ -1,4 +1,4 @@
-"""A contrastive loss that bears noisy views."""
+"""RINCE: a contrastive loss that is robust to noisy views."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def rince(
 
         loss_i = -e^{q x_p} / q + (λ Σ_j e^{x_j})^q / q
 
-    q -> 0 is InfoNCE plus log λ; q = 1 is symmetric, hence robust. Written as a difference of
-    expm1, which is exact for small q as well. Its values grow as e^{q/τ}.
+    q -> 0 is InfoNCE plus log λ; q = 1 is symmetric, hence robust. Computed as a difference of
+    expm1, which is exact for small q as well. The values grow as e^{q/τ}.
 
     Args:
         z: (2*N, D) projections of two views, not normalised.
-        indexes: (2*N,) image of each row; each image has two rows.
+        indexes: (2*N,) image of each row; two rows for each image.
         temperature: τ, divides the cosine similarities, > 0.
         q: in (0, 1].
         lambda_param: λ, weight of the denominator, in (0, 1].

@@ -1,4 +1,4 @@
-"""What the losses share: rows of all processes, unit rows, the logits of all views."""
+"""Functions that the losses share: gather, normalise, and compare all pairs in float32."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ import torch.nn.functional as F
 from lightly.utils.dist import gather, rank, world_size
 from torch import Tensor
 
+from solo_registry.metrics.pair_mask import PairMask
+
 
 def gathered(rows: Tensor) -> Tensor:
-    """Stack the (N, ...) rows of all processes, with gradient; one process's as they are."""
+    """Stack the (N, ...) rows of all processes, with gradient."""
     return torch.cat(gather(rows)) if world_size() > 1 else rows
 
 
-def full(rows: Tensor) -> Tensor:
-    """Return the rows in float32 at least."""
+def to_float32(rows: Tensor) -> Tensor:
+    """Convert half-precision rows to float32; double stays double."""
     return rows.to(torch.promote_types(rows.dtype, torch.float32))
 
 
-def unit(rows: Tensor) -> Tensor:
-    """Normalise (N, D) rows to length 1, in float32 at least."""
-    return F.normalize(full(rows), dim=-1)
+def normalize(rows: Tensor) -> Tensor:
+    """Normalise rows (..., D) to length 1, in float32 at least."""
+    return F.normalize(to_float32(rows), dim=-1)
 
 
 def similarities(anchors: Tensor, candidates: Tensor) -> Tensor:
@@ -31,14 +33,14 @@ def similarities(anchors: Tensor, candidates: Tensor) -> Tensor:
         candidates: (M, D), not normalised; gathered from all processes, with gradient.
 
     Returns:
-        Cosines (N, W*M); W processes.
+        Cosines (N, W*M), with W processes.
     """
     with torch.autocast(anchors.device.type, enabled=False):
-        return unit(anchors) @ gathered(unit(candidates)).T
+        return normalize(anchors) @ gathered(normalize(candidates)).T
 
 
 def own_columns(rows: Tensor) -> Tensor:
-    """Return the places (N,) that this process's `rows` (N, ...) have among those of all."""
+    """Return the places (N,) of this process's `rows` (N, ...) among those of all processes."""
     start: int = rank() * len(rows)
     return torch.arange(start, start + len(rows), device=rows.device)
 
@@ -48,15 +50,12 @@ def view_logits(z: Tensor, indexes: Tensor, temperature: float) -> tuple[Tensor,
 
     Args:
         z: (M, D) projections of all views, not normalised.
-        indexes: (M,) what makes two rows positives: the image, or the class.
+        indexes: (M,) group of each row, its image or its class; rows of one group are positives.
         temperature: divides the cosine similarities, > 0.
 
     Returns:
-        The logits (M, W*M) with -inf where a view meets itself, and which of them are positives;
-        W processes.
+        The logits (M, W*M) with -inf for each view with itself, and the mask of the positives; W is
+        the number of processes.
     """
-    itself = own_columns(z)
-    logits = similarities(z, z) / temperature
-    positive = indexes[:, None] == gathered(indexes)[None, :]
-    positive[torch.arange(len(z), device=z.device), itself] = False
-    return logits.scatter(1, itself[:, None], -torch.inf), positive
+    mask = PairMask.of_groups(indexes, gathered(indexes), own=rank() * len(z))
+    return mask.denominator(similarities(z, z) / temperature), mask.positive

@@ -1,4 +1,4 @@
-"""Every pair judged by itself, without a softmax."""
+"""SigLIP's loss, which classifies each pair by itself, without a softmax."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def sigmoid_pairs(z1: Tensor, z2: Tensor, log_scale: Tensor, bias: Tensor) -> Te
     r"""SigLIP's loss over all pairs of two views (Zhai et al. 2023, arXiv 2303.15343).
 
     loss = -1/N Σ_i Σ_j log σ(y_ij (e^t s_ij + b)), y_ij = 1 for two views of one image and -1
-    otherwise: a sum over the candidates j, a mean over the anchors i.
+    otherwise. It is a sum over the candidates j and a mean over the anchors i.
 
     Args:
         z1: (N, D) projections of the first view, not normalised: the anchors.

@@ -1,1 +1,1 @@
-"""Baselines, one file each; a method's own part is a mixin that any host's base class can carry."""
+"""Baselines, one file each. A method is a mixin that is bound to the base class of a host."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.errors import UserError
-from solo_registry.losses import infonce_paired, unit
+from solo_registry.losses import infonce_paired, normalize
 from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.methods.parts.kwargs import QUEUE_SIZE, projector_widths
 from solo_registry.methods.parts.method import ContrastiveMixin, MomentumProjectorMixin
@@ -20,13 +20,13 @@ from solo_registry.methods.parts.queue import KeyQueue, queue_size
 from solo_registry.optimizers import ParamGroup
 
 NEIGHBOURS, HEADS, LAYERS = 5, 8, 3
-ATTENTION_TEMPERATURE = 0.1  # solo-learn's, whatever `temperature` is
+ATTENTION_TEMPERATURE = 0.1  # fixed in solo-learn, whatever `temperature` is
 
 
 def position_code(dim: int) -> Tensor:
-    """Return what is added to the (NEIGHBOURS, D) tokens, as the authors' code has it.
+    """Return the position code of the tokens (NEIGHBOURS, D), as in the authors' code.
 
-    Sine and cosine run along the features, and a frequency belongs to a pair of tokens.
+    Sine and cosine run along the features; each pair of tokens has one frequency.
     """
     token, feature = torch.arange(NEIGHBOURS)[:, None], torch.arange(dim)[None, :]
     angle = feature / 10000 ** ((token - token % 2) / (NEIGHBOURS + 1))
@@ -34,7 +34,7 @@ def position_code(dim: int) -> Tensor:
 
 
 def redundancy(key: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean squared errors of the diagonal and the rest of two views' correlation."""
+    """Return the mean squared errors on and off the diagonal of two views' correlation."""
     correlation = F.normalize(key, dim=0).T @ F.normalize(z, dim=0)
     error = (correlation - torch.eye(len(correlation), device=z.device, dtype=z.dtype)).square()
     diagonal = error.diagonal()
@@ -45,7 +45,8 @@ def redundancy(key: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
 class All4OneMixin(ContrastiveMixin, MomentumProjectorMixin):
     """All4One over any momentum base class; exactly two views.
 
-    Neighbours (NNCLR's loss), what attention makes of five of them, and decorrelated features.
+    Its three losses compare neighbours (as NNCLR), the attention over five neighbours, and the
+    correlation of the features.
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
@@ -61,7 +62,7 @@ class All4OneMixin(ContrastiveMixin, MomentumProjectorMixin):
         "attention_predictor",
         "attention",
     )
-    PER_PROCESS: ClassVar[str] = "dropout and the features' norms are one process's"
+    PER_PROCESS: ClassVar[str] = "each process has its own dropout and feature norms"
 
     code: Tensor
 
@@ -80,7 +81,7 @@ class All4OneMixin(ContrastiveMixin, MomentumProjectorMixin):
 
     @classmethod
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
-        """Check that the attention heads can share the projection."""
+        """Check that the attention heads divide the projection."""
         cfg = super().add_and_assert_specific_cfg(cfg)
         if (dim := cfg.method_kwargs.proj_output_dim) % HEADS:
             raise UserError(f"method_kwargs.proj_output_dim must be a multiple of 8, got {dim}")
@@ -88,7 +89,7 @@ class All4OneMixin(ContrastiveMixin, MomentumProjectorMixin):
 
     @property
     def learnable_params(self) -> list[ParamGroup]:
-        """Gives the attention a tenth of the learning rate: solo-learn's 0.1 in its recipe."""
+        """Gives the attention a tenth of the learning rate, as solo-learn's recipe does."""
         lr = OmegaConf.select(self.cfg, "optimizer.effective_lr") or self.cfg.optimizer.lr
         return [
             {**group, "lr": lr / 10} if group["name"] == "attention" else group
@@ -101,14 +102,14 @@ class All4OneMixin(ContrastiveMixin, MomentumProjectorMixin):
         return {"z": z, "p": self.predictor(z), "q": self.attention_predictor(z)}
 
     def summary(self, tokens: Tensor) -> Tensor:
-        """Return what attention makes of the first of the tokens (N, NEIGHBOURS, D)."""
+        """Return the attention's output (N, D) at the first of the tokens (N, NEIGHBOURS, D)."""
         attended: Tensor = self.attention(tokens + self.code)
         return attended[:, 0]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: the three losses in both directions."""
         out = super().training_step(batch, batch_idx)
-        keys = [unit(key) for key in out["momentum_z"]]
+        keys = [normalize(key) for key in out["momentum_z"]]
         near = [self.queue.nearest(key, NEIGHBOURS) for key in keys]
         self.queue.enqueue(keys[0])
         tau: float = self.cfg.method_kwargs.temperature

@@ -19,8 +19,8 @@ from solo_registry.methods.parts.method import MethodMixin
 class BarlowTwinsMixin(MethodMixin):
     """Barlow Twins over any base class; exactly two views.
 
-    The cross-correlation is that of all processes' rows, standardised together. solo-learn
-    standardises per process unless `sync_batchnorm` is on, and averages the matrices; on one
+    The rows of all processes are standardised together and give one cross-correlation. solo-learn
+    standardises per process unless `sync_batchnorm` is on, and averages the matrices. On one
     process both are the same.
     """
 
@@ -36,10 +36,6 @@ class BarlowTwinsMixin(MethodMixin):
         self.projector = BarlowTwinsProjectionHead(
             self.features_dim, kwargs.proj_hidden_dim, kwargs.proj_output_dim
         )
-
-    def project(self, feats: Tensor) -> dict[str, Any]:
-        """Return the projections `z` (N, D)."""
-        return {"z": self.projector(feats)}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: the cross-correlation of the two views towards the identity (eq. 1)."""

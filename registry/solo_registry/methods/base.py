@@ -1,4 +1,4 @@
-"""The method contract, the same as solo-learn 1.0.6's, so that one method runs under both hosts.
+"""The base classes of methods, with the hooks of solo-learn 1.0.6, so that a method runs on both.
 
 A method is `cls(cfg)`; it extends `add_and_assert_specific_cfg`, `learnable_params`, `forward`,
 `multicrop_forward` and `training_step([indexes, views, targets], batch_idx)`. A momentum method
@@ -18,20 +18,20 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from solo_registry.backbones import build_backbone
-from solo_registry.metrics.contrast import Contrast
 from solo_registry.metrics.online import RowMean, classification
 from solo_registry.metrics.online_knn import OnlineKNN
+from solo_registry.metrics.pair_mask import ComparedPairs, PairMask
 from solo_registry.optimizers import ParamGroup, build_optimizer, build_schedule
 
 Batch = tuple[Tensor, list[Tensor], Tensor]  # indexes (N,), views of (N, C, H, W), targets (N,)
 
 
 class BaseMethod(LightningModule):
-    """A backbone with an online linear classifier and online kNN; methods add their own loss.
+    """A backbone with an online linear classifier and online kNN; a method adds its loss.
 
     Args:
-        cfg: resolved config (see `config.resolve`), with the data set's `data.num_classes` and
-            `data.image_channels` filled in.
+        cfg: resolved config (see `config.resolve`), with `data.num_classes` and
+            `data.image_channels` of the data set.
     """
 
     def __init__(self, cfg: DictConfig) -> None:
@@ -61,7 +61,7 @@ class BaseMethod(LightningModule):
         return cfg
 
     def watch(self, cfg: DictConfig) -> None:
-        """Set up what is measured while the method trains."""
+        """Create the means and the online kNN that measure the training."""
         self.means: dict[str, RowMean] = {}  # no submodules: a checkpoint must not hold them
         self.knn: OnlineKNN | None = None
         if cfg.knn_eval.enabled:
@@ -69,14 +69,14 @@ class BaseMethod(LightningModule):
             self.knn = OnlineKNN(self.num_classes, k=knn.k, distance=knn.distance_func)
 
     def measure(self, batch: dict[str, Tensor], rows: Tensor) -> None:
-        """Add means of a batch to those of the epoch, and log them.
+        """Add the means of a batch to those of the epoch, and log them.
 
-        The value of an epoch is that over all its labelled rows on all processes. Without one it is
-        NaN, which means that there is nothing to report.
+        The epoch's mean is over its labelled rows on all processes. It is NaN, which is not
+        reported, if there are none.
 
         Args:
-            batch: mean by name, a scalar.
-            rows: scalar, how many labelled rows they are the means of.
+            batch: means by name, scalars.
+            rows: number of labelled rows that they are the means of, a scalar.
         """
         if not self.cfg.data.num_classes:  # without labels there is nothing to report
             return
@@ -122,7 +122,7 @@ class BaseMethod(LightningModule):
         return {"feats": self.backbone(self._layout(X))}
 
     def embed(self, views: list[Tensor]) -> dict[str, list[Tensor]]:
-        """Forward every view by itself: lists per view of `feats`, `logits` and what else comes."""
+        """Forward every view by itself; return lists over views of `feats`, `logits` and so on."""
         if len(views) != self.num_crops:
             raise ValueError(f"expected {self.num_crops} views a batch, got {len(views)}")
         large = [self(view) for view in views[: self.num_large_crops]]
@@ -136,8 +136,8 @@ class BaseMethod(LightningModule):
         """Embed the views and train the online classifier.
 
         Returns:
-            What `embed` does, and the scalars `loss`, `acc1`, `acc5` of the online classifier. A
-            method returns its own loss plus `loss`.
+            The lists of `embed`, and the scalars `loss`, `acc1`, `acc5` of the online classifier. A
+            method's own step returns its loss plus `loss`.
         """
         _, views, targets = batch
         outs: dict[str, Any] = self.embed(views)
@@ -156,50 +156,50 @@ class BaseMethod(LightningModule):
         return outs
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Measure the online classifier; keep the features for online kNN, where it is enabled."""
+        """Measure the online classifier; keep the features for online kNN, if it is enabled."""
         X, targets = batch
         out = self(X)
         online = classification(out["logits"], targets)
         rows = online.pop("labelled")
         self.measure({f"val_{name}": value for name, value in online.items()}, rows)
         if self.knn is not None:
-            self.knn.ask(out["feats"], targets)
+            self.knn.add_queries(out["feats"], targets)
 
     def on_validation_epoch_end(self) -> None:
         """Classify the validation features by the epoch's training features of all processes."""
         if self.knn is None:
             return
-        found = self.knn.answer(self.device)
+        found = self.knn.classify(self.device)
         if found is not None:
             hits, rows = (torch.tensor(float(count), device=self.device) for count in found)
             self.measure({"val_knn_acc1": 100 * hits / rows.clamp(min=1)}, rows)
 
     def on_train_epoch_start(self) -> None:
-        """Start the kNN bank anew."""
+        """Empty the kNN bank."""
         if self.knn is not None:
             self.knn.reset()
 
     def temperature_curve(self, s: Tensor) -> Tensor | None:
-        """Temperature at each cosine similarity in `s`, for pictures; None where there is none."""
+        """Return the temperature at each similarity in `s`, for pictures; None if there is none."""
         return None
 
-    def contrast(self, outs: dict[str, list[Tensor]], batch: Batch) -> Contrast:
-        """Pairs that the loss compares, for telemetry; by default all views against all.
+    def compared_pairs(self, outs: dict[str, list[Tensor]], batch: Batch) -> ComparedPairs:
+        """Return the pairs that the loss compares, for telemetry; by default all views with all.
 
         Args:
-            outs: of `embed`.
+            outs: result of `embed`.
             batch: the batch.
         """
         z = outs.get("z", outs["feats"])
         z = z if all(part.ndim == 2 for part in z) else outs["feats"]
-        return Contrast.among_views(torch.cat(z), batch[0].repeat(len(z)))
+        return ComparedPairs.among_views(torch.cat(z), batch[0].repeat(len(z)))
 
-    def pair_temperature(self, s: Tensor, contrast: Contrast, indexes: Tensor) -> Tensor | None:
-        """Temperature of each pair of a batch, for telemetry: (A, B) or (A, 1), or None.
+    def pair_temperature(self, s: Tensor, mask: PairMask, indexes: Tensor) -> Tensor | None:
+        """Return each pair's temperature, for telemetry: (A, B) or (A, 1); None if there is none.
 
         Args:
-            s: (A, B) similarities, through which a gradient may be asked.
-            contrast: what the pairs are.
+            s: (A, B) similarities; they may require a gradient.
+            mask: the positive and the excluded pairs.
             indexes: (N,) data set index of the images.
         """
         return self.temperature_curve(s)
@@ -208,8 +208,8 @@ class BaseMethod(LightningModule):
 class BaseMomentumMethod(BaseMethod):
     """A method with a momentum copy of its backbone, updated after each optimizer step.
 
-    m goes from `momentum.base_tau` to `momentum.final_tau` by a cosine over the run. It is a
-    function of the optimizer's step alone, so a resumed run goes on exactly.
+    m goes from `momentum.base_tau` to `momentum.final_tau` by a cosine over the run. It depends on
+    the optimizer's step alone, so a resumed run continues exactly.
     """
 
     def __init__(self, cfg: DictConfig) -> None:
@@ -222,7 +222,7 @@ class BaseMomentumMethod(BaseMethod):
 
     @property
     def learnable_params(self) -> list[ParamGroup]:
-        """Adds the classifier on the momentum backbone, where there is one."""
+        """Adds the classifier on the momentum backbone, if there is one."""
         groups = super().learnable_params
         if self.momentum_classifier is not None:
             classifier = groups[1] | {
@@ -234,7 +234,7 @@ class BaseMomentumMethod(BaseMethod):
 
     @property
     def momentum_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
-        """Pairs (online module, momentum module)."""
+        """Pairs of an online module and its momentum module."""
         return [(self.backbone, self.momentum_backbone)]
 
     @torch.no_grad()
@@ -243,14 +243,14 @@ class BaseMomentumMethod(BaseMethod):
         return {"feats": self.momentum_backbone(self._layout(X))}
 
     def embed(self, views: list[Tensor]) -> dict[str, list[Tensor]]:
-        """Adds `momentum_<key>`, a list per large view of what `momentum_forward` returns."""
+        """Adds `momentum_<key>`: lists over large views of the results of `momentum_forward`."""
         outs = super().embed(views)
         momentum = [self.momentum_forward(view) for view in views[: self.num_large_crops]]
         outs.update({f"momentum_{key}": [out[key] for out in momentum] for key in momentum[0]})
         return outs
 
     def training_step(self, batch: Batch, batch_idx: int) -> Any:
-        """Adds the classifier on the momentum backbone, where there is one."""
+        """Adds the classifier on the momentum backbone, if there is one."""
         outs = super().training_step(batch, batch_idx)
         targets = batch[2]
         if self.momentum_classifier is not None:
@@ -265,11 +265,11 @@ class BaseMomentumMethod(BaseMethod):
         return outs
 
     def on_train_start(self) -> None:
-        """Take up the step count, also of a resumed run."""
+        """Read the step count, which a resumed run continues."""
         self._last_step = self.trainer.global_step
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Move the momentum modules once per optimizer step, not per accumulated batch."""
+        """Update the momentum modules once per optimizer step, not per accumulated batch."""
         step = self.trainer.global_step
         if step > self._last_step:
             base, final = self.cfg.momentum.base_tau, self.cfg.momentum.final_tau
@@ -282,13 +282,13 @@ class BaseMomentumMethod(BaseMethod):
 
 
 def momentum_copy(module: nn.Module) -> nn.Module:
-    """Return a copy of `module` with equal weights that no optimizer moves."""
+    """Return a copy of `module` with equal weights, which no optimizer changes."""
     twin = copy.deepcopy(module)
     deactivate_requires_grad(twin)
     return twin
 
 
-# A method's own part is a mixin over these: bound to BaseMethod here, to solo-learn's there.
+# A method is a mixin over these. It is bound to BaseMethod here, or to solo-learn's base class.
 if TYPE_CHECKING:
     Host = BaseMethod
     MomentumHost = BaseMomentumMethod

@@ -19,8 +19,8 @@ from solo_registry.methods.parts.method import MethodMixin, MomentumProjectorMix
 class BYOLMixin(MethodMixin, MomentumProjectorMixin):
     """BYOL over any momentum base class; multi-crop too.
 
-    The loss is solo-learn's: 2 - 2 cos, summed over the pairs of a moving average's large crop and
-    another crop's prediction (eq. 2 is its mean; two views make the sum of both directions).
+    The loss is solo-learn's: 2 - 2 cos, summed over the pairs of a large crop, projected by the
+    moving average, and another crop's prediction. Eq. 2 is the loss of one such pair.
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {**projector_widths(4096, 256), **predictor_width(4096)}
@@ -42,7 +42,7 @@ class BYOLMixin(MethodMixin, MomentumProjectorMixin):
         return {"z": z, "p": self.predictor(z)}
 
     def targets(self, views: list[Tensor]) -> list[Tensor]:
-        """Return what to predict from the moving average's projections (N, D) of each view."""
+        """Return the targets (N, D) for the moving average's projections (N, D) of each view."""
         return views
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

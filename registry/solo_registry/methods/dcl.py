@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from lightly.loss import DCLLoss
 from lightly.utils.dist import rank, world_size
-from torch import Tensor, cat
+from torch import Tensor
 
 from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.losses import gathered
 from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.simclr import SimCLRMixin
-from solo_registry.metrics.contrast import Contrast
+from solo_registry.metrics.pair_mask import ComparedPairs
 
 
 class DCLMixin(SimCLRMixin):
@@ -22,7 +23,7 @@ class DCLMixin(SimCLRMixin):
     TWO_VIEWS: ClassVar[bool] = True
 
     def positive_weight(self) -> Callable[[Tensor, Tensor], Tensor] | None:
-        """Return the function of two views (N, D) that weighs the positives (N,), or None."""
+        """Return a function from two views (N, D) to the positives' weights (N,), or None."""
         return None
 
     def contrastive_loss(self, z: Tensor, groups: Tensor) -> Tensor:
@@ -35,10 +36,10 @@ class DCLMixin(SimCLRMixin):
         loss: Tensor = criterion(*z.chunk(2))
         return loss
 
-    def contrast(self, outs: dict[str, list[Tensor]], batch: Batch) -> Contrast:
-        """All views against all, without the positives in the denominators."""
-        groups = self.groups(batch).repeat(len(outs["z"]))
-        return Contrast.among_views(cat(outs["z"]), groups, decoupled=True)
+    def compared_pairs(self, outs: dict[str, list[Tensor]], batch: Batch) -> ComparedPairs:
+        """Return all views against all, without the positives in the denominators."""
+        pairs = super().compared_pairs(outs, batch)
+        return replace(pairs, mask=pairs.mask.decoupled())
 
 
 class DCLWMixin(DCLMixin):
@@ -48,7 +49,7 @@ class DCLWMixin(DCLMixin):
         **DCLMixin.KWARGS,
         "sigma": Kwarg(
             0.5,
-            "Width of the positives' weighting: a smaller one weighs well-aligned positives less.",
+            "Width of the weighting: a smaller one gives well-aligned positives less weight.",
             above=0,
         ),
     }

@@ -16,7 +16,7 @@ from solo_registry.methods.simclr import SimCLRMixin
 
 
 class DebiasedMixin(SimCLRMixin):
-    """SimCLR's step; subtracts the anchor's own class from the negatives. Exactly two views."""
+    """SimCLR's step, corrected for negatives of the anchor's own class; exactly two views."""
 
     INFONCE: ClassVar[bool] = False
     KWARGS: ClassVar[dict[str, Any]] = {
@@ -37,7 +37,7 @@ class DebiasedMixin(SimCLRMixin):
 
 
 class HCLMixin(DebiasedMixin):
-    """Debiased, with hard negatives weighted up."""
+    """Debiased, with more weight for hard negatives."""
 
     KWARGS: ClassVar[dict[str, Any]] = {
         **DebiasedMixin.KWARGS,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.errors import UserError
-from solo_registry.losses import gathered, unit
+from solo_registry.losses import gathered, normalize
 from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.clusters import ClusterBank
 from solo_registry.methods.parts.kwargs import projector_widths, softmax_temperature
@@ -22,9 +22,9 @@ from solo_registry.methods.parts.method import MethodMixin
 class DeepClusterV2Mixin(MethodMixin):
     """DeepCluster v2 over any base class; several views and multi-crop.
 
-    Before the first epoch one pass over the images fills the bank of projections (solo-learn has no
-    such pass, and no clusters in its first epoch); before every epoch spherical k-means divides the
-    bank, and the centroids are that epoch's prototypes.
+    Before the first epoch one pass over the images fills the bank of projections. (solo-learn has
+    no such pass, and no clusters in its first epoch.) Before every epoch spherical k-means divides
+    the bank, and the centroids become that epoch's prototypes.
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
@@ -65,11 +65,11 @@ class DeepClusterV2Mixin(MethodMixin):
 
     def project(self, feats: Tensor) -> dict[str, Any]:
         """Return the normalised projections `z` (N, D)."""
-        return {"z": unit(self.projector(feats))}
+        return {"z": normalize(self.projector(feats))}
 
     @torch.no_grad()
     def on_train_start(self) -> None:
-        """Fill the bank with a pass over the images, unless a checkpoint did."""
+        """Fill the bank by a pass over the images, unless a checkpoint filled it."""
         super().on_train_start()
         if self.clusters.bank.any():
             return
@@ -79,7 +79,7 @@ class DeepClusterV2Mixin(MethodMixin):
             self.remember(indexes.to(self.device), [out["z"] for out in large])
 
     def on_train_epoch_start(self) -> None:
-        """Divide the bank into this epoch's clusters."""
+        """Divide the bank into the clusters of this epoch."""
         super().on_train_epoch_start()
         self.clusters.divide(self.cfg.method_kwargs.kmeans_iters, seed=self.current_epoch)
 
@@ -89,7 +89,7 @@ class DeepClusterV2Mixin(MethodMixin):
         self.clusters.bank[:, gathered(indexes)] = rows.to(self.clusters.bank.dtype)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step: every crop is told its image's cluster."""
+        """One step: predict the cluster of its image from every crop."""
         out = super().training_step(batch, batch_idx)
         tau: float = self.cfg.method_kwargs.temperature
         z = torch.cat(out["z"])
@@ -109,7 +109,7 @@ def cluster_counts(cfg: DictConfig, images: int) -> list[int]:
     """Return the number of clusters of each head.
 
     Raises:
-        UserError: more clusters than images.
+        UserError: there are more clusters than images.
     """
     counts = cfg.method_kwargs.num_prototypes or [max(1, min(3000, images // 10))] * 3
     if max(counts) > images:

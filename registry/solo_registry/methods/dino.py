@@ -78,9 +78,10 @@ class DINOMixin(MethodMixin, MomentumProjectorMixin):
         return self.total(out, loss, "dino")
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Clip the backbone's gradients one by one; let the prototypes rest in the first epochs.
+        """Clip the backbone's gradients one by one; freeze the prototypes in the first epochs.
 
-        Here gradients are those of all accumulated batches, and no scale of 16 bits is on them.
+        Here the gradients are those of all accumulated batches, without the scale of 16-bit
+        training.
         """
         super().on_before_optimizer_step(optimizer)
         kwargs = self.cfg.method_kwargs
@@ -88,7 +89,7 @@ class DINOMixin(MethodMixin, MomentumProjectorMixin):
             for parameter in self.backbone.parameters():
                 nn.utils.clip_grad_norm_(parameter, kwargs.clip_grad)
         if self.current_epoch < kwargs.freeze_last_layer:
-            self.projector.rest()
+            self.projector.forget_gradients()
 
 
 class DINO(DINOMixin, BaseMomentumMethod):

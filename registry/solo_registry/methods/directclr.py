@@ -15,7 +15,7 @@ SHARE = 360 / 2048  # the paper's 360 of ResNet-50's features
 
 
 class FirstFeatures(nn.Module):
-    """Keeps the first `count` of the features."""
+    """Keeps the first `count` features."""
 
     def __init__(self, count: int) -> None:
         super().__init__()
@@ -27,16 +27,16 @@ class FirstFeatures(nn.Module):
 
 
 class DirectCLRMixin(SimCLRMixin):
-    """SimCLR's step on the first features themselves; several views and multi-crop included.
+    """SimCLR's step on the first features themselves; several views and multi-crop.
 
-    The authors compare a view with the other view's N images; here a view is compared with all
-    2N - 1 others, as SimCLR does and lightly's DirectCLR too.
+    The authors compare a view with the N images of the other view. Here a view is compared with all
+    2N - 1 others, as in SimCLR and in lightly's DirectCLR.
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
         "loss_dim": Kwarg(
             None,
-            "How many of the features the loss sees; null is the paper's share, 360 of 2048.",
+            "Number of features in the loss; null is the paper's share, 360 of 2048.",
             kind=int,
             above=0,
         ),
@@ -45,7 +45,7 @@ class DirectCLRMixin(SimCLRMixin):
     HEADS: ClassVar[tuple[str, ...]] = ()
 
     def build_projector(self) -> nn.Module:
-        """Return the choice of features in place of a projector."""
+        """Return a module that keeps the first features, in place of a projector."""
         count: Any = self.cfg.method_kwargs.loss_dim
         if count is None:
             count = max(1, round(SHARE * self.features_dim))

@@ -10,16 +10,16 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_registry.catalog.kwargs import Kwarg
-from solo_registry.losses import full, gathered
+from solo_registry.losses import gathered, to_float32
 from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.kwargs import projector_widths
 from solo_registry.methods.parts.method import MethodMixin
 
 
 class FroSSLMixin(MethodMixin):
-    """FroSSL over any base class; several views and multi-crop included.
+    """FroSSL over any base class; several views and multi-crop.
 
-    The covariances are those of all processes' rows.
+    The covariances are over the rows of all processes.
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
@@ -35,15 +35,11 @@ class FroSSLMixin(MethodMixin):
             self.features_dim, kwargs.proj_hidden_dim, kwargs.proj_output_dim
         )
 
-    def project(self, feats: Tensor) -> dict[str, Any]:
-        """Return the projections `z` (N, D)."""
-        return {"z": self.projector(feats)}
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: entropy of each view's covariance, and invariance over the views."""
         out = super().training_step(batch, batch_idx)
         criterion = FroSSLLoss(self.cfg.method_kwargs.invariance_weight)
-        loss = criterion([gathered(full(z)) for z in out["z"]])
+        loss = criterion([gathered(to_float32(z)) for z in out["z"]])
         return self.total(out, loss, "frossl")
 
 

@@ -13,18 +13,18 @@ from torch import Tensor
 
 from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.data.hashing import mix
-from solo_registry.losses import full
+from solo_registry.losses import to_float32
 from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.kwargs import projector_widths
 from solo_registry.methods.parts.method import MethodMixin
 
 
 class LeJEPAMixin(MethodMixin):
-    """LeJEPA over any base class; several views and multi-crop included.
+    """LeJEPA over any base class; several views and multi-crop.
 
-    Every view is drawn to the mean of the large ones; SIGReg draws the projections' distribution
-    over all processes' rows to a standard Gaussian, along directions that are a function of the
-    seed and the step.
+    The invariance pulls every view to the mean of the large ones. SIGReg pulls the distribution of
+    all processes' projections to a standard Gaussian, along random directions that depend on the
+    seed and the step alone.
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
@@ -51,12 +51,8 @@ class LeJEPAMixin(MethodMixin):
             gather_distributed=world_size() > 1,
         )
 
-    def project(self, feats: Tensor) -> dict[str, Any]:
-        """Return the projections `z` (N, D)."""
-        return {"z": self.projector(feats)}
-
     def regularizer(self, z: Tensor) -> Tensor:
-        """Return SIGReg of all views `z` (V, N, D); it leaves the random state as it was."""
+        """Return SIGReg of all views `z` (V, N, D), without a change of the random state."""
         devices = [z.device] if z.is_cuda else []
         with torch.random.fork_rng(devices), torch.autocast(z.device.type, enabled=False):
             torch.manual_seed(mix(b"directions", self.cfg.seed, self.global_step))
@@ -64,9 +60,9 @@ class LeJEPAMixin(MethodMixin):
         return loss
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step: SIGReg and invariance in proportion `lamb`, plus the online classifier's."""
+        """One step: `lamb` of SIGReg and 1 - `lamb` of the invariance."""
         out = super().training_step(batch, batch_idx)
-        z = full(torch.stack(out["z"]))
+        z = to_float32(torch.stack(out["z"]))
         invariance = lejepa_invariance_loss(all_proj=z, global_proj=z[: self.num_large_crops])
         lamb: float = self.cfg.method_kwargs.lamb
         return self.total(out, lamb * self.regularizer(z) + (1 - lamb) * invariance, "lejepa")

@@ -27,8 +27,8 @@ from solo_registry.methods.parts.method import MethodMixin
 class MAEMixin(MethodMixin):
     """MAE over any base class with a vision transformer of timm; one or more large crops.
 
-    The backbone's position embedding becomes the fixed sine-cosine one. In training its features,
-    and so the online classifier's, are those of the visible patches.
+    The method replaces the backbone's position embedding by the fixed sine-cosine one. In training
+    the features, also those of the online classifier, come from the visible patches.
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
@@ -48,7 +48,7 @@ class MAEMixin(MethodMixin):
     TWO_VIEWS: ClassVar[bool] = False
     LEAST_VIEWS: ClassVar[int] = 1
     MULTICROP: ClassVar[bool] = False
-    PER_PROCESS: ClassVar[str] = "every process draws its own masks"
+    PER_PROCESS: ClassVar[str] = "each process draws its own masks"
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg)
@@ -63,7 +63,7 @@ class MAEMixin(MethodMixin):
         pixels = self.patch_size**2 * vit.patch_embed.proj.in_channels
         if kwargs.norm_pix_loss and pixels == 1:
             raise UserError(
-                "method_kwargs.norm_pix_loss standardises each patch, and here a patch is a single "
+                "method_kwargs.norm_pix_loss standardises each patch, but here a patch is a single "
                 "number: set it to false, or backbone.kwargs.patch_size=2"
             )
         vit.patch_drop = KeepPatches(self.prefix)  # type: ignore[assignment]
@@ -91,8 +91,12 @@ class MAEMixin(MethodMixin):
             )
         return cfg
 
+    def project(self, feats: Tensor) -> dict[str, Any]:
+        """Return nothing: there is no projector."""
+        return {}
+
     def forward(self, X: Tensor) -> dict[str, Any]:
-        """In training, adds the patches' predictions `pred` (N, L, P) and which are `hidden`."""
+        """In training, adds the predictions `pred` (N, L, P) of the patches `hidden` (N, L)."""
         if not self.training:
             return super().forward(X)
         vit: Any = self.backbone

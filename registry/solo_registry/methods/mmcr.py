@@ -17,10 +17,10 @@ from solo_registry.methods.parts.method import MethodMixin, MomentumProjectorMix
 
 
 class MMCRMixin(MethodMixin, MomentumProjectorMixin):
-    """MMCR over any momentum base class; several views and multi-crop too, more views are better.
+    """MMCR over any momentum base class; several views and multi-crop. More views are better.
 
-    An image's centroid is halfway between the mean of its views by the online network and that of
-    its large views by the momentum network.
+    An image's centroid is halfway between the online network's mean over its views and the momentum
+    network's mean over its large views.
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
@@ -41,10 +41,6 @@ class MMCRMixin(MethodMixin, MomentumProjectorMixin):
             self.features_dim, kwargs.proj_hidden_dim, kwargs.proj_output_dim
         )
         self.momentum_projector = momentum_copy(self.projector)
-
-    def project(self, feats: Tensor) -> dict[str, Any]:
-        """Return the projections `z` (N, D)."""
-        return {"z": self.projector(feats)}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: MMCR's loss plus the online classifier's."""

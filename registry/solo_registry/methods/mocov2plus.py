@@ -15,11 +15,11 @@ from solo_registry.methods.parts.heads import projector
 from solo_registry.methods.parts.kwargs import QUEUE_SIZE, projector_widths, softmax_temperature
 from solo_registry.methods.parts.method import ContrastiveMixin, MomentumProjectorMixin
 from solo_registry.methods.parts.queue import KeyQueue, queue_size
-from solo_registry.metrics.contrast import Contrast
+from solo_registry.metrics.pair_mask import ComparedPairs
 
 
 class MoCoV2PlusMixin(ContrastiveMixin, MomentumProjectorMixin):
-    """MoCo v2+ over any momentum base class that honours the contract; exactly two views."""
+    """MoCo v2+ over any momentum base class; exactly two views."""
 
     ONE_IMAGE: ClassVar[bool] = True
     KWARGS: ClassVar[dict[str, Any]] = {
@@ -51,15 +51,15 @@ class MoCoV2PlusMixin(ContrastiveMixin, MomentumProjectorMixin):
         """Compare `query` (N, D) of images `indexes` (N,) with `key` (N, D) and `queue` (D, K)."""
         return infonce_queue(query, key, queue, self.cfg.method_kwargs.temperature)
 
-    def contrast(self, outs: dict[str, list[Tensor]], batch: Batch) -> Contrast:
-        """Queries against the batch's keys, which stand for the queue: their labels are known."""
-        return Contrast.paired(outs["z"][0], outs["momentum_z"][1])
+    def compared_pairs(self, outs: dict[str, list[Tensor]], batch: Batch) -> ComparedPairs:
+        """Return the queries against the batch's keys, which stand in for the unlabelled queue."""
+        return ComparedPairs.paired(outs["z"][0], outs["momentum_z"][1])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: the symmetric contrastive loss plus the online classifier's."""
         out = super().training_step(batch, batch_idx)
         (q1, q2), (k1, k2) = out["z"], out["momentum_z"]
-        queue = self.queue.keys.clone()  # this step's backward needs it after `enqueue` wrote
+        queue = self.queue.keys.clone()  # the backward pass needs it after `enqueue`
         nce_loss = 0.5 * (
             self.contrastive_loss(q1, k2, queue[1], batch[0])
             + self.contrastive_loss(q2, k1, queue[0], batch[0])

@@ -16,14 +16,14 @@ from solo_registry.methods.parts.kwargs import (
     softmax_temperature,
 )
 from solo_registry.methods.parts.method import ContrastiveMixin, MomentumProjectorMixin
-from solo_registry.metrics.contrast import Contrast
+from solo_registry.metrics.pair_mask import ComparedPairs
 
 
 class MoCoV3Mixin(ContrastiveMixin, MomentumProjectorMixin):
     """MoCo v3 over any momentum base class; exactly two views.
 
-    ResNets get a projector of 2 layers and a predictor without last norm, other backbones 3 layers
-    and a last norm, as in solo-learn.
+    As in solo-learn, ResNets get a projector of 2 layers and a predictor without a last norm; other
+    backbones get 3 layers and a last norm.
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
@@ -57,9 +57,9 @@ class MoCoV3Mixin(ContrastiveMixin, MomentumProjectorMixin):
         tau: float = self.cfg.method_kwargs.temperature
         return 2 * tau * infonce_paired(query, key, tau)
 
-    def contrast(self, outs: dict[str, list[Tensor]], batch: Batch) -> Contrast:
-        """Queries of the first views against the keys of the second ones."""
-        return Contrast.paired(outs["q"][0], outs["momentum_z"][1])
+    def compared_pairs(self, outs: dict[str, list[Tensor]], batch: Batch) -> ComparedPairs:
+        """Return the queries of the first views against the keys of the second views."""
+        return ComparedPairs.paired(outs["q"][0], outs["momentum_z"][1])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: the contrastive losses of both directions plus the online classifier's."""

@@ -11,7 +11,7 @@ from solo_registry.methods.parts.queue import NeighbourQueueMixin
 
 
 class NNBYOLMixin(NeighbourQueueMixin, BYOLMixin):
-    """BYOL's step, each target replaced by its neighbour in a queue; exactly two views."""
+    """BYOL's step; nearest neighbours in a queue replace the targets. Exactly two views."""
 
     KWARGS: ClassVar[dict[str, Any]] = {**BYOLMixin.KWARGS, "queue_size": QUEUE_SIZE}
     TWO_VIEWS: ClassVar[bool] = True

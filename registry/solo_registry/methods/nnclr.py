@@ -19,7 +19,7 @@ from solo_registry.methods.parts.kwargs import (
 )
 from solo_registry.methods.parts.method import ContrastiveMixin
 from solo_registry.methods.parts.queue import KeyQueue, queue_size
-from solo_registry.metrics.contrast import Contrast
+from solo_registry.metrics.pair_mask import ComparedPairs
 
 
 class NNCLRMixin(ContrastiveMixin):
@@ -51,9 +51,9 @@ class NNCLRMixin(ContrastiveMixin):
         """Compare the neighbours (N, D) of the images `indexes` (N,) with all predictions."""
         return infonce_paired(neighbour, prediction, self.cfg.method_kwargs.temperature)
 
-    def contrast(self, outs: dict[str, list[Tensor]], batch: Batch) -> Contrast:
-        """Neighbours of the first views against the predictions of the second ones."""
-        return Contrast.paired(self.queue.nearest(outs["z"][0]), outs["p"][1])
+    def compared_pairs(self, outs: dict[str, list[Tensor]], batch: Batch) -> ComparedPairs:
+        """Return the first views' neighbours against the predictions of the second views."""
+        return ComparedPairs.paired(self.queue.nearest(outs["z"][0]), outs["p"][1])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: the symmetric contrastive loss plus the online classifier's."""

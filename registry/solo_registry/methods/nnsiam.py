@@ -11,7 +11,7 @@ from solo_registry.methods.simsiam import SimSiamMixin
 
 
 class NNSiamMixin(NeighbourQueueMixin, SimSiamMixin):
-    """SimSiam's step, each target replaced by its neighbour in a queue."""
+    """SimSiam's step; nearest neighbours in a queue replace the targets."""
 
     KWARGS: ClassVar[dict[str, Any]] = {
         **SimSiamMixin.KWARGS,

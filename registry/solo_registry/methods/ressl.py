@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_registry.catalog.kwargs import Kwarg
-from solo_registry.losses import unit
+from solo_registry.losses import normalize
 from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.methods.parts.heads import projector
 from solo_registry.methods.parts.kwargs import QUEUE_SIZE, projector_widths
@@ -27,12 +27,12 @@ def relational_loss(
         key: (N, D) teacher's, without gradient, not normalised.
         queue: (D, K), normalised.
         temperature_q: of the student, > 0.
-        temperature_k: of the teacher, > 0; lower, so that its distribution is sharper.
+        temperature_k: of the teacher, > 0; a lower one makes its distribution sharper.
 
     Returns:
         Scalar mean over the images.
     """
-    query, key = unit(query), unit(key)
+    query, key = normalize(query), normalize(key)
     queue = queue.to(query.dtype)
     wanted = (key @ queue / temperature_k).softmax(1)
     return F.cross_entropy(query @ queue / temperature_q, wanted)
@@ -41,8 +41,8 @@ def relational_loss(
 class ReSSLMixin(MethodMixin, MomentumProjectorMixin):
     """ReSSL over any momentum base class; exactly two views.
 
-    The first view is the student's, the second the teacher's: make that one the weaker
-    (`augmentations=relational32`).
+    The student sees the first view, the teacher the second. The second view should have the weaker
+    augmentations (`augmentations=relational32`).
     """
 
     ONE_IMAGE: ClassVar[bool] = True
@@ -68,18 +68,14 @@ class ReSSLMixin(MethodMixin, MomentumProjectorMixin):
         self.momentum_projector = momentum_copy(self.projector)
         self.queue = KeyQueue(1, kwargs.proj_output_dim, queue_size(cfg))
 
-    def project(self, feats: Tensor) -> dict[str, Any]:
-        """Return the projections `z` (N, D)."""
-        return {"z": self.projector(feats)}
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: the student's relations to the queue follow the teacher's."""
         out = super().training_step(batch, batch_idx)
         kwargs = self.cfg.method_kwargs
         query, key = out["z"][0], out["momentum_z"][1]
-        queue = self.queue.keys[0].clone()  # backward needs it after `enqueue` wrote
+        queue = self.queue.keys[0].clone()  # the backward pass needs it after `enqueue`
         loss = relational_loss(query, key, queue, kwargs.temperature_q, kwargs.temperature_k)
-        self.queue.enqueue(unit(key))
+        self.queue.enqueue(normalize(key))
         return self.total(out, loss, "ressl")
 
 

@@ -13,11 +13,11 @@ from solo_registry.losses import rince
 from solo_registry.methods.base import BaseMethod
 from solo_registry.methods.simclr import SimCLRMixin
 
-LARGEST_EXPONENT = 80  # e^88 is float32's end
+LARGEST_EXPONENT = 80  # float32 ends above e^88
 
 
 class RINCEMixin(SimCLRMixin):
-    """SimCLR's step with a loss that bears views without common content; exactly two views."""
+    """SimCLR's step with a loss robust to views without common content; exactly two views."""
 
     INFONCE: ClassVar[bool] = False
     KWARGS: ClassVar[dict[str, Any]] = {
@@ -36,7 +36,7 @@ class RINCEMixin(SimCLRMixin):
 
     @classmethod
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
-        """Check that e^(q / temperature) is a float32."""
+        """Check that e^(q / temperature) does not overflow."""
         cfg = super().add_and_assert_specific_cfg(cfg)
         kwargs = cfg.method_kwargs
         if kwargs.q / kwargs.temperature > LARGEST_EXPONENT:

@@ -19,15 +19,15 @@ from solo_registry.optimizers import ParamGroup
 class SigLIPMixin(SimCLRMixin):
     """SimCLR's step with one binary decision for each pair of the two views.
 
-    The first view takes the place of SigLIP's images, the second that of its texts. Temperature and
-    bias are trained, without weight decay.
+    The first view stands for SigLIP's images, the second for its texts. Temperature and bias are
+    trained, without weight decay.
     """
 
     INFONCE: ClassVar[bool] = False
     KWARGS: ClassVar[dict[str, Any]] = {
         **SimCLRMixin.KWARGS,
-        "temperature": Kwarg(0.1, "Value that the trained temperature starts from.", above=0),
-        "bias": Kwarg(-10.0, "Value that the trained bias starts from."),
+        "temperature": Kwarg(0.1, "Start value of the trained temperature.", above=0),
+        "bias": Kwarg(-10.0, "Start value of the trained bias."),
     }
     TWO_VIEWS: ClassVar[bool] = True
 
@@ -48,7 +48,7 @@ class SigLIPMixin(SimCLRMixin):
         return sigmoid_pairs(z1, z2, self.log_scale, self.bias)
 
     def temperature_curve(self, s: Tensor) -> Tensor:
-        """The trained temperature, as it is now, at every similarity."""
+        """Return the current trained temperature at every similarity."""
         return (-self.log_scale).exp().detach().to(s).expand_as(s)
 
 

@@ -13,11 +13,11 @@ from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.heads import projector
 from solo_registry.methods.parts.kwargs import projector_widths, softmax_temperature
 from solo_registry.methods.parts.method import ContrastiveMixin
-from solo_registry.metrics.contrast import Contrast
+from solo_registry.metrics.pair_mask import ComparedPairs
 
 
 class SimCLRMixin(ContrastiveMixin):
-    """SimCLR over any base class; several views and multi-crop included."""
+    """SimCLR over any base class; several views and multi-crop."""
 
     KWARGS: ClassVar[dict[str, Any]] = {
         **projector_widths(2048, 256),
@@ -31,25 +31,21 @@ class SimCLRMixin(ContrastiveMixin):
         self.projector = self.build_projector()
 
     def build_projector(self) -> nn.Module:
-        """Return what maps features (N, F) to projections (N, D)."""
+        """Return the module that maps features (N, F) to projections (N, D)."""
         return projector(self.features_dim, self.cfg.method_kwargs)
 
-    def project(self, feats: Tensor) -> dict[str, Any]:
-        """Return the projections `z` (N, D)."""
-        return {"z": self.projector(feats)}
-
     def groups(self, batch: Batch) -> Tensor:
-        """Return what makes two rows positives: here the image, (N,)."""
+        """Return the group of each row, (N,): its image. Rows of one group are positives."""
         return batch[0]
 
     def contrastive_loss(self, z: Tensor, groups: Tensor) -> Tensor:
         """Compare all views `z` (V*N, D); rows of equal `groups` (V*N,) are positives."""
         return infonce(z, groups, self.cfg.method_kwargs.temperature)
 
-    def contrast(self, outs: dict[str, list[Tensor]], batch: Batch) -> Contrast:
-        """All views against all."""
+    def compared_pairs(self, outs: dict[str, list[Tensor]], batch: Batch) -> ComparedPairs:
+        """Return all views against all."""
         groups = self.groups(batch).repeat(len(outs["z"]))
-        return Contrast.among_views(torch.cat(outs["z"]), groups)
+        return ComparedPairs.among_views(torch.cat(outs["z"]), groups)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: contrastive loss plus the online classifier's."""

@@ -46,7 +46,7 @@ class SimSiamMixin(MethodMixin):
         return {"z": z, "p": self.predictor(z)}
 
     def targets(self, views: list[Tensor]) -> list[Tensor]:
-        """Return what to predict from the projections (N, D) of each view, without gradient."""
+        """Return the targets (N, D) for the projections (N, D) of each view, without gradient."""
         return [z.detach() for z in views]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -22,7 +22,7 @@ class SupConMixin(SimCLRMixin):
         return cfg
 
     def groups(self, batch: Batch) -> Tensor:
-        """Return what makes two rows positives: the class, (N,)."""
+        """Return the group of each row, (N,): its class."""
         targets = batch[2]
         if bool((targets < 0).any()):
             raise UserError(f"method '{self.cfg.method}' needs a label for every image")

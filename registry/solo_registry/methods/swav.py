@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from solo_registry.catalog.kwargs import Kwarg
-from solo_registry.losses import unit
+from solo_registry.losses import normalize
 from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.heads import Prototypes
 from solo_registry.methods.parts.kwargs import QUEUE_SIZE, projector_widths, softmax_temperature
@@ -24,7 +24,8 @@ from solo_registry.methods.parts.queue import KeyQueue, queue_size
 class SwAVMixin(MethodMixin):
     """SwAV over any base class; several views and multi-crop.
 
-    Codes are computed over the rows of all processes and, from `epoch_queue_starts` on, the queue.
+    The codes are computed over the rows of all processes and, from epoch `epoch_queue_starts` on,
+    over the queue too.
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
@@ -55,11 +56,11 @@ class SwAVMixin(MethodMixin):
 
     def project(self, feats: Tensor) -> dict[str, Any]:
         """Return the normalised projections `z` (N, D) and their similarities `p` (N, K)."""
-        z = unit(self.projector(feats))
+        z = normalize(self.projector(feats))
         return {"z": z, "p": self.prototypes(z)}
 
     def queued(self) -> list[Tensor] | None:
-        """Return this process's share of the queue against the prototypes, for each large crop."""
+        """Return the similarities of this process's share of the queue, for each large crop."""
         if self.queue is None or self.current_epoch < self.cfg.method_kwargs.epoch_queue_starts:
             return None
         return [self.prototypes(keys.T[rank() :: world_size()]) for keys in self.queue.keys]
@@ -80,7 +81,7 @@ class SwAVMixin(MethodMixin):
         return self.total(out, loss, "swav")
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Let the prototypes rest in the first epochs."""
+        """Freeze the prototypes in the first epochs."""
         super().on_before_optimizer_step(optimizer)
         if self.current_epoch < self.cfg.method_kwargs.freeze_prototypes_epochs:
             self.prototypes.weight.grad = None

@@ -12,14 +12,14 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_registry.catalog.kwargs import Kwarg
-from solo_registry.losses import unit
+from solo_registry.losses import normalize
 from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.methods.parts.kwargs import projector_widths
 from solo_registry.methods.parts.method import MethodMixin, MomentumProjectorMixin
 
 
 class TiCoMixin(MethodMixin, MomentumProjectorMixin):
-    """TiCo over any momentum base class; exactly two views, each once online and once as target."""
+    """TiCo over any momentum base class; exactly two views, each the target of the other."""
 
     KWARGS: ClassVar[dict[str, Any]] = {
         **projector_widths(4096, 256),
@@ -35,20 +35,16 @@ class TiCoMixin(MethodMixin, MomentumProjectorMixin):
         dim = kwargs.proj_output_dim
         self.projector = TiCoProjectionHead(self.features_dim, kwargs.proj_hidden_dim, dim)
         self.momentum_projector = momentum_copy(self.projector)
-        # lightly's loss keeps it as a plain attribute, which no checkpoint holds
+        # lightly's loss has it as a plain attribute, which is in no checkpoint
         self.register_buffer("covariance", torch.zeros(dim, dim))
 
-    def project(self, feats: Tensor) -> dict[str, Any]:
-        """Return the projections `z` (N, D)."""
-        return {"z": self.projector(feats)}
-
     def tico_loss(self, z: Tensor, target: Tensor) -> Tensor:
-        """Compare `z` with `target` (2*N, D), and move the covariance of all processes' rows."""
+        """Compare `z` with `target` (2*N, D); update the covariance by all processes' rows."""
         kwargs = self.cfg.method_kwargs
         criterion = TiCoLoss(kwargs.beta, kwargs.rho, gather_distributed=world_size() > 1)
         criterion.C = self.covariance.clone()
         with torch.autocast(z.device.type, enabled=False):
-            loss: Tensor = criterion(unit(z), unit(target))
+            loss: Tensor = criterion(normalize(z), normalize(target))
         self.covariance.copy_(criterion.C)
         return loss
 

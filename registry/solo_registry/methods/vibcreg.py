@@ -17,7 +17,7 @@ from solo_registry.methods.vicreg import VICRegMixin
 
 
 def correlation_loss(z: Tensor) -> Tensor:
-    """Return the mean squared entry of the correlation matrix of z (N, D), its diagonal as 0.
+    """Return the mean squared entry of the correlation matrix of z (N, D), the diagonal set to 0.
 
     >>> import torch
     >>> f"{correlation_loss(torch.tensor([[1.0, 2.0], [-1.0, -2.0]])):.2f}"

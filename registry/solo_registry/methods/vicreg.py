@@ -19,8 +19,8 @@ from solo_registry.methods.parts.method import MethodMixin
 class VICRegMixin(MethodMixin):
     """VICReg over any base class; exactly two views.
 
-    The loss is lightly's with twice its variance term: solo-learn, whose weights these are, sums
-    that term over the views. Variance and covariance are those of all processes' rows.
+    The loss is lightly's with twice its variance term, because the weights are solo-learn's, which
+    sums that term over the views. Variance and covariance are over the rows of all processes.
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
@@ -41,10 +41,6 @@ class VICRegMixin(MethodMixin):
             self.features_dim, kwargs.proj_hidden_dim, kwargs.proj_output_dim
         )
 
-    def project(self, feats: Tensor) -> dict[str, Any]:
-        """Return the projections `z` (N, D)."""
-        return {"z": self.projector(feats)}
-
     def regularised_loss(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return the three weighted terms of two views (N, D)."""
         kwargs = self.cfg.method_kwargs
@@ -58,7 +54,7 @@ class VICRegMixin(MethodMixin):
         return loss
 
     def views_loss(self, out: dict[str, Any]) -> Tensor:
-        """Return the loss of what `forward` made of the two views."""
+        """Return the loss of the two views' outputs of `forward`."""
         return self.regularised_loss(*out["z"])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

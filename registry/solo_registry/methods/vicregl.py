@@ -18,11 +18,11 @@ from solo_registry.methods.vicreg import VICRegMixin
 class VICRegLMixin(VICRegMixin):
     """VICReg's step, and the same loss on local features that are nearest in feature space.
 
-    Needs a backbone with a feature map (all of timm's). Exactly two views, as the paper's ResNet.
-    Variance and covariance are means over the views, as in the authors' code, where VICReg's are
-    sums. Left out is the paper's other local term, which pairs the features nearest in the *image*:
-    our views do not carry the place of their crop. The authors' code keeps all pairs of local
-    features in this term, and 20 in the one left out.
+    It needs a backbone with a feature map (all of timm's) and exactly two views, as the paper's
+    ResNet. Variance and covariance are means over the views, as in the authors' code; VICReg's are
+    sums. The paper's other local term, which pairs the features nearest in the *image*, is left
+    out, because our views do not know the place of their crop. The authors' code keeps all pairs
+    of local features in this term, and 20 in the other.
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
@@ -31,7 +31,7 @@ class VICRegLMixin(VICRegMixin):
         "alpha": Kwarg(0.75, "Share of the loss on pooled features.", least=0, most=1),
         "num_matches": Kwarg(
             20,
-            "Pairs of local features of a view; the map may have fewer.",
+            "Pairs of local features of a view, or all if the map has fewer.",
             above=0,
         ),
     }
@@ -55,7 +55,7 @@ class VICRegLMixin(VICRegMixin):
         self.local_projector = VicRegLLocalProjectionHead(width, dim, dim)
 
     def local_features(self, maps: Tensor) -> Tensor:
-        """Return what timm's `forward_features` gives as (N, P, C), P places."""
+        """Reshape the output of timm's `forward_features` to (N, P, C), with P places."""
         if maps.ndim == 3:  # a transformer's tokens; the first may be no patches
             return maps[:, getattr(self.backbone, "num_prefix_tokens", 0) :]
         if getattr(self.backbone, "output_fmt", "NCHW") == "NHWC":
@@ -72,14 +72,14 @@ class VICRegLMixin(VICRegMixin):
         return {**out, **self.project(feats), "local": local}
 
     def local_loss(self, local1: Tensor, local2: Tensor) -> Tensor:
-        """Return VICReg's loss of the nearest local features (N, P, D') of two views, both ways."""
+        """Return VICReg's loss of the two views' nearest local features (N, P, D'), both ways."""
         count: int = self.cfg.method_kwargs.num_matches
         pairs = (nearest_pairs(local1, local2, count), nearest_pairs(local2, local1, count))
         losses = [self.regularised_loss(*pair) for pair in pairs]
         return torch.stack(losses).mean()
 
     def views_loss(self, out: dict[str, Any]) -> Tensor:
-        """Return `alpha` of the pooled, 1 - `alpha` of the local features' loss."""
+        """Return `alpha` of the pooled features' loss plus 1 - `alpha` of the local features'."""
         alpha: float = self.cfg.method_kwargs.alpha
         return alpha * super().views_loss(out) + (1 - alpha) * self.local_loss(*out["local"])
 
@@ -87,13 +87,13 @@ class VICRegLMixin(VICRegMixin):
 def nearest_pairs(anchors: Tensor, candidates: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Pair each anchor with its nearest candidate, and keep the `count` closest pairs.
 
-    Pairs keep the order of their anchors: variance and covariance are those of a place over the
-    images of a batch, in the authors' code too.
+    Pairs keep the order of their anchors, because variance and covariance are over the images of a
+    batch at one place, as in the authors' code.
 
     Args:
         anchors: (N, P, D).
         candidates: (N, Q, D) of the same images.
-        count: how many pairs; P at most are there.
+        count: number of pairs, at most P.
 
     Returns:
         The anchors and their neighbours, (N, count, D) each, by growing place of the anchor.

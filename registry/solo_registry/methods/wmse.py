@@ -20,11 +20,9 @@ from solo_registry.methods.parts.method import MethodMixin
 class WMSEMixin(MethodMixin):
     """W-MSE over any base class; exactly two views.
 
-    Small crops are left out: solo-learn's ImageNet-100 recipe has six, which its method never
-    compares.
-
-    Both views of a pair get a gradient, as in the paper (eq. 4) and its code; solo-learn's loss has
-    the same value but stops the gradient at one of them.
+    Small crops are dropped: solo-learn's ImageNet-100 recipe has six, but its method never compares
+    them. Both views of a pair get a gradient, as in the paper (eq. 4) and its code. solo-learn's
+    loss has the same value, but stops the gradient at one of them.
     """
 
     KWARGS: ClassVar[dict[str, Any]] = {
@@ -32,17 +30,15 @@ class WMSEMixin(MethodMixin):
         "whitening_iters": Kwarg(1, "Random divisions of the batch in each step.", above=0),
         "whitening_size": Kwarg(
             128,
-            "Images that are whitened together; it divides the batch and is at least twice "
+            "Images that are whitened together: a divisor of the batch, at least twice "
             "proj_output_dim.",
             above=0,
         ),
-        "whitening_eps": Kwarg(
-            0.0, "Share of the identity that is mixed into the covariance.", least=0, most=1
-        ),
+        "whitening_eps": Kwarg(0.0, "Share of the identity in the covariance.", least=0, most=1),
     }
 
     DROPS_SMALL: ClassVar[bool] = True
-    PER_PROCESS: ClassVar[str] = "random parts of one process's batch are whitened"
+    PER_PROCESS: ClassVar[str] = "each process whitens random parts of its batch"
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg)
@@ -71,15 +67,11 @@ class WMSEMixin(MethodMixin):
             )
         return cfg
 
-    def project(self, feats: Tensor) -> dict[str, Any]:
-        """Return the projections `z` (N, D)."""
-        return {"z": self.projector(feats)}
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: the distance of the whitened views."""
         out = super().training_step(batch, batch_idx)
         z = torch.cat(out["z"])
-        with torch.autocast(z.device.type, enabled=False):  # there is no Cholesky in half precision
+        with torch.autocast(z.device.type, enabled=False):  # Cholesky needs full precision
             loss = self.criterion(z.to(torch.promote_types(z.dtype, torch.float32)))
         return self.total(out, loss, "wmse")
 

@@ -8,7 +8,7 @@ from solo_registry.metrics.checks import UNLABELLED
 
 
 def top_accuracy(scores: Tensor, targets: Tensor, top: int = 1) -> float:
-    """Percentage of rows whose true class is among the `top` highest scores.
+    """Return the percentage of rows whose true class is among the `top` highest scores.
 
     Equal scores are ordered by class index, so the value does not depend on the machine. Rows with
     target -1 are left out.

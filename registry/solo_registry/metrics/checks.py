@@ -9,13 +9,13 @@ UNLABELLED = -1
 
 
 def check_feats(name: str, feats: Tensor, *, min_rows: int = 1, finite: bool = True) -> None:
-    """Refuse features that are not a finite floating-point matrix.
+    """Check that features are a finite floating-point matrix.
 
     Args:
         name: name of the argument, for the error text.
         feats: (N, D) features.
         min_rows: least number of rows.
-        finite: whether to refuse NaN and infinite values.
+        finite: whether NaN and infinite values are errors.
 
     Raises:
         ValueError: if `feats` has another shape or dtype, too few rows, or holds NaN or infinity.
@@ -35,7 +35,7 @@ def check_feats(name: str, feats: Tensor, *, min_rows: int = 1, finite: bool = T
 
 
 def check_same_shape(name1: str, feats1: Tensor, name2: str, feats2: Tensor) -> None:
-    """Refuse two feature matrices of different shapes, whose rows cannot be paired.
+    """Check that two feature matrices have equal shapes, so that their rows are pairs.
 
     Args:
         name1: name of the first argument, for the error text.
@@ -54,7 +54,7 @@ def check_same_shape(name1: str, feats1: Tensor, name2: str, feats2: Tensor) -> 
 
 
 def check_targets(name: str, targets: Tensor, rows: int, num_classes: int | None = None) -> None:
-    """Refuse targets that do not fit the features or the number of classes.
+    """Check that targets fit the features and the number of classes.
 
     Args:
         name: name of the argument, for the error text.
@@ -82,3 +82,19 @@ def check_targets(name: str, targets: Tensor, rows: int, num_classes: int | None
         bound = "inf" if num_classes is None else num_classes
         wrong = low if low < UNLABELLED else high
         raise ValueError(f"{name} must lie in [0, {bound}) or be -1 (unlabelled), got {wrong}")
+
+
+def check_split(
+    train_feats: Tensor, train_targets: Tensor, test_feats: Tensor, num_classes: int
+) -> None:
+    """Check train and test features of a classifier.
+
+    Raises:
+        ValueError: if features or train targets are wrong, or train and test differ in D.
+    """
+    check_feats("train_feats", train_feats)
+    check_feats("test_feats", test_feats)
+    check_targets("train_targets", train_targets, len(train_feats), num_classes)
+    if train_feats.shape[1] != test_feats.shape[1]:
+        dims = f"{train_feats.shape[1]} and {test_feats.shape[1]}"
+        raise ValueError(f"train_feats and test_feats must have equal D, got {dims}")

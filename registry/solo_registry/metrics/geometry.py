@@ -23,7 +23,7 @@ _CHUNK = 1024
 
 
 def uniformity(feats: Tensor, *, t: float = 2.0, chunk_size: int = _CHUNK) -> float:
-    """Logarithm of the mean Gaussian potential over distinct pairs; lower is more uniform.
+    """Return the log of the mean Gaussian potential over distinct pairs; lower is more uniform.
 
     Wang & Isola 2020 (arXiv 2005.10242), equation 2: log E exp(-t ||x - y||^2), here over the
     unordered pairs i < j. The evaluation script of the dynamic-temperature paper also counts i = j.
@@ -48,7 +48,7 @@ def uniformity(feats: Tensor, *, t: float = 2.0, chunk_size: int = _CHUNK) -> fl
     check_feats("feats", feats, min_rows=2)
     _check_positive("t", t)
     _check_positive("chunk_size", chunk_size)
-    unit = _unit(feats)
+    unit = _normalize(feats)
     total = unit.new_zeros((), dtype=torch.float64)
     chunks = torch.split(unit, chunk_size)
     for row, first in enumerate(chunks):
@@ -62,12 +62,12 @@ def uniformity(feats: Tensor, *, t: float = 2.0, chunk_size: int = _CHUNK) -> fl
 
 
 def tolerance(feats: Tensor, targets: Tensor) -> float:
-    """Mean cosine similarity of distinct features of one class; higher is more tolerant.
+    """Return the mean cosine of distinct features of one class; higher is more tolerant.
 
     Wang & Liu 2021 (arXiv 2012.09740), section 4.3: E[x . y 1{same class}], here the mean over the
     pairs i != j with equal targets, all classes pooled. The evaluation script of the
     dynamic-temperature paper sums the same-class cosines with i = j included and divides by
-    N^2 / 10, which is a mean for ten equally large classes only. Cost is O(N D): the sum over the
+    N^2 / 10, which is a mean only for ten classes of equal size. Cost is O(N D): the sum over the
     pairs of a class is ||sum x||^2 - sum ||x||^2.
 
     Args:
@@ -91,7 +91,7 @@ def tolerance(feats: Tensor, targets: Tensor) -> float:
 
 
 def alignment(z1: Tensor, z2: Tensor) -> float:
-    """Mean squared distance of positive pairs; lower is better aligned.
+    """Return the mean squared distance of positive pairs; lower is better aligned.
 
     Wang & Isola 2020 (arXiv 2005.10242), equation 1 with alpha = 2.
 
@@ -111,13 +111,13 @@ def alignment(z1: Tensor, z2: Tensor) -> float:
     check_same_shape("z1", z1, "z2", z2)
     total = 0.0
     for first, second in zip(torch.split(z1, _CHUNK), torch.split(z2, _CHUNK), strict=True):
-        gaps = (_unit(first) - _unit(second.to(first.device))).double().square().sum()
+        gaps = (_normalize(first) - _normalize(second.to(first.device))).double().square().sum()
         total += float(gaps)
     return total / len(z1)
 
 
 def inter_class_uniformity(feats: Tensor, targets: Tensor, *, t: float = 2.0) -> float:
-    """Uniformity of the class centroids; lower means better separated classes.
+    """Return the uniformity of the class centroids; lower means better separated classes.
 
     The dynamic-temperature paper names this measure, but its exact formula was not available to us.
     Here the centroid of a class is the l2-normalised mean of its l2-normalised features. The value
@@ -145,7 +145,7 @@ def inter_class_uniformity(feats: Tensor, targets: Tensor, *, t: float = 2.0) ->
 
 
 def rankme(feats: Tensor, *, chunk_size: int = _CHUNK) -> float:
-    """Effective rank of the feature matrix, exp of the entropy of its normalised singular values.
+    """Return the effective rank: exp of the entropy of the normalised singular values.
 
     Roy & Vetterli 2007 (EUSIPCO, "The effective rank") define the same quantity under that name.
     Garrido et al. 2023 (arXiv 2210.02885), equation 1: exp(-sum p log p) with p = sigma / sum sigma
@@ -177,12 +177,12 @@ def rankme(feats: Tensor, *, chunk_size: int = _CHUNK) -> float:
     return math.exp(float(torch.special.entr(sigma / sigma.sum()).sum()))
 
 
-def _unit(feats: Tensor) -> Tensor:
+def _normalize(feats: Tensor) -> Tensor:
     return F.normalize(feats.detach().float(), dim=1)
 
 
 def _class_sums(feats: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Sum of unit features per class (C, D), rows per class (C,), and sum of all squared norms."""
+    """Return the sum of normalised features and the number of rows per class, and Σ ||x||²."""
     check_feats("feats", feats)
     check_targets("targets", targets, len(feats))
     targets = targets.to(feats.device)
@@ -193,7 +193,7 @@ def _class_sums(feats: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, float]:
         torch.split(feats, _CHUNK), torch.split(targets, _CHUNK), strict=True
     ):
         keep = chunk_targets != UNLABELLED
-        unit = _unit(chunk[keep]).double()
+        unit = _normalize(chunk[keep]).double()
         sums.index_add_(0, chunk_targets[keep], unit)
         squares += float(unit.square().sum())
     counts = torch.bincount(targets[targets != UNLABELLED], minlength=classes).double()

@@ -37,7 +37,7 @@ def similarity_histogram(
 ) -> SimilarityHistogram:
     """Histogram the similarities between the first and the second views of a set of images.
 
-    All populations come from the matrix of cosines between z1 and z2: its diagonal holds the true
+    All pairs come from the matrix of cosines between z1 and z2. Its diagonal holds the true
     positives, the rest the negatives. A negative pair of one class is a false negative. Labels
     serve this analysis only.
 

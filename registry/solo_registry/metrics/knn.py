@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from solo_registry.metrics.accuracy import top_accuracy
-from solo_registry.metrics.checks import check_feats, check_targets
+from solo_registry.metrics.checks import check_split, check_targets
 from solo_registry.metrics.neighbours import CHUNK_SIZE, Distance, KNNVoter
 
 
@@ -33,9 +33,9 @@ def knn_predict(
     of solo-learn's `knn_eval.distance_func`. The votes of a row are divided by their sum, which
     changes no ranking and cannot overflow at a small temperature.
 
-    Time is that of the N x M x D matrix product; memory beyond the inputs is
-    O(chunk_size * D + M * k). Arithmetic is float32 whatever the dtype of the inputs. Which of
-    several equally near rows is the k-th neighbour is not specified.
+    It takes the time of the N x M x D matrix product, and O(chunk_size * D + M * k) memory beyond
+    the inputs. It computes in float32 for any dtype of the inputs. If several rows are equally
+    near, any of them may be the k-th neighbour.
 
     Args:
         train_feats: (N, D) features of the bank.
@@ -61,7 +61,7 @@ def knn_predict(
     [0.653, 0.347]
     """
     vote = KNNVoter(num_classes, temperature, distance, chunk_size, device)
-    _check(train_feats, train_targets, test_feats, num_classes)
+    check_split(train_feats, train_targets, test_feats, num_classes)
     return vote.scores(*vote.nearest([(train_feats, train_targets)], test_feats, k))
 
 
@@ -78,7 +78,7 @@ def knn_accuracy(
     chunk_size: int = CHUNK_SIZE,
     device: torch.device | str | None = None,
 ) -> dict[int, float]:
-    """Top-1 accuracy of `knn_predict` for several k at the cost of the largest.
+    """Return the top-1 accuracy of `knn_predict` for several k, at the cost of the largest.
 
     Args:
         train_feats: (N, D) features of the bank.
@@ -86,7 +86,7 @@ def knn_accuracy(
         test_feats: (M, D) features to classify.
         test_targets: (M,) true classes; rows with -1 are left out of the accuracy.
         k: numbers of neighbours.
-        temperature: as in `knn_predict`, and so are the arguments that follow.
+        temperature: positive; used with the cosine only.
         num_classes: number of classes.
         distance: "cosine" or "euclidean".
         chunk_size: bank rows per tile.
@@ -106,19 +106,10 @@ def knn_accuracy(
     vote = KNNVoter(num_classes, temperature, distance, chunk_size, device)
     if not k or min(k) < 1:
         raise ValueError(f"k must name numbers of neighbours of at least 1, got {list(k)}")
-    _check(train_feats, train_targets, test_feats, num_classes)
+    check_split(train_feats, train_targets, test_feats, num_classes)
     check_targets("test_targets", test_targets, test_feats.shape[0], num_classes)
     similarity, classes = vote.nearest([(train_feats, train_targets)], test_feats, max(k))
     return {
         each: top_accuracy(vote.scores(similarity[:, :each], classes[:, :each]), test_targets)
         for each in k
     }
-
-
-def _check(train_feats: Tensor, train_targets: Tensor, test_feats: Tensor, classes: int) -> None:
-    check_feats("train_feats", train_feats)
-    check_feats("test_feats", test_feats)
-    check_targets("train_targets", train_targets, train_feats.shape[0], classes)
-    if train_feats.shape[1] != test_feats.shape[1]:
-        dims = f"{train_feats.shape[1]} and {test_feats.shape[1]}"
-        raise ValueError(f"train_feats and test_feats must have equal D, got {dims}")

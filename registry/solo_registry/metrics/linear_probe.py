@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from solo_registry.metrics.accuracy import top_accuracy
-from solo_registry.metrics.checks import UNLABELLED, check_feats, check_targets
+from solo_registry.metrics.checks import UNLABELLED, check_split, check_targets
 
 L2_GRID = (0.1, 0.01, 0.001)
 """Default weight decays to choose from, strongest first."""
@@ -23,7 +23,7 @@ _MAX_ROTATED_DIM = 4096
 
 
 def describe_protocol(l2: Sequence[float] = L2_GRID) -> str:
-    """Text that names the probe's protocol beside its numbers.
+    """Return a text that names the probe's protocol.
 
     Args:
         l2: weight decays to choose from.
@@ -77,7 +77,7 @@ class _Classifier:
         return feats.to(self.weight) @ self.weight.T + self.bias
 
 
-@torch.inference_mode(False)  # features made in inference mode are fine
+@torch.inference_mode(False)  # for features made in inference mode
 def linear_probe(
     train_feats: Tensor,
     train_targets: Tensor,
@@ -93,10 +93,11 @@ def linear_probe(
     Minimises mean cross-entropy + l2 / 2 ||W||^2 (the bias is free) by full-batch L-BFGS with a
     strong Wolfe search, in float64, on features standardised with train statistics. The problem is
     convex and starts at zero, so there is no seed and no schedule; on one machine the same input
-    gives the same bits. scikit-learn's C is 1 / (l2 N). With several weight decays, each is fitted
-    on four fifths of the train rows (fixed split) and the most accurate on the remaining fifth,
-    the strongest of equals, is fitted again on all; the test rows play no part. With fewer than
-    five labelled train rows the first is taken.
+    gives the same bits. scikit-learn's C is 1 / (l2 N).
+
+    With several weight decays, each is fitted on four fifths of the train rows (fixed split). The
+    most accurate on the remaining fifth, or the strongest of several, is fitted again on all train
+    rows. The test rows play no part. With fewer than five labelled train rows the first is taken.
 
     Args:
         train_feats: (N, D) features; D is meant to be below some thousands.
@@ -118,13 +119,8 @@ def linear_probe(
     >>> linear_probe(feats, targets, feats, targets, num_classes=2).acc1
     100.0
     """
-    check_feats("train_feats", train_feats)
-    check_feats("test_feats", test_feats)
-    check_targets("train_targets", train_targets, len(train_feats), num_classes)
+    check_split(train_feats, train_targets, test_feats, num_classes)
     check_targets("test_targets", test_targets, len(test_feats), num_classes)
-    if train_feats.shape[1] != test_feats.shape[1]:
-        dims = f"{train_feats.shape[1]} and {test_feats.shape[1]}"
-        raise ValueError(f"train_feats and test_feats must have equal D, got {dims}")
     if not l2 or not all(0 < value < float("inf") for value in l2):
         raise ValueError(f"l2 must hold positive finite weight decays, got {list(l2)}")
     device = torch.device(device or train_feats.device)
@@ -149,7 +145,7 @@ def linear_probe(
 
 
 def _choose(feats: Tensor, targets: Tensor, num_classes: int, l2: Sequence[float]) -> float:
-    """Weight decay with the best accuracy on a fifth of the train rows."""
+    """Return the weight decay with the best accuracy on a fifth of the train rows."""
     held_out = len(targets) // _HELD_OUT
     if len(l2) == 1 or held_out == 0:
         return l2[0]
@@ -168,9 +164,9 @@ def _fit(
 ) -> list[_Classifier]:
     """Fit one classifier per weight decay.
 
-    The features are rotated to their principal axes and each weight is scaled by the curvature
-    along its axis (Böhning's bound: at most variance / 2, plus l2), a change of variables that
-    leaves the minimum where it is and saves most of the iterations.
+    The features are rotated to their principal axes, and each weight is scaled by the curvature
+    along its axis (Böhning's bound: at most variance / 2, plus l2). This change of variables keeps
+    the minimum and saves most of the iterations.
     """
     mean = feats.mean(dim=0)
     spread = feats.std(dim=0, correction=0)

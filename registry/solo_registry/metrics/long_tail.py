@@ -114,7 +114,7 @@ def long_tail_results(
 
 
 def summary(long_tail: dict[str, Any]) -> str:
-    """One line with the trained backbone's accuracies, for the terminal."""
+    """Return a line with the trained backbone's accuracies, for the terminal."""
     trained = long_tail["results"]["trained"]
     parts = []
     for name in long_tail["classes"]:

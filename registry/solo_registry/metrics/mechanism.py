@@ -16,15 +16,15 @@ import torch
 from scipy.stats import wasserstein_distance
 from torch import Tensor
 
-from solo_registry.metrics.contrast import Contrast, TauOfPairs, pair_gradient
 from solo_registry.metrics.histogram import populations
+from solo_registry.metrics.pair_mask import ComparedPairs, PairMask, TauOfPairs, pair_gradient
 
 POPULATIONS = ("true_positive", "unlabelled", "false_negative", "true_negative")
 QUANTITIES = ("pairs", "probability", "gradient_detached", "gradient_flow")
 
 
 class Mechanism:
-    """Accumulates the pairs of batches.
+    """Adds up the pairs of batches.
 
     Args:
         bins: number of equal bins of the similarity on [-1, 1].
@@ -38,25 +38,25 @@ class Mechanism:
         self.perplexity = self.reversed = self.negatives = 0.0
         self.taus: list[tuple[Tensor, Tensor]] = []
 
-    def add(self, contrast: Contrast, targets: Tensor, tau: TauOfPairs) -> None:
+    def add(self, pairs: ComparedPairs, targets: Tensor, tau: TauOfPairs) -> None:
         """Add a batch.
 
         Args:
-            contrast: the pairs of the batch.
+            pairs: the pairs of the batch.
             targets: (N,) labels of the images, -1 where unlabelled.
             tau: as in `pair_gradient`. If it is None, only the similarities are accumulated.
         """
-        s = contrast.similarities()
+        s, mask = pairs.similarities(), pairs.mask
         rows, columns = (targets.repeat(length // len(targets)) for length in s.shape)
-        population = populations(rows, columns).masked_fill(contrast.positive, 0)
-        counted = contrast.positive | ~contrast.excluded
+        population = populations(rows, columns).masked_fill(mask.positive, 0)
+        counted = mask.positive | mask.negative
         self.anchors += len(s)
         self.samples.append((s[counted].cpu(), population[counted].cpu()))
         weights = [torch.ones_like(s)]
         with torch.no_grad():
             temperatures = tau(s)
         if temperatures is not None:
-            weights += self._pressure(s, contrast, tau, temperatures.double().expand_as(s))
+            weights += self._pressure(s, mask, tau, temperatures.double().expand_as(s))
         index = ((s + 1) * (self.bins / 2)).long().clamp_(0, self.bins - 1)
         places = (index + self.bins * population)[counted]
         size = len(POPULATIONS) * self.bins
@@ -66,18 +66,18 @@ class Mechanism:
             self.sums[row] += total.view(-1, self.bins)
 
     def _pressure(
-        self, s: Tensor, contrast: Contrast, tau: TauOfPairs, temperatures: Tensor
+        self, s: Tensor, mask: PairMask, tau: TauOfPairs, temperatures: Tensor
     ) -> list[Tensor]:
         """Return each pair's probability and the size of both gradients; accumulate the means."""
-        detached, flow = (pair_gradient(s, contrast, tau, detach=flag) for flag in (True, False))
+        detached, flow = (pair_gradient(s, mask, tau, detach=flag) for flag in (True, False))
         logits = s / temperatures
-        probability = logits.masked_fill(contrast.excluded, -torch.inf).softmax(1)
-        negative = ~contrast.positive & ~contrast.excluded
+        probability = mask.denominator(logits).softmax(1)
+        negative = mask.negative
         share = logits.masked_fill(~negative, -torch.inf).softmax(1)
         self.perplexity += float(torch.special.entr(share).sum(1).exp().sum())
         self.negatives += float(negative.sum())
         self.reversed += float((flow[negative] < 0).sum())
-        self.taus.append((temperatures[contrast.positive].cpu(), temperatures[negative].cpu()))
+        self.taus.append((temperatures[mask.positive].cpu(), temperatures[negative].cpu()))
         return [probability, detached.abs(), flow.abs()]
 
     def rows(self) -> list[dict[str, Any]]:

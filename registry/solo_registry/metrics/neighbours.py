@@ -98,7 +98,7 @@ class KNNVoter:
                 for start in range(0, rows, _QUERIES):
                     chunk = slice(start, start + _QUERIES)
                     queries = self._prepare(test_feats[chunk], device)
-                    values, indices = _top(self._closeness(queries, part, tile), k)
+                    values, indices = _top(self._similarity(queries, part, tile), k)
                     merged = torch.cat([best[chunk], values], dim=1).topk(k, sorted=False)
                     merged_classes = torch.cat([classes[chunk], targets[indices]], dim=1)
                     best[chunk] = merged.values
@@ -128,7 +128,7 @@ class KNNVoter:
         feats = feats.detach().to(device=device, dtype=torch.float32)
         return F.normalize(feats, dim=1) if self.distance == "cosine" else feats
 
-    def _closeness(self, queries: Tensor, bank: Tensor, tile: Tensor) -> Tensor:
+    def _similarity(self, queries: Tensor, bank: Tensor, tile: Tensor) -> Tensor:
         """Compute similarities, in `tile` if possible: new memory for each tile costs 10 % more."""
         if self.distance == "cosine":
             return torch.mm(queries, bank.T, out=tile[: len(queries)])

@@ -62,7 +62,7 @@ class RowMean(Metric):
 
 
 def classification(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Cross-entropy and accuracies in percent over the labelled rows (target -1 is unlabelled).
+    """Return cross-entropy and accuracies in percent over the labelled rows (-1 is unlabelled).
 
     Args:
         logits: (N, C).

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from solo_registry.errors import UserError
-from solo_registry.metrics.accuracy import top_accuracy, top_hits
+from solo_registry.metrics.accuracy import top_hits
 from solo_registry.metrics.checks import UNLABELLED, check_feats, check_targets
 from solo_registry.metrics.neighbours import CHUNK_SIZE, Distance, KNNVoter
 
@@ -21,12 +20,11 @@ class OnlineKNN:
 
     The bank is in main memory, so that it does not take memory of the device from the training. It
     is a list of blocks that are searched in place. No row is copied more than twice, and the bank
-    as a whole is never copied. It is float32 by default, so that the value of the last epoch equals
-    `knn_accuracy` on the same features. `dtype=torch.float16` halves the memory (ImageNet with
-    D = 2048: 5 GB instead of 10) and changes cosine similarities by less than 1e-3.
+    as a whole is never copied. It is float32, so that the value of the last epoch equals
+    `knn_accuracy` on the same features.
 
-    With several processes, each has a bank of its own share of the images. `ask` and `answer` find
-    the neighbours in all banks together. So the value is that of one bank of all rows, and no
+    With several processes, each has a bank of its own share of the images. `classify` finds the
+    neighbours in all banks together. So the value is that of one bank of all rows, and no
     process has a larger bank or a larger search.
 
     This is no `nn.Module`, because a bank belongs to one epoch and must not enter a checkpoint.
@@ -34,40 +32,23 @@ class OnlineKNN:
     Args:
         num_classes: number of classes C.
         k: number of neighbours.
-        temperature: positive; used with the cosine only.
         distance: "cosine" or "euclidean".
-        dtype: floating dtype of the bank.
-        device: where to search; main memory's CPU by default.
 
     Raises:
         ValueError: if an argument is out of range.
 
     >>> knn = OnlineKNN(num_classes=2, k=1)
     >>> knn.update(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1]))
-    >>> knn.compute(torch.tensor([[0.9, 0.1]]), torch.tensor([0]))
-    100.0
-    >>> knn.reset()
-    >>> len(knn)
-    0
+    >>> knn.add_queries(torch.tensor([[0.9, 0.1], [0.1, 0.9]]), torch.tensor([0, 0]))
+    >>> knn.classify(torch.device("cpu"))
+    (1, 2)
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        *,
-        k: int = 20,
-        temperature: float = 0.1,
-        distance: Distance = "cosine",
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str | None = None,
-    ) -> None:
+    def __init__(self, num_classes: int, *, k: int = 20, distance: Distance = "cosine") -> None:
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        if not dtype.is_floating_point:
-            raise ValueError(f"dtype must be floating point, got {dtype}")
         self.k = k
-        self._dtype = dtype
-        self._vote = KNNVoter(num_classes, temperature, distance, device=device)
+        self._vote = KNNVoter(num_classes, distance=distance)
         self.reset()
 
     def __len__(self) -> int:
@@ -78,7 +59,7 @@ class OnlineKNN:
         """Empty the bank."""
         self._full: list[tuple[Tensor, Tensor]] = []
         self._recent: list[tuple[Tensor, Tensor]] = []
-        self._asked: list[tuple[Tensor, Tensor]] = []
+        self._queries: list[tuple[Tensor, Tensor]] = []
         self._rows = 0
         self._recent_rows = 0
         self._bad = 0  # values that are not finite
@@ -88,7 +69,7 @@ class OnlineKNN:
         """Add a batch to the bank; unlabelled rows are dropped.
 
         Features that are not finite are accepted here, and the search refuses them later. A step
-        that produces them also has a loss that is not finite, and the message about the loss tells
+        that produces them also has a loss that is not finite, and the message about the loss says
         more.
 
         Args:
@@ -105,9 +86,7 @@ class OnlineKNN:
         kept = feats.detach()[keep.to(feats.device)]
         if not len(kept):
             return
-        if self._vote.distance == "cosine" and self._dtype != torch.float32:
-            kept = F.normalize(kept.float(), dim=1)  # within the range of float16
-        kept = kept.to("cpu", self._dtype)
+        kept = kept.to("cpu", torch.float32)
         self._bad += int((~kept.isfinite()).sum())
         self._recent.append((kept, targets[keep].cpu()))
         self._rows += len(kept)
@@ -116,72 +95,35 @@ class OnlineKNN:
             self._merge_recent()
 
     @torch.no_grad()
-    def scores(self, test_feats: Tensor) -> Tensor:
-        """Score the classes of a batch against the bank, as `knn_predict` does.
-
-        Args:
-            test_feats: (M, D) features on any device.
-
-        Returns:
-            (M, C) scores; each row sums to 1.
-
-        Raises:
-            ValueError: if the bank holds fewer than k rows, the shape does not fit, or a feature is
-                not finite.
-        """
-        check_feats("test_feats", test_feats)
-        self._check_dim(test_feats)
-        self._merge_recent()
-        if self._bad:
-            raise ValueError(f"the bank holds {self._bad} values that are NaN or infinite")
-        return self._vote.scores(*self._vote.nearest(self._full, test_feats, self.k))
-
-    def compute(self, test_feats: Tensor, test_targets: Tensor) -> float:
-        """Top-1 accuracy of test features against the bank.
-
-        Args:
-            test_feats: (M, D) features.
-            test_targets: (M,) classes; rows with -1 are left out.
-
-        Returns:
-            Accuracy in percent, in [0, 100].
-
-        Raises:
-            ValueError: as `scores`; also if no test row is labelled.
-        """
-        classes = self._vote.num_classes
-        check_targets("test_targets", test_targets, test_feats.shape[0], classes)
-        return top_accuracy(self.scores(test_feats), test_targets)
-
-    @torch.no_grad()
-    def ask(self, test_feats: Tensor, test_targets: Tensor) -> None:
-        """Keep a batch for `answer`; unlabelled rows are dropped.
+    def add_queries(self, test_feats: Tensor, test_targets: Tensor) -> None:
+        """Keep a batch for `classify`; unlabelled rows are dropped.
 
         Args:
             test_feats: (M, D) features on any device.
             test_targets: (M,) classes, -1 for unlabelled.
 
         Raises:
-            ValueError: if shapes, dtypes or targets are wrong.
+            ValueError: if shapes, dtypes or targets are wrong, or D is not the bank's.
         """
         check_feats("test_feats", test_feats, finite=False)
+        self._check_dim(test_feats)
         classes = self._vote.num_classes
         check_targets("test_targets", test_targets, test_feats.shape[0], classes)
         keep = test_targets != UNLABELLED
         kept = test_feats.detach()[keep].to("cpu", torch.float32)
         self._bad += int((~kept.isfinite()).sum())
-        self._asked.append((kept, test_targets[keep].cpu()))
+        self._queries.append((kept, test_targets[keep].cpu()))
 
     @torch.no_grad()
-    def answer(self, device: torch.device) -> tuple[int, int] | None:
-        """Classify the rows given to `ask` by the banks of all processes; then forget the rows.
+    def classify(self, device: torch.device) -> tuple[int, int] | None:
+        """Classify the queries by the banks of all processes; then forget the queries.
 
-        Every process must call this, after at least one call of `ask`. In each round, every process
-        searches its own bank for the rows of all processes. The k nearest of all rows found are
-        those of one bank with all rows.
+        Every process must call this, after at least one call of `add_queries`. In each round, every
+        process searches its own bank for the queries of all processes. The k nearest of all rows
+        found are those of one bank with all rows.
 
         Args:
-            device: where the processes exchange tensors.
+            device: device of the tensors that the processes exchange.
 
         Returns:
             The number of this process's rows that were classified correctly, and the number of its
@@ -190,11 +132,11 @@ class OnlineKNN:
         Raises:
             UserError: a feature of any process is not finite.
         """
-        feats, targets = (torch.cat(part) for part in zip(*self._asked, strict=True))
+        feats, targets = (torch.cat(part) for part in zip(*self._queries, strict=True))
         self._merge_recent()
         counts = torch.tensor([[len(feats), self._rows, self._bad]])
-        asked, rows, bad = torch.cat(_everyones(counts, device)).T
-        self._asked, self._bad = [], 0
+        queries, rows, bad = torch.cat(_everyones(counts, device)).T
+        self._queries, self._bad = [], 0
         if bad.any():
             raise UserError(
                 f"online kNN: {int(bad.sum())} feature values are NaN or infinite, so training has "
@@ -204,7 +146,7 @@ class OnlineKNN:
             return None
         right = 0
         rank = dist.get_rank() if len(rows) > 1 else 0
-        for start in range(0, int(asked.max()), ROUND):
+        for start in range(0, int(queries.max()), ROUND):
             mine = slice(start, start + ROUND)
             parts = _everyones(feats[mine], device)
             first = sum(map(len, parts[:rank]))

@@ -1,4 +1,4 @@
-"""All measures of frozen features in one call, and the text of each measure's protocol."""
+"""Computes all measures of frozen features, and describes the protocol of each."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def describe(key: str, result: Result) -> str:
         One line.
 
     Raises:
-        ValueError: if `key` is no measure or the result lacks its settings.
+        ValueError: if `key` is not a measure or the result lacks its settings.
 
     >>> describe("knn_acc1", {"knn_k": 20, "knn_temperature": 0.1, "knn_distance": "cosine"})
     'weighted kNN, k=20, cosine, temperature 0.1; top-1 %'

@@ -64,7 +64,7 @@ class Scale:
             axis.set_ticks(np.log10(shown), [f"{value:g}" for value in shown])
 
 
-def draw(sweep: Sweep) -> Path:
+def draw_sweep(sweep: Sweep) -> Path:
     """Draw the trials over the parameter, or over the two most important ones."""
     space = sweep.planner.space
     parameters = space.parameters

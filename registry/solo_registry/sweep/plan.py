@@ -12,7 +12,7 @@ from solo_registry.config.overrides import key_of, unique
 from solo_registry.config.resolve import resolve
 from solo_registry.data.opened import Digests
 from solo_registry.errors import UserError
-from solo_registry.jobs.hydra_launcher import Engine
+from solo_registry.jobs.hydra_launcher import HydraSession
 from solo_registry.jobs.job import selecting
 from solo_registry.runs.run_folder import RunFolder
 from solo_registry.sweep.space import Point, SpaceConfig
@@ -65,7 +65,9 @@ class Planner:
         UserError: an argument sets a key that the sweep sets itself.
     """
 
-    def __init__(self, name: str, space: SpaceConfig, words: Sequence[str], hydra: Engine) -> None:
+    def __init__(
+        self, name: str, space: SpaceConfig, words: Sequence[str], hydra: HydraSession
+    ) -> None:
         self.name, self.space, self.words, self.hydra = name, space, list(words), hydra
         self._digests = Digests()
         own = {parameter.key: f"space '{name}' varies" for parameter in space.parameters.values()}

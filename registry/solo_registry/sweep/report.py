@@ -15,7 +15,7 @@ from rich.console import Console
 from solo_registry.errors import UserError
 from solo_registry.plots.names import LABELS, number
 from solo_registry.runs.run_folder import atomic_write
-from solo_registry.sweep.figures import draw
+from solo_registry.sweep.figures import draw_sweep
 from solo_registry.sweep.plan import Planner, Trial
 from solo_registry.sweep.state import Sweep
 
@@ -57,7 +57,7 @@ def write_report(sweep: Sweep, console: Console) -> None:
             f"{sweep.path / 'trials.csv'} lists them all. When the cause is repaired, the same "
             "command with retry=true runs failed trials again; sweep.pruner.name=none prunes none"
         )
-    texts = {"best.yaml": best_yaml(sweep), "report.md": page(sweep, draw(sweep))}
+    texts = {"best.yaml": best_yaml(sweep), "report.md": page(sweep, draw_sweep(sweep))}
     for name, text in texts.items():
         with atomic_write(sweep.path / name) as part:
             part.write_text(text, encoding="utf-8")

@@ -17,7 +17,7 @@ from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.overrides import pair
 from solo_registry.config.resolve import expanded
 from solo_registry.errors import UserError
-from solo_registry.jobs.hydra_launcher import Engine, engine
+from solo_registry.jobs.hydra_launcher import HydraSession, hydra_session
 from solo_registry.jobs.progress import notes, progress_bar
 from solo_registry.jobs.worker import start
 from solo_registry.plots.names import number
@@ -99,7 +99,7 @@ def run_sweep(words: Sequence[str], console: Console) -> Sweep:
     """
     load_plugins()
     request = read_words(words)
-    with engine([], request.runs_dir) as hydra:
+    with hydra_session([], request.runs_dir) as hydra:
         space = read_space(request.space, hydra.option("space", request.space), request.changes)
         planner = Planner(request.space, space, request.run, hydra)
         with console.status("checking every corner of the space"), notes(console):
@@ -127,7 +127,7 @@ def _name(request: Request, cfg: DictConfig) -> str:
 
 
 def _next(
-    sweep: Sweep, study: optuna.Study, hydra: Engine, retry: bool, bar: Progress, task: TaskID
+    sweep: Sweep, study: optuna.Study, hydra: HydraSession, retry: bool, bar: Progress, task: TaskID
 ) -> None:
     """Ask Optuna for a trial, finish it, and report its result to Optuna."""
     planner, epochs = sweep.planner, sweep.cfg.max_epochs

@@ -104,15 +104,15 @@ class Telemetry(Callback):
         with torch.no_grad():
             model.train()
             batch = (numbers, views, targets)
-            contrast = model.contrast(model.embed(views), batch)
+            pairs = model.compared_pairs(model.embed(views), batch)
             model.eval()
             large = views[: model.num_large_crops][:2]
             feats = [model(view)["feats"].float().cpu() for view in large]
 
         def tau(s: Tensor) -> Any:
-            return model.pair_temperature(s, contrast, numbers)
+            return model.pair_temperature(s, pairs.mask, numbers)
 
-        mechanism.add(contrast, targets, tau)
+        mechanism.add(pairs, targets, tau)
         return feats[0], feats[-1], targets.cpu()
 
     def state_dict(self) -> dict[str, Any]:

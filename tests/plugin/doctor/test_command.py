@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from solo_dyntemp.doctor import engine, solo
+from solo_dyntemp.doctor import libraries, solo
 from solo_dyntemp.doctor.command import run
 from solo_dyntemp.doctor.probe import Finding, attempt
 from solo_dyntemp.hosts.found import solo_learn
@@ -80,8 +80,8 @@ def test_another_version_is_named_with_its_cure(tmp_path: Path) -> None:
 
 
 def test_a_requirement_that_is_not_met_is_broken(monkeypatch: Any) -> None:
-    monkeypatch.setattr(engine, "installed", {"torch": "2.1.0"}.get)
-    found = {finding.what: finding for finding in engine.requirements()}
+    monkeypatch.setattr(libraries, "installed", {"torch": "2.1.0"}.get)
+    found = {finding.what: finding for finding in libraries.requirements()}
     assert found["torch"].state == found["timm"].state == "broken"
     assert found["torch"].cure == "pip install 'torch>=2.5'"
 
@@ -91,8 +91,8 @@ def test_two_lightnings_of_different_versions_are_broken(
     other: str | None, state: str, monkeypatch: Any
 ) -> None:
     versions = {"lightning": "2.6.6", "pytorch-lightning": other}
-    monkeypatch.setattr(engine, "installed", versions.get)
-    (finding,) = engine.lightnings()
+    monkeypatch.setattr(libraries, "installed", versions.get)
+    (finding,) = libraries.lightnings()
     assert finding.state == state
     assert finding.cure == ("" if state == "ok" else "pip install pytorch-lightning==2.6.6")
 
@@ -111,9 +111,9 @@ def test_dali_must_work_and_fit_the_cuda_of_torch(
     def acted(program: str) -> tuple[bool, str]:
         return (True, "13.0") if "torch" in program else (works, "ImportError: libcuda")
 
-    monkeypatch.setattr(engine, "distributions", lambda: [Distribution])
-    monkeypatch.setattr(engine, "attempt", acted)
-    (finding,) = engine.dali()
+    monkeypatch.setattr(libraries, "distributions", lambda: [Distribution])
+    monkeypatch.setattr(libraries, "attempt", acted)
+    (finding,) = libraries.dali()
     assert finding.state == state
     assert ("install nvidia-dali-cuda130" in finding.cure) is (state != "ok")
 
@@ -127,10 +127,10 @@ def test_a_gpu_that_cannot_be_used_says_why(
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: driver)
     monkeypatch.setattr(
-        engine, "attempt", lambda program: ("version" in program, built if "version" in program
+        libraries, "attempt", lambda program: ("version" in program, built if "version" in program
                                             else "RuntimeError: no")
     )  # fmt: skip
-    (finding,) = engine.cuda()
+    (finding,) = libraries.cuda()
     assert finding.state == state and bool(finding.cure) is (state == "broken")
 
 

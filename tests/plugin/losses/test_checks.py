@@ -17,7 +17,7 @@ from solo_dyntemp.losses import (
     dyntemp_paired,
     dyntemp_supcon,
 )
-from solo_dyntemp.temperature import CosineTemperature
+from solo_dyntemp.temperature import CosineTemperature, LearnableTemperature
 
 COSINE = CosineTemperature(0.1, 0.2)
 Z = torch.randn(4, 3)
@@ -52,8 +52,10 @@ def test_bad_settings():
         DynTempInfoNCE(COSINE, implementation="fast")
     with pytest.raises(ValueError, match="got 'cosine'"):
         dyntemp_infonce(Z, INDEXES, temperature="cosine")
-    with pytest.raises(ValueError, match=r"tau must be positive and finite, got -0\.1"):
+    with pytest.raises(ValueError, match=r"tau must be positive, got -0\.1"):
         dyntemp_infonce(Z, INDEXES, temperature=-0.1)
+    with pytest.raises(ValueError, match="similarity alone, got ScalarTemperature;"):
+        dyntemp_infonce(Z, INDEXES, temperature=LearnableTemperature(), implementation="tiled")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from solo_registry.data.draws import (
     SATURATION,
     Draws,
     center_boxes,
-    draw,
+    draw_pipeline,
     plain,
 )
 from solo_registry.data.hashing import uniforms
@@ -28,7 +28,7 @@ COUNT = 4000
 
 def drawn(pipeline: dict[str, Any], channels: int = 3, size: tuple[int, int] = (60, 80)) -> Draws:
     shares = uniforms(1, range(COUNT), COLUMNS)
-    return draw(read_pipeline(pipeline), channels, np.tile(size, (COUNT, 1)), shares)
+    return draw_pipeline(read_pipeline(pipeline), channels, np.tile(size, (COUNT, 1)), shares)
 
 
 def test_boxes_have_the_asked_areas_and_aspects(simclr: Pipeline) -> None:
@@ -51,7 +51,7 @@ def test_where_no_box_fits_torchvisions_center_is_taken(
 ) -> None:
     pipeline = read_pipeline(simclr())
     pipeline.rrc.crop_min_scale = pipeline.rrc.crop_max_scale = 1.2  # larger than the image
-    boxes = draw(pipeline, 3, np.tile(size, (3, 1)), uniforms(1, range(3), COLUMNS)).box
+    boxes = draw_pipeline(pipeline, 3, np.tile(size, (3, 1)), uniforms(1, range(3), COLUMNS)).box
     theirs = RandomResizedCrop(8, scale=(1.2, 1.2)).make_params([torch.zeros(3, *size)])
     assert (boxes == [theirs[side] for side in ("top", "left", "height", "width")]).all()
 

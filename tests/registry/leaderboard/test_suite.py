@@ -7,7 +7,7 @@ import pytest
 from solo_registry.config.resolve import resolve
 from solo_registry.data.module import build_data
 from solo_registry.errors import UserError
-from solo_registry.jobs.hydra_launcher import engine
+from solo_registry.jobs.hydra_launcher import hydra_session
 from solo_registry.leaderboard.plan import Planner
 from solo_registry.leaderboard.run import read_words, run_board
 from solo_registry.leaderboard.suite import parse_seeds, read_suite
@@ -91,7 +91,7 @@ def test_bad_words_are_told_before_anything_runs(
 @pytest.mark.filterwarnings("ignore:.*is not monotone")
 @pytest.mark.parametrize("name", ["temperature", "temperature_low", "baselines", "smoke"])
 def test_shipped_suites_compose_with_equal_budgets(name: str) -> None:
-    with engine([], "runs") as hydra:
+    with hydra_session([], "runs") as hydra:
         suite = read_suite(name, hydra.option("suite", name), [], [])
         planner = Planner(suite, ["data=digits"], "runs", hydra.compose)
         ends = [(key, strategy.points()[i]) for key, strategy in suite.strategies.items()
@@ -105,7 +105,7 @@ def test_words_of_the_user_come_after_the_suites() -> None:
     request = read_words(["suite=a", "strategies=[b,c]", "suite.metric=d", "data=cifar10"])
     assert (request.strategies, request.suite_changes) == (["b", "c"], ["metric=d"])
     suite = read_suite("s", NODE, [], [])
-    with engine([], "runs") as hydra:
+    with hydra_session([], "runs") as hydra:
         jobs = Planner(suite, ["data=digits"], "runs", hydra.compose).tuning()
     assert {job.words[0] for job in jobs} == {"data=digits"}
     assert len({job.path for job in jobs}) == 2 * 2 * 2
@@ -114,7 +114,7 @@ def test_words_of_the_user_come_after_the_suites() -> None:
 
 @pytest.mark.slow
 def test_tuning_measures_what_selects_and_the_reference_the_baselines() -> None:
-    with engine([], "runs") as hydra:
+    with hydra_session([], "runs") as hydra:
 
         def left_out(metric: str, *words: str) -> tuple[set[str], set[str], set[str]]:
             suite = read_suite("s", NODE, [f"metric={metric}"], [])
@@ -164,7 +164,7 @@ def test_selection_takes_the_best_whole_point_and_says_why() -> None:
         return Record(None, "finished", {"results": {"trained": {"knn_acc1": value}}})  # type: ignore[arg-type]
 
     def chosen(*values: float | None) -> dict[str, Any]:
-        with engine([], "runs") as hydra:
+        with hydra_session([], "runs") as hydra:
             jobs = Planner(suite, [], "runs", hydra.compose).tuning()
         return select(suite, dict(zip(jobs, map(record, values), strict=True)))["fixed"]
 

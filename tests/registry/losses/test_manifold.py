@@ -7,7 +7,7 @@ import torch
 from lightly.loss import MMCRLoss
 from torch import Tensor
 
-from solo_registry.losses import mmcr, unit
+from solo_registry.losses import mmcr, normalize
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def views() -> Tensor:
 @pytest.mark.parametrize("lmda", [0.0, 0.005, 1.0])
 def test_on_unit_rows_it_is_lightlys_in_value_and_gradient(views: Tensor, lmda: float) -> None:
     ours = mmcr(torch.cat([views, views + 1], dim=1), lmda)
-    theirs = MMCRLoss(lmda)(unit(views), unit(views + 1))
+    theirs = MMCRLoss(lmda)(normalize(views), normalize(views + 1))
     torch.testing.assert_close(ours, theirs)
     torch.testing.assert_close(*(torch.autograd.grad(loss, views)[0] for loss in (ours, theirs)))
 

@@ -22,7 +22,7 @@ def test_small_crops_are_used_or_refused(
 ) -> None:
     cfg = small(usual, augmentations=FOUR)
     if METHODS.get(method).DROPS_SMALL:
-        with pytest.warns(UserWarning, match="the 2 small crops a recipe asks for are left out"):
+        with pytest.warns(UserWarning, match="the config's 2 small crops are left out"):
             cfg = resolve(cfg)
         assert [crop.crop_size for crop in cfg.augmentations] == [16]
         assert (cfg.data.num_large_crops, cfg.data.num_small_crops) == (2, 0)

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 
 from solo_registry.config.resolve import resolve
 from solo_registry.data.module import build_data
-from solo_registry.metrics.contrast import Contrast, pair_gradient
 from solo_registry.metrics.mechanism import Mechanism
+from solo_registry.metrics.pair_mask import ComparedPairs, PairMask, pair_gradient
 from solo_registry.plots.mechanism import mechanism_picture, trajectory_picture
 from solo_registry.runs.model import build_method
 
@@ -33,34 +33,34 @@ def rows(count, seed):
 
 
 def compared(model, name):
-    """Embeddings as leaves, the method's own loss of them, and its contrast."""
+    """Embeddings as leaves, the method's own loss of them, and the pairs that it compares."""
     indexes, targets = torch.arange(N), torch.arange(N) % 3
     if name.startswith(("mocov3", "nnclr")):
         first, second = rows(N, 0).requires_grad_(), rows(N, 1).requires_grad_()
         loss = model.contrastive_loss(first, second, indexes)
-        return (first, second), loss, Contrast.paired(first, second)
+        return (first, second), loss, ComparedPairs.paired(first, second)
     z = rows(2 * N, 0).requires_grad_()
     outs = {"z": list(z.chunk(2))}
     batch = (indexes, [], targets)
     return (
         (z,),
         model.contrastive_loss(z, model.groups(batch).repeat(2)),
-        model.contrast(outs, batch),
+        model.compared_pairs(outs, batch),
     )
 
 
 def check_gradient(model, name, detach):
     """The loss's gradient by the embeddings must be that of sum(dL/ds s), up to a factor."""
-    leaves, loss, contrast = compared(model, name)
+    leaves, loss, pairs = compared(model, name)
     expected = torch.autograd.grad(loss, leaves)
     indexes = torch.arange(N)
     gradient = pair_gradient(
-        contrast.similarities(),
-        contrast,
-        lambda s: model.pair_temperature(s, contrast, indexes),
+        pairs.similarities(),
+        pairs.mask,
+        lambda s: model.pair_temperature(s, pairs.mask, indexes),
         detach=detach,
     )
-    s = F.normalize(contrast.anchors, dim=1) @ F.normalize(contrast.candidates, dim=1).T
+    s = F.normalize(pairs.anchors, dim=1) @ F.normalize(pairs.candidates, dim=1).T
     found = torch.autograd.grad((gradient * s).sum(), leaves)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one / one.norm(), other / other.norm(), rtol=1e-6, atol=1e-8)
@@ -83,10 +83,10 @@ def test_temperatures_that_look_at_the_whole_batch(tiny, temperature):
     words = [f"method_kwargs.temperature={temperature}"]
     model = method(tiny, "simclr_dyntemp", *words)
     if temperature == "macl":  # weighs whole anchors, which pair_gradient leaves out
-        _, _, contrast = compared(model, "simclr")
-        s = contrast.similarities()
-        tau = model.pair_temperature(s, contrast, torch.arange(N))
-        expected = 0.1 * (1 + 0.5 * float(s[contrast.positive].mean()))
+        _, _, pairs = compared(model, "simclr")
+        s = pairs.similarities()
+        tau = model.pair_temperature(s, pairs.mask, torch.arange(N))
+        expected = 0.1 * (1 + 0.5 * float(s[pairs.mask.positive].mean()))
         assert tau.unique().tolist() == pytest.approx([expected], rel=1e-5)
     else:
         check_gradient(model, "simclr", detach=True)
@@ -95,13 +95,13 @@ def test_temperatures_that_look_at_the_whole_batch(tiny, temperature):
 def test_asking_for_temperatures_changes_no_state(tiny):
     model = method(tiny, "simclr_dyntemp", "method_kwargs.temperature=isogclr")
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    _, _, contrast = compared(model, "simclr")
+    _, _, pairs = compared(model, "simclr")
     before = {name: value.clone() for name, value in model.state_dict().items()}
     mechanism = Mechanism(10)
     mechanism.add(
-        contrast,
+        pairs,
         torch.zeros(N, dtype=torch.long),
-        lambda s: model.pair_temperature(s, contrast, torch.arange(N)),
+        lambda s: model.pair_temperature(s, pairs.mask, torch.arange(N)),
     )
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
@@ -110,9 +110,9 @@ def test_asking_for_temperatures_changes_no_state(tiny):
 def test_a_case_computed_by_hand():
     # images 0 and 1 of one class, image 2 of another; views equal, images orthogonal
     z = torch.eye(3).repeat(2, 1)
-    contrast = Contrast.among_views(z, torch.arange(3).repeat(2))
+    pairs = ComparedPairs.among_views(z, torch.arange(3).repeat(2))
     mechanism = Mechanism(4)
-    mechanism.add(contrast, torch.tensor([0, 0, 1]), half)
+    mechanism.add(pairs, torch.tensor([0, 0, 1]), half)
     table = pd.DataFrame(mechanism.rows()).set_index(["population", "s_low"])
     # 6 anchors: 1 positive at s=1, 4 negatives at s=0; P(negative) = 1 / (e^2 + 4)
     p = 1 / (math.exp(2) + 4)
@@ -143,8 +143,8 @@ def test_one_near_negative_is_the_only_one_that_counts():
     positive = torch.zeros(1, 10, dtype=torch.bool)
     positive[0, 0] = True
     mechanism = Mechanism(2)
-    contrast = Contrast(anchors, candidates, positive, torch.zeros_like(positive))
-    mechanism.add(contrast, torch.zeros(1, dtype=torch.long), lambda s: torch.full_like(s, 0.1))
+    pairs = ComparedPairs(anchors, candidates, PairMask(positive))
+    mechanism.add(pairs, torch.zeros(1, dtype=torch.long), lambda s: torch.full_like(s, 0.1))
     assert mechanism.summary()["effective_negatives"] == pytest.approx(1, abs=1e-4)
     assert mechanism.summary()["negatives"] == 9
 
@@ -155,21 +155,21 @@ def test_a_steep_temperature_reverses_the_flow_gradient_of_some_negatives(tiny):
         model = method(tiny, "simclr_dyntemp", *wide)
     found = {}
     for name, other in (("wide", model), ("narrow", method(tiny, "simclr_dyntemp"))):
-        _, _, contrast = compared(other, "simclr")
+        _, _, pairs = compared(other, "simclr")
         mechanism = Mechanism(10)
         mechanism.add(
-            contrast,
+            pairs,
             torch.zeros(N, dtype=torch.long),
-            lambda s, m=other, c=contrast: m.pair_temperature(s, c, torch.arange(N)),
+            lambda s, m=other, mask=pairs.mask: m.pair_temperature(s, mask, torch.arange(N)),
         )
         found[name] = mechanism.summary()["reversed_flow"]
     assert found["wide"] > 0 == found["narrow"]
 
 
 def test_without_labels_or_temperature_the_similarities_remain(tmp_path):
-    contrast = Contrast.paired(rows(N, 0), rows(N, 1))
+    pairs = ComparedPairs.paired(rows(N, 0), rows(N, 1))
     mechanism = Mechanism(10)
-    mechanism.add(contrast, torch.full((N,), -1), lambda s: None)
+    mechanism.add(pairs, torch.full((N,), -1), lambda s: None)
     found = mechanism.summary()
     assert set(found) == {"s_true_positive", "s_unlabelled"}
     table = pd.DataFrame(mechanism.rows()).assign(epoch=0)

@@ -6,7 +6,7 @@ from solo_registry.config.identity import config_hash
 from solo_registry.config.resolve import resolve
 from solo_registry.data.opened import open_data
 from solo_registry.errors import UserError
-from solo_registry.jobs.hydra_launcher import engine
+from solo_registry.jobs.hydra_launcher import hydra_session
 from solo_registry.leaderboard import plan as leaderboard
 from solo_registry.leaderboard.suite import read_suite
 from solo_registry.sweep.plan import Planner
@@ -22,7 +22,7 @@ def planner(hydra: object, *words: str, changes: tuple[str, ...] = ()) -> Planne
 
 
 def test_a_trial_measures_what_selects_on_held_out_images() -> None:
-    with engine([], "runs") as hydra:
+    with hydra_session([], "runs") as hydra:
         trial, given = planner(hydra).trial(1, POINT)
         cfg = resolve(given)
         cfg.data.digest = open_data(cfg.data).digest
@@ -35,7 +35,7 @@ def test_a_trial_measures_what_selects_on_held_out_images() -> None:
 
 
 def test_the_users_words_hold_for_trials_and_the_final_run() -> None:
-    with engine([], "runs") as hydra:
+    with hydra_session([], "runs") as hydra:
         mine = planner(hydra, "optimizer.lr=0.5", "evaluation.linear=true")
         trial, final = mine.trial_words(POINT), mine.final_words(POINT)
     assert {"optimizer.lr=0.5", "evaluation.linear=true"} <= set(trial) & set(final)
@@ -55,7 +55,10 @@ def test_the_users_words_hold_for_trials_and_the_final_run() -> None:
     ],
 )
 def test_words_that_the_sweep_sets_are_refused(word: str, reason: str) -> None:
-    with engine([], "runs") as hydra, pytest.raises(UserError, match="cannot be set") as caught:
+    with (
+        hydra_session([], "runs") as hydra,
+        pytest.raises(UserError, match="cannot be set") as caught,
+    ):
         planner(hydra, word)
     assert reason in str(caught.value)
 
@@ -65,7 +68,7 @@ def test_without_pruning_a_trial_is_the_run_of_a_suites_tuning() -> None:
             "strategies": {"one": {"words": [*WORDS, "method_kwargs.temperature=cosine"],
                            "grid": {"method_kwargs.tau_min": [0.1],
                                     "method_kwargs.tau_max": [0.3, 0.4]}}}}  # fmt: skip
-    with engine([], "runs") as hydra:
+    with hydra_session([], "runs") as hydra:
         suite = read_suite("s", node, [], [])
         jobs = leaderboard.Planner(suite, [], "runs", hydra.compose).tuning()
         unpruned, _ = planner(hydra, changes=("pruner.name=none",)).trial(1, POINT)

@@ -12,7 +12,7 @@ from tests.registry.sweep.conftest import Formula, Search, inside
 
 from solo_registry.config.identity import config_hash
 from solo_registry.config.resolve import resolve
-from solo_registry.jobs.hydra_launcher import engine
+from solo_registry.jobs.hydra_launcher import hydra_session
 from solo_registry.sweep.figures import shown_range, smooth
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*is not monotone")]  # draws
@@ -36,7 +36,7 @@ def test_best_yaml_is_the_winner_on_all_of_train(
     words = ["method=simclr_dyntemp", "data=digits", "max_epochs=6", *mine, "seed=3",
              "method_kwargs.temperature=cosine",
              *(f"method_kwargs.{name}={value}" for name, value in best.point.items())]  # fmt: skip
-    with engine([], "elsewhere") as hydra:
+    with hydra_session([], "elsewhere") as hydra:
         expected = resolve(hydra.plain(words))
     assert cfg == expected and config_hash(cfg) == config_hash(expected)
     assert (

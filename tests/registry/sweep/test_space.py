@@ -7,7 +7,7 @@ import pytest
 
 from solo_registry.config.compose import options_of
 from solo_registry.errors import UserError
-from solo_registry.jobs.hydra_launcher import engine
+from solo_registry.jobs.hydra_launcher import hydra_session
 from solo_registry.sweep.plan import Planner
 from solo_registry.sweep.space import read_space
 
@@ -97,7 +97,7 @@ def test_too_many_corners_and_none_are_refused() -> None:
 @pytest.mark.parametrize("name", options_of("space"))
 def test_shipped_spaces_compose_at_every_corner(name: str) -> None:
     method = "simclr" if name == "temperature" else "simclr_dyntemp"
-    with engine([], "runs") as hydra:
+    with hydra_session([], "runs") as hydra:
         space = read_space(name, hydra.option("space", name), [])
         cfg = Planner(name, space, [f"method={method}"], hydra).check()
     assert space.about and cfg.method == method

@@ -73,7 +73,7 @@ class _Notes:
 
 
 class _Similarities:
-    """A stand-in for a float32 tensor of similarities, or for a result computed from it."""
+    """Stands in for a float32 tensor of similarities, or for a result computed from it."""
 
     dtype = torch.float32
 
@@ -105,7 +105,7 @@ def write(
 
     Args:
         formula: a temperature, or its derivative; computed in float32.
-        device: where the kernel runs. A scalar tensor on this device is read by the kernel only.
+        device: where the kernel runs. Only the kernel reads a scalar tensor on this device.
 
     Raises:
         UnknownOperation: the formula uses an operation that cannot be translated.

@@ -1,4 +1,4 @@
-"""The two Triton kernels. Rows are embeddings at unit length; one program owns OWN of them.
+"""The two Triton kernels. Rows are embeddings at unit length; each program owns OWN of them.
 
 Each program visits all rows of the other side, OTHER at a time, and computes their similarities
 again. So it stores only its own result: no matrix, no atomics, the same bits in each run.
@@ -22,7 +22,7 @@ PRECISION = "ieee"
 def sine(x):
     """Return sin(x) for small |x|.
 
-    tl.sin and tl.cos reduce even the largest floats exactly. Inlined, this code needs more
+    tl.sin and tl.cos also handle the largest floats exactly. Inlined, their code needs more
     registers than exist. The angles of a temperature are only a few π.
     """
     half_turns = tl.floor(x * 0.3183098861837907 + 0.5)
@@ -38,7 +38,7 @@ def cosine(x):
 
 @triton.jit
 def _sine_of_rest(x, removed, half_turns):
-    y = x - removed * 3.140625  # few bits, so the product is exact; π's remainder is next
+    y = x - removed * 3.140625  # few bits, so the product is exact; the rest of π is next
     y = y - removed * 0.0009676535897932385
     square = y * y
     series = 1.6059043836821613e-10  # 1/13!, on |y| <= π/2 the next term is below 1e-9
@@ -55,7 +55,7 @@ def _sine_of_rest(x, removed, half_turns):
 def compiled(source: str) -> Any:
     """Return the Triton function of a source that `formula.write` made."""
     name = f"<temperature {hashlib.sha256(source.encode()).hexdigest()}>"
-    # Triton reads the source of a function, and finds it here
+    # Triton reads the source of a function, and finds it in this cache
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     space: dict[str, Any] = {"tl": tl, "sine": sine, "cosine": cosine, "__name__": __name__}
     exec(compile(source, name, "exec"), space)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from solo_dyntemp.losses.embeddings import full_precision
-from solo_dyntemp.losses.kernels.walk import Walk, refuse_double_backward
+from solo_dyntemp.losses.kernels.settings import KernelSettings, refuse_double_backward
 from solo_dyntemp.temperature import largest_logit
 
 TILE = {"cpu": 512, "cuda": 4096}
@@ -26,10 +26,10 @@ PLAIN_EXP = {torch.float32: 40.0, torch.float64: 300.0}
 class _Tiles:
     """Iterates over the tiles and computes exp(logit), in buffers that all tiles share."""
 
-    def __init__(self, rows: Tensor, columns: Tensor, walk: Walk) -> None:
-        self.rows, self.columns, self.walk = rows, columns, walk
+    def __init__(self, rows: Tensor, columns: Tensor, settings: KernelSettings) -> None:
+        self.rows, self.columns, self.settings = rows, columns, settings
         self.tile = TILE.get(rows.device.type, TILE["cpu"])
-        self.plain = largest_logit(walk.temperature) <= PLAIN_EXP[rows.dtype]
+        self.plain = largest_logit(settings.temperature) <= PLAIN_EXP[rows.dtype]
         area = min(self.tile, len(rows)) * min(self.tile, len(columns))
         self.buffers = [rows.new_empty(area) for _ in range(4)]
 
@@ -39,33 +39,33 @@ class _Tiles:
         return (slice(i, min(i + self.tile, count)) for i in range(start, count, self.tile))
 
     def buffer(self, number: int, a: slice, b: slice) -> Tensor:
-        """Return a scratch tensor of a tile's shape."""
+        """Return a scratch tensor in the shape of a tile."""
         height, width = a.stop - a.start, b.stop - b.start
         return self.buffers[number][: height * width].view(height, width)
 
     def logits(self, a: slice, b: slice) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return a tile's logits (-inf for excluded pairs), τ, and s τ'/τ unless it is detached.
+        """Return a tile's logits (-inf for excluded pairs), τ, and s τ'/τ unless τ is detached.
 
         All three are buffers that the caller may overwrite. At the default size of a tile, two of
         them fit into a core's cache. That is why most operations are in place.
         """
         s, tau = self.buffer(0, a, b), self.buffer(1, a, b)
         torch.mm(self.rows[a], self.columns[b].T, out=s)
-        self.walk.temperature(s, out=tau)
+        self.settings.temperature(s, out=tau)
         bend = None
-        if not self.walk.detach:
-            bend = self.walk.temperature.derivative(s, out=self.buffer(2, a, b))
+        if not self.settings.detach:
+            bend = self.settings.temperature.derivative(s, out=self.buffer(2, a, b))
             bend.mul_(s).div_(tau)
         logits = s.div_(tau)
-        block, offset = self.walk.block, self.walk.offset
-        if block and self._meets_left_out(a, b):
+        block, offset = self.settings.block, self.settings.offset
+        if block and self._meets_excluded(a, b):
             row = torch.arange(a.start + offset, a.stop + offset, device=s.device) // block
             column = torch.arange(b.start, b.stop, device=s.device) // block
             logits.masked_fill_(row[:, None] == column, -torch.inf)
         return logits, tau, bend
 
-    def _meets_left_out(self, a: slice, b: slice) -> bool:
-        block, offset = self.walk.block, self.walk.offset
+    def _meets_excluded(self, a: slice, b: slice) -> bool:
+        block, offset = self.settings.block, self.settings.offset
         first, last = (a.start + offset) // block, (a.stop - 1 + offset) // block
         return bool(b.start // block <= last and first <= (b.stop - 1) // block)
 
@@ -78,9 +78,9 @@ def _slope(weight: Tensor, tau: Tensor, bend: Tensor | None) -> Tensor:
 
 class _SymmetricLogSumExp(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, z: Tensor, walk: Walk) -> Tensor:
+    def forward(ctx: Any, z: Tensor, settings: KernelSettings) -> Tensor:
         with full_precision(z):
-            tiles = _Tiles(z, z, walk)
+            tiles = _Tiles(z, z, settings)
             if tiles.plain:
                 totals = z.new_zeros(len(z))
                 for a in tiles.spans(z):
@@ -99,7 +99,7 @@ class _SymmetricLogSumExp(torch.autograd.Function):
                         if a.start != b.start:
                             result[b] = torch.logaddexp(result[b], logits.logsumexp(0))
         ctx.save_for_backward(z, result)
-        ctx.walk = walk
+        ctx.settings = settings
         return result
 
     @staticmethod
@@ -107,7 +107,7 @@ class _SymmetricLogSumExp(torch.autograd.Function):
         refuse_double_backward()
         z, result = ctx.saved_tensors
         with full_precision(z):
-            tiles = _Tiles(z, z, ctx.walk)
+            tiles = _Tiles(z, z, ctx.settings)
             gradient = torch.zeros_like(z)
             share = upstream * (-result).exp()  # of each anchor; finite where exp is plain
             for a in tiles.spans(z):
@@ -129,9 +129,9 @@ class _SymmetricLogSumExp(torch.autograd.Function):
 
 class _LogSumExp(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, columns: Tensor, walk: Walk) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, columns: Tensor, settings: KernelSettings) -> Tensor:
         with full_precision(rows):
-            tiles = _Tiles(rows, columns, walk)
+            tiles = _Tiles(rows, columns, settings)
             result = rows.new_full((len(rows),), -torch.inf)
             for a in tiles.spans(rows):
                 for b in tiles.spans(columns):
@@ -139,7 +139,7 @@ class _LogSumExp(torch.autograd.Function):
                     total = logits.exp_().sum(1).log_() if tiles.plain else logits.logsumexp(1)
                     result[a] = torch.logaddexp(result[a], total)
         ctx.save_for_backward(rows, columns, result)
-        ctx.walk = walk
+        ctx.settings = settings
         return result
 
     @staticmethod
@@ -148,7 +148,7 @@ class _LogSumExp(torch.autograd.Function):
         rows, columns, result = ctx.saved_tensors
         for_rows, for_columns, _ = ctx.needs_input_grad
         with full_precision(rows):
-            tiles = _Tiles(rows, columns, ctx.walk)
+            tiles = _Tiles(rows, columns, ctx.settings)
             row_gradient = torch.zeros_like(rows) if for_rows else None
             column_gradient = torch.zeros_like(columns) if for_columns else None
             for a in tiles.spans(rows):
@@ -163,18 +163,18 @@ class _LogSumExp(torch.autograd.Function):
         return row_gradient, column_gradient, None
 
 
-def logsumexp(rows: Tensor, columns: Tensor, walk: Walk) -> Tensor:
+def logsumexp(rows: Tensor, columns: Tensor, settings: KernelSettings) -> Tensor:
     """Return log Σ_j exp(s_ij / τ(s_ij)) over the candidates j that are not excluded, shape (A,).
 
     Args:
         rows: anchors at unit length, shape (A, D), float32 or double.
         columns: candidates at unit length, shape (B, D). Pass the tensor `rows` itself if anchors
             and candidates are the same; this halves the work.
-        walk: the temperature, the gradient mode and the excluded pairs.
+        settings: the temperature, the gradient mode and the excluded pairs.
 
     Raises:
         RuntimeError: a second derivative is requested.
     """
     if rows is columns:
-        return _SymmetricLogSumExp.apply(rows, walk)  # type: ignore[no-any-return]
-    return _LogSumExp.apply(rows, columns, walk)  # type: ignore[no-any-return]
+        return _SymmetricLogSumExp.apply(rows, settings)  # type: ignore[no-any-return]
+    return _LogSumExp.apply(rows, columns, settings)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""The log-sums of `tiled` by two Triton kernels, for CUDA: similarities never leave the chip."""
+"""The log-sums of `tiled` by two Triton kernels, for CUDA: similarities stay on the chip."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from solo_dyntemp.losses.kernels import formula, tiled
-from solo_dyntemp.losses.kernels.walk import Walk, refuse_double_backward
+from solo_dyntemp.losses.kernels.settings import KernelSettings, refuse_double_backward
 from solo_dyntemp.temperature import CosineTemperature, Temperature
 
-# dimensions up to -> own rows, other rows and warps of a program; by registers and shared memory
-# that the compiler reports for compute capabilities 8.0 and 9.0
+# most dimensions -> own rows, other rows and warps of a program; chosen by the registers and shared
+# memory that the compiler reports for compute capabilities 8.0 and 9.0
 SHAPES = {128: (64, 32, 4), 256: (64, 32, 8), 512: (32, 16, 8)}
-# the oldest that the kernels were compiled for, and by
+# the oldest compute capability and the oldest Triton that the kernels were compiled for and with
 CAPABILITY, TRITON = (8, 0), (3, 4)
 
 
@@ -39,17 +39,17 @@ def unsupported_reason(temperature: Temperature, rows: Tensor, columns: int) -> 
     if rows.shape[1] > max(SHAPES):
         return f"takes up to {max(SHAPES)} dimensions, got shape {tuple(rows.shape)}"
     if max(len(rows), columns) * rows.shape[1] >= 2**31:
-        return f"takes less than 2^31 numbers, got {columns} rows of {rows.shape[1]}"
+        return f"takes fewer than 2^31 numbers, got {columns} rows of {rows.shape[1]}"
     if not temperature.elementwise:
         return f"needs a temperature of the pair's similarity alone, got {temperature}"
-    # only value objects are kept: a module would stay alive, and its formula may change
-    ask = _known_formula_problem if is_dataclass(temperature) else _formula_problem
-    return ask(temperature, rows.device) or _trial_problem(rows.device)
+    # only value objects are cached: the cache would keep a module alive, and its formula may change
+    problem_of = _known_formula_problem if is_dataclass(temperature) else _formula_problem
+    return problem_of(temperature, rows.device) or _trial_problem(rows.device)
 
 
 def _formula_problem(temperature: Temperature, device: torch.device) -> str | None:
     try:
-        _functions(Walk(temperature, detach=False), device)
+        _functions(KernelSettings(temperature, detach=False), device)
     except formula.UnknownOperation as error:
         return f"cannot write {temperature} as a kernel ({error})"
     return None
@@ -61,7 +61,7 @@ _known_formula_problem = lru_cache(maxsize=64)(_formula_problem)
 def _device_problem(device: torch.device) -> str | None:
     if device.type == "cuda" and torch.version.hip is None:
         return _capability_problem(device)
-    # on the CPU Triton's interpreter runs the kernels, to test them
+    # Triton's interpreter can run the kernels on the CPU, for tests
     if device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1":
         return None
     return f"needs an NVIDIA GPU, got embeddings on {device}"
@@ -88,12 +88,12 @@ def _package_problem() -> str | None:
 
 @lru_cache
 def _trial_problem(device: torch.device) -> str | None:
-    """Run the kernels once on few rows; return the problem, if any, and warn the user of it."""
+    """Run the kernels once on few rows. If that fails, warn the user and return the reason."""
     z = torch.arange(70.0 * 16, device=device).sin().view(70, 16)
-    walk = Walk(CosineTemperature(), detach=False, block=1)
+    settings = KernelSettings(CosineTemperature(), detach=False, block=1)
     problem = None
     try:
-        expected, actual = _trial(tiled.logsumexp, z, walk), _trial(logsumexp, z, walk)
+        expected, actual = _trial(tiled.logsumexp, z, settings), _trial(logsumexp, z, settings)
         if not torch.allclose(actual, expected, rtol=1e-4, atol=1e-4):
             problem = f"gives wrong results on {device}"
     except Exception as error:  # no C compiler, a driver too old, ...
@@ -103,22 +103,22 @@ def _trial_problem(device: torch.device) -> str | None:
     return problem
 
 
-def _trial(log_sums: Any, z: Tensor, walk: Walk) -> Tensor:
+def _trial(log_sums: Any, z: Tensor, settings: KernelSettings) -> Tensor:
     """Return log-sums and gradient in one tensor."""
     with torch.inference_mode(False), torch.enable_grad():
         z = torch.nn.functional.normalize(z.clone()).requires_grad_()
-        sums = log_sums(z, z, walk)
+        sums = log_sums(z, z, settings)
         (gradient,) = torch.autograd.grad(sums.sum(), z)
         return torch.cat([sums.detach(), gradient.flatten()])
 
 
-def _functions(walk: Walk, device: torch.device) -> dict[str, Any]:
-    """Return τ and, unless it is detached, τ' as the kernels' arguments.
+def _functions(settings: KernelSettings, device: torch.device) -> dict[str, Any]:
+    """Return τ and, unless it is detached, τ' as arguments of the kernels.
 
-    Those of a value object are written once, not at each launch.
+    The formulas of a value object are translated once, not at each launch.
     """
-    write = _known_functions if is_dataclass(walk.temperature) else _write_functions
-    return dict(write(walk.temperature, walk.detach, device))
+    write = _known_functions if is_dataclass(settings.temperature) else _write_functions
+    return dict(write(settings.temperature, settings.detach, device))
 
 
 def _write_functions(
@@ -134,17 +134,17 @@ def _write_functions(
 _known_functions = lru_cache(maxsize=64)(_write_functions)
 
 
-def options(walk: Walk, dimensions: int, device: torch.device) -> dict[str, Any]:
-    """Return the arguments of the gradient's kernel that are no rows: τ, τ', sizes.
+def options(settings: KernelSettings, dimensions: int, device: torch.device) -> dict[str, Any]:
+    """Return the arguments of the gradient's kernel other than rows: τ, τ' and sizes.
 
     Args:
-        walk: the temperature and what is left out.
+        settings: the temperature, the gradient mode and the excluded pairs.
         dimensions: D.
         device: where the kernel runs.
     """
     from solo_dyntemp.losses.kernels import programs
 
-    functions = _functions(walk, device)
+    functions = _functions(settings, device)
     for name in ("TAU", "SLOPE"):
         if functions[name] is not None:
             functions[name] = programs.compiled(functions[name])
@@ -152,7 +152,7 @@ def options(walk: Walk, dimensions: int, device: torch.device) -> dict[str, Any]
     width = max(16, 1 << (dimensions - 1).bit_length())  # a power of two
     return {
         **functions,
-        "BLOCK": walk.block,
+        "BLOCK": settings.block,
         "PRECISION": programs.PRECISION,
         "D": dimensions,
         "WIDTH": width,
@@ -169,28 +169,33 @@ def _launch(kernel: Any, own: Tensor, arguments: tuple[Any, ...], how: dict[str,
         kernel[(-(-len(own) // how["OWN"]),)](*arguments, **how)
 
 
-def _log_sums(rows: Tensor, columns: Tensor, walk: Walk) -> Tensor:
+def _log_sums(rows: Tensor, columns: Tensor, settings: KernelSettings) -> Tensor:
     from solo_dyntemp.losses.kernels import programs
 
     result = rows.new_empty(len(rows))
-    how = options(walk, rows.shape[1], rows.device)
+    how = options(settings, rows.shape[1], rows.device)
     del how["SLOPE"], how["slope_numbers"]
-    arguments = (rows, columns, result, len(rows), len(columns), walk.offset, 0)
+    arguments = (rows, columns, result, len(rows), len(columns), settings.offset, 0)
     _launch(programs.log_sum_exp, rows, arguments, how)
     return result
 
 
 def _gradient(
-    own: Tensor, other: Tensor, sums: Tensor, upstream: Tensor, walk: Walk, *parts: str
+    own: Tensor,
+    other: Tensor,
+    sums: Tensor,
+    upstream: Tensor,
+    settings: KernelSettings,
+    *parts: str,
 ) -> Tensor:
-    """Return the gradient of `own` in its `parts`: "anchor", "candidate"."""
+    """Return the gradient of `own` as "anchor", as "candidate", or both, as `parts` says."""
     from solo_dyntemp.losses.kernels import programs
 
     result = torch.empty_like(own)
-    how = options(walk, own.shape[1], own.device)
+    how = options(settings, own.shape[1], own.device)
     how |= {"AS_ANCHOR": "anchor" in parts, "AS_CANDIDATE": "candidate" in parts}
-    # log-sums and upstream are the anchors', on whichever side they are
-    offsets = (walk.offset, 0) if "anchor" in parts else (0, walk.offset)
+    # log-sums and upstream belong to the anchors, whether these are `own` or `other`
+    offsets = (settings.offset, 0) if "anchor" in parts else (0, settings.offset)
     arguments = (own, other, result, sums, sums, upstream, upstream, len(own), len(other), *offsets)
     _launch(programs.gradient, own, arguments, how)
     return result
@@ -198,18 +203,20 @@ def _gradient(
 
 class _LogSumExp(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, columns: Tensor, walk: Walk, symmetric: bool) -> Tensor:
+    def forward(
+        ctx: Any, rows: Tensor, columns: Tensor, settings: KernelSettings, symmetric: bool
+    ) -> Tensor:
         rows, columns = rows.contiguous(), columns.contiguous()
-        sums = _log_sums(rows, columns, walk)
+        sums = _log_sums(rows, columns, settings)
         ctx.save_for_backward(rows, columns, sums)
-        ctx.walk, ctx.symmetric = walk, symmetric
+        ctx.settings, ctx.symmetric = settings, symmetric
         return sums
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         refuse_double_backward()
         rows, columns, sums = ctx.saved_tensors
-        known = (sums, upstream.contiguous(), ctx.walk)
+        known = (sums, upstream.contiguous(), ctx.settings)
         if ctx.symmetric:
             return _gradient(rows, rows, *known, "anchor", "candidate"), None, None, None
         for_rows, for_columns, *_ = ctx.needs_input_grad
@@ -222,18 +229,18 @@ class _LogSumExp(torch.autograd.Function):
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # nothing in Triton's launcher to compile
-def logsumexp(rows: Tensor, columns: Tensor, walk: Walk) -> Tensor:
-    """Return log Σ_j exp(s_ij / τ(s_ij)) over the candidates j that are not left out, shape (A,).
+def logsumexp(rows: Tensor, columns: Tensor, settings: KernelSettings) -> Tensor:
+    """Return log Σ_j exp(s_ij / τ(s_ij)) over the candidates j that are not excluded, shape (A,).
 
-    The same as `tiled.logsumexp`, for arguments that `unsupported_reason` accepts.
+    Does the same as `tiled.logsumexp`, for arguments without an `unsupported_reason`.
 
     Args:
         rows: anchors at unit length, shape (A, D), float32.
-        columns: candidates at unit length, shape (B, D); the same tensor as `rows` where anchors
-            and candidates are the same.
-        walk: the temperature and what is left out.
+        columns: candidates at unit length, shape (B, D); the tensor `rows` itself if anchors and
+            candidates are the same.
+        settings: the temperature, the gradient mode and the excluded pairs.
 
     Raises:
-        RuntimeError: a second derivative is asked for.
+        RuntimeError: a second derivative is requested.
     """
-    return _LogSumExp.apply(rows, columns, walk, rows is columns)  # type: ignore[no-any-return]
+    return _LogSumExp.apply(rows, columns, settings, rows is columns)  # type: ignore[no-any-return]

@@ -1,1 +1,1 @@
-"""Pieces that several methods share, one kind a file."""
+"""Parts that several methods share."""

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 def spherical_kmeans(
     rows: Tensor, count: int, steps: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Divide rows of length 1 by their cosine to `count` centroids (Dhillon & Modha 2001).
+    """Divide rows of length 1 into clusters by their cosine (Dhillon & Modha 2001).
 
     Args:
         rows: (N, D), at least `count` of them.
-        count: K clusters, each begun at a row drawn at random; one left empty keeps its centroid.
-        steps: how often the centroids move.
-        generator: draws the beginnings, on the CPU.
+        count: K clusters. Each starts at a random row; an empty cluster keeps its centroid.
+        steps: number of updates of the centroids.
+        generator: draws the first centroids, on the CPU.
 
     Returns:
         Centroids (K, D) of length 1, and each row's cluster (N,).
@@ -41,13 +41,13 @@ def spherical_kmeans(
 class ClusterBank(nn.Module):
     """The latest projections of every image, and their clusters; saved in the checkpoint.
 
-    Every process holds the whole bank and divides it alike.
+    Every process holds the whole bank and divides it in the same way.
 
     Args:
         images: N training images.
         dim: D, length of a projection.
-        counts: numbers of clusters, one division each; they take turns at the views.
-        views: V banks side by side, one for each large crop.
+        counts: numbers of clusters, one for each division; the divisions take the views in turn.
+        views: V, number of banks, one for each large crop.
     """
 
     bank: Tensor
@@ -55,21 +55,21 @@ class ClusterBank(nn.Module):
     def __init__(self, images: int, dim: int, counts: list[int], views: int) -> None:
         super().__init__()
         self.counts = counts
-        self.register_buffer("bank", torch.zeros(views, images, dim))  # 0 is not seen yet
+        self.register_buffer("bank", torch.zeros(views, images, dim))  # 0 means not seen yet
         for head, count in enumerate(counts):
             prototypes = F.normalize(torch.randn(count, dim), dim=1)
             self.register_buffer(f"prototypes_{head}", prototypes)
-            # until the first division, in turn
+            # in turn, until the first division
             self.register_buffer(f"assignments_{head}", torch.arange(images) % count)
 
     def heads(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Give each division's prototypes (K, D) and the images' clusters (N,), -1 for none."""
+        """Yield each division's prototypes (K, D) and the images' clusters (N,), -1 for none."""
         for head in range(len(self.counts)):
             yield getattr(self, f"prototypes_{head}"), getattr(self, f"assignments_{head}")
 
     @torch.no_grad()
     def divide(self, steps: int, seed: int) -> None:
-        """Cluster the images seen so far anew, from beginnings that follow from `seed`."""
+        """Cluster the images seen so far again, from centroids that depend on `seed` alone."""
         generator = torch.Generator().manual_seed(seed)
         for head, (prototypes, assignments) in enumerate(self.heads()):
             rows = self.bank[head % len(self.bank)]

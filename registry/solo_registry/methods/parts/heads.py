@@ -1,4 +1,4 @@
-"""Projection heads that several methods share; the others come from lightly as they are."""
+"""Projection heads that several methods share; methods import the others from lightly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def projector(features_dim: int, method_kwargs: DictConfig) -> nn.Sequential:
 
 
 def mlp(*widths: int, last_norm: bool) -> nn.Module:
-    """Return linear layers of these widths with BatchNorm and ReLU between, as MoCo v3 has them."""
+    """Return linear layers of these widths with BatchNorm and ReLU between, as in MoCo v3."""
     blocks: list[Any] = [
         (before, after, nn.BatchNorm1d(after), nn.ReLU(inplace=True), False)
         for before, after in itertools.pairwise(widths[:-1])
@@ -34,7 +34,7 @@ def mlp(*widths: int, last_norm: bool) -> nn.Module:
 
 
 class Prototypes(nn.Linear):
-    """Similarities of rows (N, D) to K prototypes, whose length does not count.
+    """Similarities of rows (N, D) to K prototypes, which are normalised to length 1.
 
     >>> torch.equal(Prototypes(2, 3)(torch.zeros(5, 2)), torch.zeros(5, 3))
     True
@@ -51,7 +51,7 @@ class Prototypes(nn.Linear):
 class DINOHead(nn.Module):
     """Three layers to a bottleneck of length 1, then its similarities to the prototypes.
 
-    lightly's head of that name uses torch's deprecated weight norm, which cannot be copied.
+    lightly's head of this name uses torch's deprecated weight norm, which cannot be deep-copied.
 
     Args:
         features_dim: of the backbone.
@@ -90,6 +90,6 @@ class DINOHead(nn.Module):
         similarities: Tensor = self.prototypes(F.normalize(self.layers(feats), dim=1))
         return similarities * self.lengths
 
-    def rest(self) -> None:
-        """Forget the prototypes' gradients."""
+    def forget_gradients(self) -> None:
+        """Delete the gradients of the prototypes, so that this step does not train them."""
         self.prototypes.weight.grad = self.lengths.grad = None

@@ -17,7 +17,7 @@ QUEUE_SIZE = Kwarg(
 def projector_widths(
     hidden: int, output: int, output_help: str = "Width of the projections."
 ) -> dict[str, Kwarg]:
-    """Return the two widths of a projector."""
+    """Declare the two widths of a projector."""
     return {
         "proj_hidden_dim": Kwarg(hidden, "Width of the projector's hidden layers.", above=0),
         "proj_output_dim": Kwarg(output, output_help, above=0),
@@ -25,11 +25,11 @@ def projector_widths(
 
 
 def predictor_width(hidden: int) -> dict[str, Kwarg]:
-    """Return the width of a predictor."""
+    """Declare the width of a predictor."""
     return {"pred_hidden_dim": Kwarg(hidden, "Width of the predictor's hidden layer.", above=0)}
 
 
 def softmax_temperature(default: float) -> dict[str, Kwarg]:
-    """Return the one temperature of a softmax."""
+    """Declare the temperature of a softmax."""
     help_line = "Temperature that divides the similarities before the softmax."
     return {"temperature": Kwarg(default, help_line, above=0)}

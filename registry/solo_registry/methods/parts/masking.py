@@ -1,4 +1,4 @@
-"""Hiding patches of a vision transformer, and drawing them again."""
+"""Modules that hide patches of a vision transformer and predict their pixels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class KeepPatches(nn.Module):
-    """Takes the place of timm's patch dropout: lets through `chosen` patches, or all where None."""
+    """Replaces timm's patch dropout: keeps the `chosen` patches, or all of them if None."""
 
     def __init__(self, prefix: int) -> None:
         super().__init__()

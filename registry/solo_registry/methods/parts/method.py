@@ -1,4 +1,4 @@
-"""What methods share besides the contract: checked `method_kwargs`, trained heads, promises."""
+"""What methods share besides their base class: checked `method_kwargs`, heads, declarations."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ from solo_registry.methods.parts.views import (
     require_two_views,
     require_views,
 )
-from solo_registry.metrics.contrast import Contrast
+from solo_registry.metrics.pair_mask import PairMask
 from solo_registry.optimizers import ParamGroup
 
 
 class MethodMixin(Host):
-    """What every method declares of itself; checks and parameter groups follow from it."""
+    """Declares a method: its checks and parameter groups follow from these class attributes."""
 
-    # keys of `method_kwargs`: a `Kwarg` each, or a new default of a base class's key
+    projector: nn.Module
+    # keys of `method_kwargs`: a `Kwarg` each, or a new default for a base class's key
     KWARGS: ClassVar[dict[str, Any]] = {}
     HEADS: ClassVar[tuple[str, ...]] = ("projector",)  # modules that are trained
-    TWO_VIEWS: ClassVar[bool] = True  # whether other numbers of crops are refused
-    LEAST_VIEWS: ClassVar[int] = 2  # where others are not
-    MULTICROP: ClassVar[bool] = True  # whether they may be small crops
-    DROPS_SMALL: ClassVar[bool] = False  # whether small crops are left out, with a warning
-    ONE_IMAGE: ClassVar[bool] = False  # whether a batch of one image, over all devices, teaches
-    # why several processes do not get the gradient of one; "" where they do
+    TWO_VIEWS: ClassVar[bool] = True  # whether any other number of crops is an error
+    LEAST_VIEWS: ClassVar[int] = 2  # fewest crops, if TWO_VIEWS is False
+    MULTICROP: ClassVar[bool] = True  # whether small crops are allowed, if TWO_VIEWS is False
+    DROPS_SMALL: ClassVar[bool] = False  # whether small crops are dropped, with a warning
+    ONE_IMAGE: ClassVar[bool] = False  # whether a batch may be one image, over all devices
+    # why several processes do not get the gradient of one process; "" if they do
     PER_PROCESS: ClassVar[str] = ""
-    # keys that solo-learn's YAML has for the method and its code never reads
+    # keys in solo-learn's YAML of the method that its code never reads
     UNUSED: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
@@ -47,7 +48,7 @@ class MethodMixin(Host):
         if not cls.ONE_IMAGE and cfg.optimizer.batch_size == 1 and count_processes(cfg) == 1:
             raise UserError(
                 f"optimizer.batch_size=1: method '{cfg.method}' compares the images of a batch, so "
-                "it needs 2 or more of them (over all devices)"
+                "it needs at least 2 (over all devices)"
             )
         if "queue_size" in cls.KWARGS:
             queue_size(cfg)
@@ -66,16 +67,16 @@ class MethodMixin(Host):
         return [*super().learnable_params, *heads]
 
     def project(self, feats: Tensor) -> dict[str, Any]:
-        """Return what the method's heads make of the features (N, D) of one view."""
-        return {}
+        """Return the outputs of the heads for one view's features (N, F): here `z` (N, D)."""
+        return {"z": self.projector(feats)}
 
     def forward(self, X: Tensor) -> dict[str, Any]:
-        """Adds what `project` makes of large crops."""
+        """Adds the outputs of `project` for large crops."""
         out = super().forward(X)
         return {**out, **self.project(out["feats"])}
 
     def multicrop_forward(self, X: Tensor) -> dict[str, Any]:
-        """Adds what `project` makes of small crops."""
+        """Adds the outputs of `project` for small crops."""
         out = super().multicrop_forward(X)
         return {**out, **self.project(out["feats"])}
 
@@ -92,16 +93,16 @@ class ContrastiveMixin(MethodMixin):
     INFONCE: ClassVar[bool] = True  # whether the loss is a softmax over similarities
 
     def temperature_curve(self, s: Tensor) -> Tensor | None:
-        """The same temperature at every similarity."""
+        """Return the same temperature at every similarity."""
         return torch.full_like(s, self.cfg.method_kwargs.temperature)
 
-    def pair_temperature(self, s: Tensor, contrast: Contrast, indexes: Tensor) -> Tensor | None:
-        """The same temperature for every pair; None where the loss is no InfoNCE."""
+    def pair_temperature(self, s: Tensor, mask: PairMask, indexes: Tensor) -> Tensor | None:
+        """Return the same temperature for every pair; None if the loss is not InfoNCE."""
         return self.temperature_curve(s) if self.INFONCE else None
 
 
 class MomentumProjectorMixin(MomentumHost):
-    """A method whose `projector` has a moving average, `momentum_projector`."""
+    """A method with a moving average of its `projector`, the `momentum_projector`."""
 
     projector: nn.Module
     momentum_projector: nn.Module

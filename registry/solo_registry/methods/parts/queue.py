@@ -1,4 +1,4 @@
-"""The queue of keys: its size, and the keys of the last batches."""
+"""The queue of keys: its size, and the keys of the latest batches."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch import Tensor, nn
 
 from solo_registry.config.devices import count_processes
 from solo_registry.errors import UserError
-from solo_registry.losses import gathered, unit
+from solo_registry.losses import gathered, normalize
 from solo_registry.methods.base import Host
 
 LARGEST_QUEUE = 65536  # solo-learn's default
 
 
 def queue_size(cfg: DictConfig) -> int:
-    """Number of keys in the queue: `method_kwargs.queue_size`.
+    """Return the number of keys in the queue, by `method_kwargs.queue_size`.
 
-    null is the largest multiple of the batch up to half the training images and 65,536. 0, where a
-    method takes it, is no queue.
+    null is the largest multiple of the batch up to half the training images and 65,536. 0 is no
+    queue, in methods that allow it.
 
     Raises:
-        UserError: it is not a multiple of the batch over all devices.
+        UserError: the size is not a multiple of the batch over all devices.
     """
     batch = cfg.optimizer.batch_size * count_processes(cfg)
     size: Any = cfg.method_kwargs.queue_size
@@ -43,9 +43,9 @@ class KeyQueue(nn.Module):
     """The latest normalised keys of every view, first in, first out; saved in the checkpoint.
 
     Args:
-        views: V, queues side by side.
+        views: V, number of queues, one for each view.
         dim: D, length of a key.
-        size: K, keys that each queue holds; random directions until they are replaced.
+        size: K, number of keys in each queue; random directions at the start.
     """
 
     keys: Tensor
@@ -58,10 +58,10 @@ class KeyQueue(nn.Module):
 
     @torch.no_grad()
     def enqueue(self, *keys: Tensor) -> None:
-        """Replace the oldest keys by the (N, D) keys of each view, from all processes.
+        """Replace the oldest keys by the keys (N, D) of each view, from all processes.
 
         Raises:
-            UserError: the queue's size is no multiple of the keys that come.
+            UserError: the queue's size is not a multiple of the number of new keys.
         """
         stacked = torch.stack([gathered(view) for view in keys]).to(self.keys.dtype)
         count, size = stacked.shape[1], self.keys.shape[2]
@@ -75,21 +75,21 @@ class KeyQueue(nn.Module):
 
     @torch.no_grad()
     def nearest(self, z: Tensor, count: int = 1) -> Tensor:
-        """Return the first view's keys nearest to each row of `z`, (N, D), or (N, count, D)."""
+        """Return the first queue's keys nearest to each row of `z`, (N, D) or (N, count, D)."""
         keys = self.keys[0]
         found: Tensor = keys.T[(z.to(keys.dtype) @ keys).topk(count).indices]
         return found[:, 0] if count == 1 else found
 
 
 class NeighbourQueueMixin(Host):
-    """Replaces the `targets` of a method with predictions by their neighbours in a queue."""
+    """Replaces the `targets` that a method predicts by their neighbours in a queue."""
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg)
         self.queue = KeyQueue(1, cfg.method_kwargs.proj_output_dim, queue_size(cfg))
 
     def targets(self, views: list[Tensor]) -> list[Tensor]:
-        """Return the neighbours of each view's projections (N, D); then remember the first's."""
+        """Return the neighbours of each view's projections (N, D); then enqueue the first view."""
         found = [self.queue.nearest(z) for z in views]
-        self.queue.enqueue(unit(views[0].detach()))
+        self.queue.enqueue(normalize(views[0].detach()))
         return found

@@ -1,4 +1,4 @@
-"""Which numbers of crops a method can use: checks before anything runs."""
+"""Checks of the number of crops, before anything runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from solo_registry.errors import UserError
 
 
 def require_two_views(cfg: DictConfig) -> None:
-    """Refuse any other number of crops.
+    """Check that there are exactly two large crops.
 
     Raises:
         UserError: there are not exactly two large crops and no small ones.
@@ -24,11 +24,11 @@ def require_two_views(cfg: DictConfig) -> None:
 
 
 def leave_out_small_crops(cfg: DictConfig) -> None:
-    """Take the small crops out of the views, with a warning: the method has no use for them."""
+    """Remove the small crops from the views, with a warning."""
     if count := cfg.data.num_small_crops:
         warnings.warn(
-            f"method '{cfg.method}' compares large crops only: the {count} small crops a recipe "
-            "asks for are left out",
+            f"method '{cfg.method}' compares large crops only: the config's {count} small crops "
+            "are left out",
             stacklevel=2,
         )
         size = cfg.augmentations[0].crop_size
@@ -37,7 +37,7 @@ def leave_out_small_crops(cfg: DictConfig) -> None:
 
 
 def require_views(cfg: DictConfig, *, least: int, small: bool) -> None:
-    """Refuse fewer than `least` crops, and small ones unless `small`.
+    """Check that there are at least `least` crops, and small ones only if `small`.
 
     Raises:
         UserError: the numbers of crops do not fit.

@@ -1,4 +1,4 @@
-"""Decorrelating a batch: iterative normalisation."""
+"""Iterative normalisation, which decorrelates a batch."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class IterNorm(nn.Module):
     """Iterative normalisation (Huang et al. 2019, arXiv 1904.03441) with a learned affine map.
 
     Groups of channels are decorrelated by Newton's iteration for the inverse square root of their
-    covariance (eq. 6 and algorithm 1). Evaluation uses running statistics. In training the
-    statistics are one process's, as BatchNorm's are.
+    covariance (eq. 6 and algorithm 1). Evaluation uses running statistics. In training each process
+    uses its own statistics, as BatchNorm does.
 
     Args:
         dim: D, number of channels; there are about 64 groups, of D / 64 channels each.

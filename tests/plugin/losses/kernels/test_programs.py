@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from solo_dyntemp.losses.kernels import triton as launcher
-from solo_dyntemp.losses.kernels.walk import Walk
+from solo_dyntemp.losses.kernels.settings import KernelSettings
 from solo_dyntemp.temperature import (
-    Batch,
+    BatchContext,
     ConstantTemperature,
     CosineTemperature,
     ExponentialTemperature,
@@ -39,7 +39,9 @@ CURVES = [
     ExponentialTemperature(0.1, 0.2),
     MonotoneCosineTemperature(0.1, 0.2),
     InvertedCosineTemperature(0.15, 0.2),
-    MACLTemperature().for_batch(Batch(lambda: torch.tensor(0.5))),  # its number is on the device
+    MACLTemperature().for_batch(
+        BatchContext(lambda: torch.tensor(0.5))
+    ),  # its number is on the device
 ]
 
 
@@ -50,12 +52,12 @@ def _cache(tmp_path_factory):
         yield
 
 
-def compiled(name, capability, walk, dimensions=128, anchor=True, candidate=True):
+def compiled(name, capability, settings, dimensions=128, anchor=True, candidate=True):
     """Return a kernel as it is compiled for a compute capability."""
     from solo_dyntemp.losses.kernels import programs
 
     kernel = getattr(programs, name)
-    options = launcher.options(walk, dimensions, torch.device("cpu"))
+    options = launcher.options(settings, dimensions, torch.device("cpu"))
     options |= {"AS_ANCHOR": anchor, "AS_CANDIDATE": candidate}
     signature, constants, attributes = {}, {}, {}
     for place, argument in enumerate(kernel.arg_names):
@@ -105,23 +107,23 @@ def check(kernel, capability, tmp_path):
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["log_sum_exp", "gradient"])
 def test_compiles_for_every_shape(tmp_path, name, capability, dimensions):
-    walk = Walk(COSINE, detach=False, block=1)
-    check(compiled(name, capability, walk, dimensions), capability, tmp_path)
+    settings = KernelSettings(COSINE, detach=False, block=1)
+    check(compiled(name, capability, settings, dimensions), capability, tmp_path)
 
 
 @pytest.mark.parametrize("curve", CURVES, ids=lambda curve: type(curve).__name__)
 def test_compiles_for_every_temperature(tmp_path, curve):
-    check(compiled("gradient", 80, Walk(curve, detach=False, block=1)), 80, tmp_path)
+    check(compiled("gradient", 80, KernelSettings(curve, detach=False, block=1)), 80, tmp_path)
 
 
 @pytest.mark.parametrize(("anchor", "candidate"), [(True, False), (False, True)])
 def test_compiles_for_either_side(tmp_path, anchor, candidate):
-    walk = Walk(COSINE, detach=True)
-    check(compiled("gradient", 80, walk, 64, anchor, candidate), 80, tmp_path)
+    settings = KernelSettings(COSINE, detach=True)
+    check(compiled("gradient", 80, settings, 64, anchor, candidate), 80, tmp_path)
 
 
 def test_float32_is_not_rounded_to_tensor_cores_formats():
-    walk = Walk(COSINE, detach=False, block=1)
-    text = compiled("gradient", 80, walk).asm["ptx"]
+    settings = KernelSettings(COSINE, detach=False, block=1)
+    text = compiled("gradient", 80, settings).asm["ptx"]
     assert "fma.rn.f32" in text
     assert "mma" not in text

@@ -19,7 +19,7 @@ import torch
 from solo_dyntemp.losses import dyntemp_infonce
 from solo_dyntemp.losses.contrast import choose
 from solo_dyntemp.losses.kernels import tiled, triton
-from solo_dyntemp.losses.kernels.walk import Walk
+from solo_dyntemp.losses.kernels.settings import KernelSettings
 from solo_dyntemp.temperature import CosineTemperature, DualConstantTemperature, as_temperature
 
 pytest.importorskip("triton", reason="triton is not installed")
@@ -122,10 +122,10 @@ def test_says_when_triton_is_missing_or_too_old(monkeypatch):
     [
         (tiled.logsumexp, None),
         (
-            lambda z, _, walk: 1.001 * triton.tiled.logsumexp(z, z, walk),
+            lambda z, _, settings: 1.001 * triton.tiled.logsumexp(z, z, settings),
             "gives wrong results on cpu",
         ),
-        (lambda z, _, walk: z.nothing, r"fails on cpu \(AttributeError: .*nothing"),
+        (lambda z, _, settings: z.nothing, r"fails on cpu \(AttributeError: .*nothing"),
     ],
     ids=["right", "wrong", "fails"],
 )
@@ -155,7 +155,7 @@ def test_a_formula_is_written_once_for_value_objects_and_a_module_is_not_kept(mo
     again = CosineTemperature(0.07, 0.31)
     assert triton.unsupported_reason(again, rows, 8) is None and not written
     for _ in range(2):  # as at each launch
-        functions = triton._functions(Walk(again, detach=False, block=1), rows.device)
+        functions = triton._functions(KernelSettings(again, detach=False, block=1), rows.device)
     assert {"TAU", "SLOPE"} < set(functions) and not written
     module = as_temperature(lambda s: 0.1 + s.cosh())
     kept = weakref.ref(module)

@@ -18,7 +18,7 @@ from solo_dyntemp.losses import (
     dyntemp_paired,
 )
 from solo_dyntemp.losses.contrast import LOG_SUMS
-from solo_dyntemp.losses.kernels.walk import Walk
+from solo_dyntemp.losses.kernels.settings import KernelSettings
 from solo_dyntemp.temperature import (
     CosineScheduleTemperature,
     CosineTemperature,
@@ -69,16 +69,16 @@ def infonce(temperature, detach, images=37, views=2, width=24, dtype=torch.float
     )
 
 
-def of_other_rows(walk, count):
+def of_other_rows(settings, count):
     """Anchors that are some of the candidates, as in a distributed run."""
     z = rows(90, 24)
 
     def loss(implementation, own, everyone):
         units = [torch.nn.functional.normalize(x) for x in (own, everyone)]
-        sums = LOG_SUMS["tiled" if implementation == "dense" else implementation](*units, walk)
+        sums = LOG_SUMS["tiled" if implementation == "dense" else implementation](*units, settings)
         return sums @ torch.linspace(-1, 2, count).to(own)
 
-    return loss, [z[walk.offset : walk.offset + count], z]
+    return loss, [z[settings.offset : settings.offset + count], z]
 
 
 def cases():
@@ -118,8 +118,10 @@ def cases():
             ),
             [a, b],
         )
-        table[f"share {kind}"] = of_other_rows(Walk(sharp, detach, block=1, offset=30), 30)
-        table[f"share decoupled {kind}"] = of_other_rows(Walk(cosine, detach, 2, 60), 30)
+        table[f"share {kind}"] = of_other_rows(
+            KernelSettings(sharp, detach, block=1, offset=30), 30
+        )
+        table[f"share decoupled {kind}"] = of_other_rows(KernelSettings(cosine, detach, 2, 60), 30)
     for name, temperature in MOVING.items():
         table[name] = infonce(temperature, False)
     return table

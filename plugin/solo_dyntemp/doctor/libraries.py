@@ -1,4 +1,4 @@
-"""Checks of the libraries that our engine needs, and of those that it can use."""
+"""Checks of the libraries that training needs, and of those that it can use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arguments of the tiled kernels, and the check that both of them make."""
+"""Arguments of the tiled kernels, and a check that both of them make."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from solo_dyntemp.temperature import Temperature
 
 
 @dataclass(frozen=True)
-class Walk:
+class KernelSettings:
     """Arguments of the tiled kernels: temperature, gradient mode, excluded pairs.
 
     Attributes:
