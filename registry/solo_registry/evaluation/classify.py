@@ -26,10 +26,12 @@ from solo_registry.data.sets import UNLABELLED, ImageSet
 from solo_registry.data.subset import stratified
 from solo_registry.errors import UserError
 from solo_registry.evaluation.classifier import Classifier, Recipe
+from solo_registry.methods.base import BaseMethod
 from solo_registry.metrics.accuracy import top_accuracy
 from solo_registry.runs.loaded_run import LoadedRun
+from solo_registry.runs.lock import held
 from solo_registry.runs.model import read_checkpoint, two_images
-from solo_registry.runs.run_folder import json_text, write_json
+from solo_registry.runs.run_folder import json_text, remove_parts, write_json
 from solo_registry.training.callbacks import LastCheckpoint, SeedEpoch, WholeCheckpointIO
 from solo_registry.training.divergence import Divergence, check_outputs
 from solo_registry.training.pretrain import fit
@@ -66,16 +68,36 @@ def classify(
     run = LoadedRun(path)
     cfg = run.cfg
     used = run.data(data, **where)
-    train_set, test_set = labelled(used, recipe, cfg.seed)
+    train_set, _ = labelled(used, recipe, cfg.seed)
     settings = {**asdict(recipe), "seed": cfg.seed, "train_images": len(train_set)}
     settings["data"] = used.digest
     model = run.untrained()
     epochs = int(run.load_weights(model)["epoch"]) + 1
     unfinished = None if epochs >= cfg.max_epochs else epochs
     out = run.file(recipe.name, unfinished, data, used.digest)
-    if (done := already_there(out, settings)) is not None:
-        console.print(f"already measured: {out}", soft_wrap=True)
-        return done
+    if (done := already_there(out, settings)) is None:
+        with held(out, console):
+            if (done := already_there(out, settings)) is None:  # nor by another process meanwhile
+                return _measure(run, model, recipe, console, used, settings, epochs, out)
+    console.print(f"already measured: {out}", soft_wrap=True)
+    return done
+
+
+def _measure(
+    run: LoadedRun,
+    model: BaseMethod,
+    recipe: Recipe,
+    console: Console,
+    used: PretrainDataModule,
+    settings: dict[str, Any],
+    epochs: int,
+    out: Path,
+) -> dict[str, Any]:
+    """Train the classifier, measure it and write the result to `out`."""
+    cfg = run.cfg
+    remove_parts(out.parent, out.name)
+    remove_parts(out.parent, f"{out.stem}-{10 * '[0-9a-f]'}.ckpt")
+    train_set, test_set = labelled(used, recipe, cfg.seed)
     if not recipe.pretrained:
         model = run.untrained()
     begun = {**settings, "pretraining_epochs": epochs}
@@ -113,7 +135,7 @@ def classify(
         "protocol": protocol(recipe, size, lr, view, len(train_set)),
         "name": cfg.name,
         "method": cfg.method,
-        "config_hash": run.folder.path.parent.name,
+        "config_hash": run.folder.hash,
         "dataset": used.info.name,
         "pretrained_on": cfg.data.dataset if recipe.pretrained else None,
         "pretraining_epochs": epochs if recipe.pretrained else 0,

@@ -83,7 +83,7 @@ def knn_grid(
         "schema_version": 1,
         "protocol": "weighted kNN on frozen features; top-1 %",
         "name": cfg.name,
-        "config_hash": run.folder.path.parent.name,
+        "config_hash": run.folder.hash,
         "seed": cfg.seed,
         "epochs": epochs,
         "dataset": used.info.name,

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.data_schema import DataConfig
+from solo_registry.config.identity import config_hash, names_of
 from solo_registry.config.resolve import expanded
 from solo_registry.data.module import PretrainDataModule, build_data
 from solo_registry.data.opened import open_data
 from solo_registry.data.sets import SetInfo
 from solo_registry.errors import UserError, nearest
 from solo_registry.methods.base import BaseMethod
-from solo_registry.runs.model import load_weights, rebuild_method
+from solo_registry.runs.model import fill, read_checkpoint, rebuild_method
 from solo_registry.runs.run_data import read_info, require_digest
 from solo_registry.runs.run_folder import RunFolder
 
@@ -31,7 +33,7 @@ class LoadedRun:
         is_last: whether `path` is a run folder.
 
     Raises:
-        UserError: `path` is neither.
+        UserError: `path` is neither, or its config is not that of its folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,14 +45,33 @@ class LoadedRun:
         self.folder = RunFolder(path if self.is_last else path.absolute().parents[1])
         self.checkpoint = self.folder.checkpoint if self.is_last else path
         self.cfg = self.folder.read_config()
+        self.names = [f"{name}/{self.cfg.seed}" for name in names_of(self.cfg)]
+        if re.fullmatch(r"[0-9a-f]{10}/\d+", self.folder.identity):  # else it was moved or renamed
+            if self.folder.identity not in self.names:
+                raise UserError(
+                    f"{self.folder.path}/resolved.yaml does not belong there or is damaged: its "
+                    f"config is {self.names[0]}, its folder {self.folder.identity}"
+                )
+        else:
+            self.folder.hash = config_hash(self.cfg)
 
     def untrained(self) -> BaseMethod:
         """Build the method with its initial weights; needs no images."""
         return rebuild_method(self.cfg)
 
+    def read_checkpoint(self) -> dict[str, Any]:
+        """Read the checkpoint.
+
+        Raises:
+            UserError: it cannot be read, is damaged, or is not of this run.
+        """
+        return read_checkpoint(self.checkpoint, *self.names)
+
     def load_weights(self, model: BaseMethod) -> dict[str, Any]:
         """Load the checkpoint's weights into `model` and return the checkpoint."""
-        return load_weights(model, self.checkpoint)
+        checkpoint = self.read_checkpoint()
+        fill(model, checkpoint, self.checkpoint)
+        return checkpoint
 
     def data(
         self,

@@ -67,6 +67,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+def remove_parts(folder: Path, name: str = "*") -> None:
+    """Remove what killed writes of the files `name` (a pattern) have left in a folder.
+
+    Call it only while holding the lock of these files: another process's part would go too.
+    """
+    for part in folder.glob(f".{name}.[0-9]*.part"):
+        part.unlink(missing_ok=True)
+
+
 def cannot_write(path: Path, error: OSError) -> str:
     """Return the message, one paragraph, about a `path` that could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -96,7 +105,9 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.identity = f"{path.parent.name}/{path.name}"  # hash of the config, and the seed
+        place = path.absolute() if path.parent.name else path.resolve()  # resolve: "." or "5"
+        self.hash = place.parent.name  # of the config
+        self.identity = f"{self.hash}/{place.name}"  # and the seed
         self.checkpoint = path / "checkpoints" / "last.ckpt"
         self.metrics = path / "metrics.csv"
         self.result = path / "result.json"
@@ -131,6 +142,20 @@ class RunFolder:
                 part.write_text(OmegaConf.to_yaml(config), encoding="utf-8")
         write_json(self.data, data)
         write_json(self.path / "environment.json", environment())
+
+    def remove_parts(self) -> None:
+        """Remove what killed writes have left of the files that the run's lock protects."""
+        for folder in (self.path, self.checkpoint.parent, self.plots):
+            remove_parts(folder)
+
+    def progress(self) -> tuple[int | None, int | None]:
+        """Return when result and last checkpoint were written; None for a file that is not there.
+
+        Two equal answers mean that no process has worked on the run in between.
+        """
+        files = (self.result, self.checkpoint)
+        result, saved = (file.stat().st_mtime_ns if file.exists() else None for file in files)
+        return result, saved
 
     def read_result(self) -> dict[str, Any] | None:
         """Return result.json of a finished run, or None.
