@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -31,7 +30,8 @@ from solo_registry.metrics.accuracy import top_accuracy
 from solo_registry.runs.loaded_run import LoadedRun
 from solo_registry.runs.lock import held
 from solo_registry.runs.model import read_checkpoint, two_images
-from solo_registry.runs.run_folder import json_text, remove_parts, write_json
+from solo_registry.runs.read import json_text, read_json, signed
+from solo_registry.runs.run_folder import remove_parts, write_json
 from solo_registry.training.callbacks import LastCheckpoint, SeedEpoch, WholeCheckpointIO
 from solo_registry.training.divergence import Divergence, check_outputs
 from solo_registry.training.pretrain import fit
@@ -130,21 +130,23 @@ def _measure(
     )
     scores, targets = predict(classifier, tested, device)
     check_outputs(recipe.name, scores)
-    result = {
-        "schema_version": SCHEMA_VERSION,
-        "protocol": protocol(recipe, size, lr, view, len(train_set)),
-        "name": cfg.name,
-        "method": cfg.method,
-        "config_hash": run.folder.hash,
-        "dataset": used.info.name,
-        "pretrained_on": cfg.data.dataset if recipe.pretrained else None,
-        "pretraining_epochs": epochs if recipe.pretrained else 0,
-        "settings": settings,
-        "effective_lr": lr,
-        "test_images": len(targets),
-        "acc1": top_accuracy(scores, targets),
-        "acc5": top_accuracy(scores, targets, 5) if classes > 5 else None,
-    }
+    result = signed(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "protocol": protocol(recipe, size, lr, view, len(train_set)),
+            "name": cfg.name,
+            "method": cfg.method,
+            "config_hash": run.folder.hash,
+            "dataset": used.info.name,
+            "pretrained_on": cfg.data.dataset if recipe.pretrained else None,
+            "pretraining_epochs": epochs if recipe.pretrained else 0,
+            "settings": settings,
+            "effective_lr": lr,
+            "test_images": len(targets),
+            "acc1": top_accuracy(scores, targets),
+            "acc5": top_accuracy(scores, targets, 5) if classes > 5 else None,
+        }
+    )
     write_json(out, result)
     saved.unlink(missing_ok=True)
     console.print(f"{result['protocol']}\ntop-1 {result['acc1']:.2f} %  ({out})", soft_wrap=True)
@@ -258,7 +260,7 @@ def protocol(recipe: Recipe, size: int, lr: float, view: dict[str, Any], images:
 def already_there(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     """Return the saved result if it has these settings, else None, also for a damaged file."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found if found["settings"] == settings else None
-    except (OSError, KeyError, TypeError, json.JSONDecodeError):
+        found = read_json(path)
+    except UserError:
         return None
+    return found if found.get("settings") == settings else None

@@ -16,6 +16,7 @@ from solo_registry.evaluation.features import features_of
 from solo_registry.metrics.knn import knn_accuracy
 from solo_registry.metrics.neighbours import Distance
 from solo_registry.runs.loaded_run import LoadedRun
+from solo_registry.runs.read import signed
 from solo_registry.runs.run_folder import write_json
 
 
@@ -92,7 +93,7 @@ def knn_grid(
         "rows": rows,
     }
     out = run.file("knn", None if epochs >= cfg.max_epochs else epochs, data, used.digest)
-    write_json(out, result)
+    write_json(out, signed(result))
     table = Table("distance", "temperature", "k", "top-1 (%)", title="Weighted kNN")
     for row in rows:
         tau = "-" if row["temperature"] is None else f"{row['temperature']:g}"

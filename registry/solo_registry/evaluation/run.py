@@ -21,6 +21,7 @@ from solo_registry.metrics.protocol import PROTOCOLS, describe, evaluate_feature
 from solo_registry.runs.loaded_run import LoadedRun
 from solo_registry.runs.lock import held
 from solo_registry.runs.model import fill
+from solo_registry.runs.read import signed
 from solo_registry.runs.run_folder import SCHEMA_VERSION, remove_parts, write_json
 
 
@@ -195,7 +196,7 @@ def publish(
     if result["evaluation"]["pictures"]:
         plots = run.plots if out == run.result else out.with_suffix("")
         draw(plots, run, measurement.model, measurement.rows, result, data, console)
-    write_json(out, result)
+    run.write_result(result) if out == run.result else write_json(out, signed(result))
     show(result, run, console, out)
 
 

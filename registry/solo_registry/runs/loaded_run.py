@@ -6,18 +6,24 @@ import re
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
 from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.data_schema import DataConfig
 from solo_registry.config.identity import config_hash, names_of
-from solo_registry.config.resolve import expanded
+from solo_registry.config.resolve import expanded, merge_schema, resolve
 from solo_registry.data.module import PretrainDataModule, build_data
 from solo_registry.data.opened import open_data
 from solo_registry.data.sets import SetInfo
 from solo_registry.errors import UserError, nearest
 from solo_registry.methods.base import BaseMethod
 from solo_registry.runs.model import fill, read_checkpoint, rebuild_method
+from solo_registry.runs.read import read_text, read_yaml
 from solo_registry.runs.run_data import read_info, require_digest
 from solo_registry.runs.run_folder import RunFolder
+
+LR = ("optimizer.effective_lr", "optimizer.effective_classifier_lr")
 
 
 class LoadedRun:
@@ -72,6 +78,30 @@ class LoadedRun:
         checkpoint = self.read_checkpoint()
         fill(model, checkpoint, self.checkpoint)
         return checkpoint
+
+    def recipe(self) -> str:
+        """Return the text of config.yaml, after checking that it leads to this run.
+
+        Raises:
+            UserError: it cannot be read, is damaged, or belongs to another run.
+        """
+        path = self.folder.path / "config.yaml"
+        try:
+            own = merge_schema(read_yaml(path))
+            # what follows from this machine and its disk is taken from the run
+            devices, nodes = own.devices, own.num_nodes
+            own.devices = own.num_nodes = 1
+            own.data.long_tail.index_file, own.evaluation.enabled = None, False
+            own = resolve(own)
+            own.devices, own.num_nodes = devices, nodes
+            for key in ("data.digest", "data.long_tail.index_hash", *LR):
+                OmegaConf.update(own, key, OmegaConf.select(self.cfg, key))
+            fits = not {f"{name}/{own.seed}" for name in names_of(own)}.isdisjoint(self.names)
+        except (OmegaConfBaseException, UserError) as error:
+            raise UserError(f"{path} is no config of this run: {error}") from error
+        if not fits:
+            raise UserError(f"{path} is damaged, or belongs to another run than {self.names[0]}")
+        return read_text(path)
 
     def data(
         self,

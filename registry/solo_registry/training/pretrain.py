@@ -48,8 +48,10 @@ from solo_registry.training.processes import (
     build_strategy,
     cluster_environment,
     is_further,
+    is_of_peer,
     not_met,
     notice,
+    peer_ended,
 )
 from solo_registry.training.signals import OwnSignals
 from solo_registry.training.telemetry import Telemetry
@@ -114,11 +116,17 @@ def train(given: DictConfig, console: Console) -> Trained:
         trainer = build_trainer(cfg, run, console, data, environment)
         resume = checkpoint_to_resume(cfg, run, opened)
         if trainer.is_global_zero:
-            begin(given, cfg, run, data_record(cfg, opened, data.info), data)
+            epochs = resume[1] if resume else 0
+            changed = begin(given, cfg, run, data_record(cfg, opened, data.info), data, epochs)
             lines = [notice(cfg), f"run folder {run.path}", lr_product(cfg)]
-            lines.append(f"resuming from {resume}" if resume else "")
+            if resume:
+                lines.append(f"resuming from {resume[0]}")
+            if changed:
+                lines.append(
+                    f"the epochs before were made elsewise, which can move the numbers: {changed}"
+                )
             console.print("\n".join(filter(None, lines)), soft_wrap=True, highlight=False)
-        fit(trainer, model, data, resume)
+        fit(trainer, model, data, resume[0] if resume else None)
     return Trained(run, cfg, data, trainer.is_global_zero)
 
 
@@ -149,13 +157,19 @@ def begin(
     run: RunFolder,
     record: dict[str, Any],
     data: PretrainDataModule,
-) -> None:
-    """Write what describes a run into its folder, and remove what killed writes have left there."""
+    epochs: int,
+) -> str:
+    """Write what describes a run into its folder, and remove what killed writes have left there.
+
+    Returns:
+        How the environment differs from that of the `epochs` epochs that are done.
+    """
     run.remove_parts()
-    run.open(given, cfg, record)
+    changed = run.open(given, cfg, record, epochs)
     if data.train_set.indices is not None:
         with atomic_write(run.path / INDEX_FILE) as part:
             write_indices(data.train_set.indices, part)
+    return changed
 
 
 def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None) -> None:
@@ -165,8 +179,8 @@ def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None
     evaluates alone, however long that takes.
 
     Raises:
-        UserError: training diverged (`Divergence`), or the other processes of the run did not
-            connect in time.
+        UserError: training diverged (`Divergence`), the other processes of the run did not connect
+            in time, or one of them has ended.
     """
     signals = OwnSignals()
     trainer.callbacks.append(signals)  # type: ignore[attr-defined]
@@ -180,6 +194,10 @@ def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None
             raise
         if isinstance(error, NOT_MET) and not signals.training:
             raise not_met(error) from error
+        if signals.training and is_of_peer(error):
+            if not trainer.is_global_zero:
+                raise SystemExit(2) from error
+            raise peer_ended(error) from error
         if text := told_of_divergence(trainer, model, error):
             raise UserError(text) from error
         raise
@@ -188,8 +206,10 @@ def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None
         dist.destroy_process_group()
 
 
-def checkpoint_to_resume(cfg: DictConfig, run: RunFolder, opened: OpenedData) -> Path | None:
-    """Return the checkpoint to resume from: the one that the config names, or the run's own.
+def checkpoint_to_resume(
+    cfg: DictConfig, run: RunFolder, opened: OpenedData
+) -> tuple[Path, int] | None:
+    """Return the checkpoint to resume from, and its epochs: the config's, or the run's own.
 
     Both are of one run, so they lead to the same end. Of two, the one with more epochs is returned:
     a run that began at a named checkpoint, was killed and is started again by the same command
@@ -201,15 +221,17 @@ def checkpoint_to_resume(cfg: DictConfig, run: RunFolder, opened: OpenedData) ->
     """
     own = run.checkpoint if cfg.auto_resume.enabled and run.checkpoint.exists() else None
     named = Path(cfg.resume_from_checkpoint) if cfg.resume_from_checkpoint else None
-    epochs = {}
-    for path in filter(None, (own, named)):
-        refuse_foreign_checkpoint(path, cfg, opened)
-        epochs[path] = int(read_checkpoint(path, run.identity)["epoch"])
-    path = max(epochs, key=epochs.__getitem__, default=None)
-    if path and not run.checkpoint.exists():  # the run needs its weights even if no epoch is left
+    known = []
+    for each in filter(None, (own, named)):
+        refuse_foreign_checkpoint(each, cfg, opened)
+        known.append((each, int(read_checkpoint(each, run.identity)["epoch"]) + 1))
+    if not known:
+        return None
+    path, epochs = max(known, key=lambda pair: pair[1])
+    if not run.checkpoint.exists():  # the run needs its weights even if no epoch is left
         with atomic_write(run.checkpoint) as part:
             shutil.copyfile(path, part)
-    return path
+    return path, epochs
 
 
 def build_trainer(
