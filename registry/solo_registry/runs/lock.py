@@ -33,7 +33,8 @@ POLL = 1.0  # seconds between two looks while waiting
 def held(target: Path, console: Console, patience: float | None = None) -> Iterator[None]:
     """Hold the lock of a folder or file; if another process has it, say so and wait.
 
-    What the caller knows about `target` can be old when it gets the lock: look again inside.
+    What the caller knows about `target` can be old when it gets the lock: look again inside. A
+    thread that has the lock gets it once more.
 
     Args:
         target: what will be written; it need not exist. The lock is `.<name>.lock` beside it.
@@ -45,7 +46,9 @@ def held(target: Path, console: Console, patience: float | None = None) -> Itera
     """
     target = target.resolve()
     path = lock_of(target)
-    lock = SoftFileLease(path, lease_duration=LEASE, heartbeat_interval=BEAT, on_compromise=_lost)
+    lock = SoftFileLease(
+        path, lease_duration=LEASE, heartbeat_interval=BEAT, on_compromise=_lost, is_singleton=True
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -92,13 +92,15 @@ def read_checkpoint(path: Path, *identities: str) -> dict[str, Any]:
         UserError: the file does not exist, cannot be read, is damaged, holds more than weights, or
             belongs to another config.
     """
-    if not path.is_file():
-        raise UserError(f"no checkpoint at {path}")
     try:
+        if not path.is_file():
+            raise UserError(f"no checkpoint at {path}")
         with zipfile.ZipFile(path) as archive:  # torch itself does not compare the checksums
             if (member := archive.testzip()) is not None:
                 raise zipfile.BadZipFile(f"the checksum of {member} is wrong")
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,12 +74,13 @@ class Trained:
     measures: bool
 
 
-def train(given: DictConfig, console: Console) -> Trained:
+def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
     """Train, resume training, or do nothing if the run is finished.
 
     Args:
         given: the composed config.
         console: where progress is printed.
+        lock: takes the lock of the run's folder, which the caller holds while it measures.
 
     Raises:
         UserError: anything in config, data or checkpoint that cannot work, before training starts.
@@ -109,24 +110,25 @@ def train(given: DictConfig, console: Console) -> Trained:
     model = build_method(cfg, data)
     synced = cfg.sync_batchnorm and count_processes(cfg) > 1
     two_images(cfg.optimizer.batch_size, model, "optimizer.batch_size", synced=synced)
-    with nullcontext() if is_further(environment) else alone(run, cfg, environment, console):
-        if run.read_result() is not None:  # another process has finished it meanwhile
-            console.print(f"already finished: {run.path}", soft_wrap=True)
-            return Trained(run, cfg, None, measures=True)
-        trainer = build_trainer(cfg, run, console, data, environment)
-        resume = checkpoint_to_resume(cfg, run, opened)
-        if trainer.is_global_zero:
-            epochs = resume[1] if resume else 0
-            changed = begin(given, cfg, run, data_record(cfg, opened, data.info), data, epochs)
-            lines = [notice(cfg), f"run folder {run.path}", lr_product(cfg)]
-            if resume:
-                lines.append(f"resuming from {resume[0]}")
-            if changed:
-                lines.append(
-                    f"the epochs before were made elsewise, which can move the numbers: {changed}"
-                )
-            console.print("\n".join(filter(None, lines)), soft_wrap=True, highlight=False)
-        fit(trainer, model, data, resume[0] if resume else None)
+    if not is_further(environment):
+        lock.enter_context(alone(run, cfg, environment, console))
+    if run.read_result() is not None:  # another process has finished it meanwhile
+        console.print(f"already finished: {run.path}", soft_wrap=True)
+        return Trained(run, cfg, None, not is_further(environment))
+    trainer = build_trainer(cfg, run, console, data, environment)
+    resume = checkpoint_to_resume(cfg, run, opened)
+    if trainer.is_global_zero:
+        epochs = resume[1] if resume else 0
+        changed = begin(given, cfg, run, data_record(cfg, opened, data.info), data, epochs)
+        lines = [notice(cfg), f"run folder {run.path}", lr_product(cfg)]
+        if resume:
+            lines.append(f"resuming from {resume[0]}")
+        if changed:
+            lines.append(
+                f"the epochs before were made elsewise, which can move the numbers: {changed}"
+            )
+        console.print("\n".join(filter(None, lines)), soft_wrap=True, highlight=False)
+    fit(trainer, model, data, resume[0] if resume else None)
     return Trained(run, cfg, data, trainer.is_global_zero)
 
 

@@ -107,8 +107,11 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         held(tmp_path / "runs" / "5", QUIET).__enter__()
 
 
-def test_one_name_for_one_folder(tmp_path: Path) -> None:
+def test_a_link_has_the_lock_of_its_folder_and_a_thread_has_it_twice(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    with held(tmp_path / "link", QUIET), pytest.raises(UserError, match="working on"):
-        held(tmp_path / "real", QUIET, patience=0).__enter__()
+    with held(tmp_path / "link", QUIET):
+        with held(tmp_path / "real", QUIET, patience=0):
+            pass
+        assert lock_of(tmp_path / "real").exists()
+    assert not lock_of(tmp_path / "real").exists()
