@@ -205,10 +205,11 @@ def add_plugin_commands() -> None:
 
 def main() -> None:
     """Run the command; a user's mistake ends in one paragraph and exit code 2."""
-    signal.signal(signal.SIGTERM, stop)
-    if end_with_parent():  # a further device's process: rank 0 handles the signals and ends it
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+    further = (
+        end_with_parent()
+    )  # a further device's process: rank 0 handles the signals and ends it
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN if further else stop)
     try:
         add_plugin_commands()
         app()

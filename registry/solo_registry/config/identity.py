@@ -85,9 +85,15 @@ def settings_hash(cfg: DictConfig) -> str:
     return config_hash(other)
 
 
+def names_of(cfg: DictConfig) -> list[str]:
+    """Return the hashes of a resolved config: by today's rule, then by earlier ones."""
+    rules = sorted({*OUTSIDE_HASH.values()}, reverse=True)
+    return list(dict.fromkeys(config_hash(cfg, rule) for rule in rules))
+
+
 def is_named(cfg: DictConfig, name: str) -> bool:
     """Whether `name` is the hash of a resolved config, by today's rule or an earlier one."""
-    return any(config_hash(cfg, rule) == name for rule in sorted({*OUTSIDE_HASH.values()}))
+    return name in names_of(cfg)
 
 
 @functools.cache

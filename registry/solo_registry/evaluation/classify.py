@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -26,10 +25,13 @@ from solo_registry.data.sets import UNLABELLED, ImageSet
 from solo_registry.data.subset import stratified
 from solo_registry.errors import UserError
 from solo_registry.evaluation.classifier import Classifier, Recipe
+from solo_registry.methods.base import BaseMethod
 from solo_registry.metrics.accuracy import top_accuracy
 from solo_registry.runs.loaded_run import LoadedRun
+from solo_registry.runs.lock import held
 from solo_registry.runs.model import read_checkpoint, two_images
-from solo_registry.runs.run_folder import json_text, write_json
+from solo_registry.runs.read import json_text, read_json, signed
+from solo_registry.runs.run_folder import remove_parts, write_json
 from solo_registry.training.callbacks import LastCheckpoint, SeedEpoch, WholeCheckpointIO
 from solo_registry.training.divergence import Divergence, check_outputs
 from solo_registry.training.pretrain import fit
@@ -66,16 +68,36 @@ def classify(
     run = LoadedRun(path)
     cfg = run.cfg
     used = run.data(data, **where)
-    train_set, test_set = labelled(used, recipe, cfg.seed)
+    train_set, _ = labelled(used, recipe, cfg.seed)
     settings = {**asdict(recipe), "seed": cfg.seed, "train_images": len(train_set)}
     settings["data"] = used.digest
     model = run.untrained()
     epochs = int(run.load_weights(model)["epoch"]) + 1
     unfinished = None if epochs >= cfg.max_epochs else epochs
     out = run.file(recipe.name, unfinished, data, used.digest)
-    if (done := already_there(out, settings)) is not None:
-        console.print(f"already measured: {out}", soft_wrap=True)
-        return done
+    if (done := already_there(out, settings)) is None:
+        with held(out, console):
+            if (done := already_there(out, settings)) is None:  # nor by another process meanwhile
+                return _measure(run, model, recipe, console, used, settings, epochs, out)
+    console.print(f"already measured: {out}", soft_wrap=True)
+    return done
+
+
+def _measure(
+    run: LoadedRun,
+    model: BaseMethod,
+    recipe: Recipe,
+    console: Console,
+    used: PretrainDataModule,
+    settings: dict[str, Any],
+    epochs: int,
+    out: Path,
+) -> dict[str, Any]:
+    """Train the classifier, measure it and write the result to `out`."""
+    cfg = run.cfg
+    remove_parts(out.parent, out.name)
+    remove_parts(out.parent, f"{out.stem}-{10 * '[0-9a-f]'}.ckpt")
+    train_set, test_set = labelled(used, recipe, cfg.seed)
     if not recipe.pretrained:
         model = run.untrained()
     begun = {**settings, "pretraining_epochs": epochs}
@@ -108,21 +130,23 @@ def classify(
     )
     scores, targets = predict(classifier, tested, device)
     check_outputs(recipe.name, scores)
-    result = {
-        "schema_version": SCHEMA_VERSION,
-        "protocol": protocol(recipe, size, lr, view, len(train_set)),
-        "name": cfg.name,
-        "method": cfg.method,
-        "config_hash": run.folder.path.parent.name,
-        "dataset": used.info.name,
-        "pretrained_on": cfg.data.dataset if recipe.pretrained else None,
-        "pretraining_epochs": epochs if recipe.pretrained else 0,
-        "settings": settings,
-        "effective_lr": lr,
-        "test_images": len(targets),
-        "acc1": top_accuracy(scores, targets),
-        "acc5": top_accuracy(scores, targets, 5) if classes > 5 else None,
-    }
+    result = signed(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "protocol": protocol(recipe, size, lr, view, len(train_set)),
+            "name": cfg.name,
+            "method": cfg.method,
+            "config_hash": run.folder.hash,
+            "dataset": used.info.name,
+            "pretrained_on": cfg.data.dataset if recipe.pretrained else None,
+            "pretraining_epochs": epochs if recipe.pretrained else 0,
+            "settings": settings,
+            "effective_lr": lr,
+            "test_images": len(targets),
+            "acc1": top_accuracy(scores, targets),
+            "acc5": top_accuracy(scores, targets, 5) if classes > 5 else None,
+        }
+    )
     write_json(out, result)
     saved.unlink(missing_ok=True)
     console.print(f"{result['protocol']}\ntop-1 {result['acc1']:.2f} %  ({out})", soft_wrap=True)
@@ -236,7 +260,7 @@ def protocol(recipe: Recipe, size: int, lr: float, view: dict[str, Any], images:
 def already_there(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     """Return the saved result if it has these settings, else None, also for a damaged file."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found if found["settings"] == settings else None
-    except (OSError, KeyError, TypeError, json.JSONDecodeError):
+        found = read_json(path)
+    except UserError:
         return None
+    return found if found.get("settings") == settings else None

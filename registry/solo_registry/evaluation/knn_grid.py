@@ -16,6 +16,7 @@ from solo_registry.evaluation.features import features_of
 from solo_registry.metrics.knn import knn_accuracy
 from solo_registry.metrics.neighbours import Distance
 from solo_registry.runs.loaded_run import LoadedRun
+from solo_registry.runs.read import signed
 from solo_registry.runs.run_folder import write_json
 
 
@@ -83,7 +84,7 @@ def knn_grid(
         "schema_version": 1,
         "protocol": "weighted kNN on frozen features; top-1 %",
         "name": cfg.name,
-        "config_hash": run.folder.path.parent.name,
+        "config_hash": run.folder.hash,
         "seed": cfg.seed,
         "epochs": epochs,
         "dataset": used.info.name,
@@ -92,7 +93,7 @@ def knn_grid(
         "rows": rows,
     }
     out = run.file("knn", None if epochs >= cfg.max_epochs else epochs, data, used.digest)
-    write_json(out, result)
+    write_json(out, signed(result))
     table = Table("distance", "temperature", "k", "top-1 (%)", title="Weighted kNN")
     for row in rows:
         tau = "-" if row["temperature"] is None else f"{row['temperature']:g}"

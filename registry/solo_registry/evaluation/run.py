@@ -9,7 +9,6 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from solo_registry.config.identity import config_hash
 from solo_registry.config.index_file import index_record
 from solo_registry.config.resolve import check_evaluation
 from solo_registry.config.schema import EvaluationConfig
@@ -22,7 +21,10 @@ from solo_registry.metrics.linear_probe import ProbeResult, linear_probe
 from solo_registry.metrics.long_tail import long_tail_results
 from solo_registry.metrics.protocol import PROTOCOLS, describe, evaluate_features
 from solo_registry.runs.loaded_run import LoadedRun
-from solo_registry.runs.run_folder import SCHEMA_VERSION, write_json
+from solo_registry.runs.lock import held
+from solo_registry.runs.model import fill
+from solo_registry.runs.read import signed
+from solo_registry.runs.run_folder import SCHEMA_VERSION, remove_parts, write_json
 
 
 @dataclass
@@ -79,16 +81,37 @@ def evaluate_run(
     if not evaluation.enabled:
         return {}
     loaded = LoadedRun(path)
-    done = loaded.folder.read_result()
     settings: Any = OmegaConf.to_container(evaluation)
-    if done is not None and loaded.is_last and other is None and same(done, settings):
+
+    def measured() -> dict[str, Any] | None:
+        done = loaded.folder.read_result() if loaded.is_last and other is None else None
+        return done if done is not None and same(done, settings) else None
+
+    if (done := measured()) is not None:
         show(done, loaded.folder, console)
         return done
     data = data or loaded.data(other, **where)
-    measurement = measure_rows(loaded, data, evaluation, console)
-    result = assemble(loaded, data, evaluation, measurement)
-    publish(loaded, data, other, measurement, result, console)
+    model = loaded.untrained()
+    state = loaded.read_checkpoint()
+    out = place(loaded, int(state["epoch"]) + 1, other, data.digest)
+    own = out == loaded.folder.result
+    with held(loaded.folder.path if own else out, console):
+        loaded.folder.remove_parts() if own else remove_parts(out.parent, out.name)
+        if (done := measured()) is not None:  # by another process meanwhile
+            show(done, loaded.folder, console)
+            return done
+        measurement = measure_rows(loaded, model, state, data, evaluation, console)
+        result = assemble(loaded, data, evaluation, measurement)
+        publish(loaded, data, out, measurement, result, console)
     return result
+
+
+def place(loaded: LoadedRun, epochs: int, other: str | None, digest: str | None) -> Path:
+    """Return the file of a measurement: result.json, or one in evaluations/."""
+    finished = loaded.is_last and epochs >= loaded.cfg.max_epochs
+    if other is None and finished:
+        return loaded.folder.result
+    return loaded.file("", None if finished else epochs, other, digest)
 
 
 def same(done: dict[str, Any], settings: dict[str, Any]) -> bool:
@@ -98,14 +121,28 @@ def same(done: dict[str, Any], settings: dict[str, Any]) -> bool:
 
 
 def measure_rows(
-    loaded: LoadedRun, data: PretrainDataModule, evaluation: DictConfig, console: Console
+    loaded: LoadedRun,
+    model: BaseMethod,
+    state: dict[str, Any],
+    data: PretrainDataModule,
+    evaluation: DictConfig,
+    console: Console,
 ) -> Measurement:
-    """Compute the features of the trained backbone and, if asked for, of the two baselines."""
-    model, rows = loaded.untrained(), {}
+    """Compute the features of the trained backbone and, if asked for, of the two baselines.
+
+    Args:
+        loaded: the run.
+        model: its method with initial weights; gets those of the checkpoint.
+        state: the checkpoint.
+        data: the images.
+        evaluation: the config's `evaluation` section.
+        console: where progress is shown.
+    """
+    rows = {}
     if evaluation.baselines:
         rows["raw_pixels"] = measure(None, data, evaluation, "raw pixels", console)
         rows["untrained"] = measure(model, data, evaluation, "untrained backbone", console)
-    state = loaded.load_weights(model)
+    fill(model, state, loaded.checkpoint)
     rows["trained"] = trained = measure(model, data, evaluation, "trained backbone", console)
     probe = None
     if evaluation.linear and trained.train.labelled and trained.test.labelled:
@@ -142,7 +179,7 @@ def assemble(
         "normalisation": {"mean": list(data.info.mean), "std": list(data.info.std)},
         "backbone": cfg.backbone.name,
         "seed": cfg.seed,
-        "config_hash": config_hash(cfg),
+        "config_hash": loaded.folder.hash,
         "epochs": measurement.epochs,
         "steps": int(measurement.state["global_step"]),
         "parameters": sum(weight.numel() for weight in measurement.model.backbone.parameters()),
@@ -165,23 +202,19 @@ def assemble(
 def publish(
     loaded: LoadedRun,
     data: PretrainDataModule,
-    other: str | None,
+    out: Path,
     measurement: Measurement,
     result: dict[str, Any],
     console: Console,
 ) -> None:
-    """Draw the pictures, write the result and print it."""
-    run, epochs = loaded.folder, measurement.epochs
-    finished = loaded.is_last and epochs >= loaded.cfg.max_epochs
-    out = run.result
-    if other or not finished:
-        out = loaded.file("", None if finished else epochs, other, data.digest)
+    """Draw the pictures, write the result to `out` and print it."""
+    run = loaded.folder
     if result["evaluation"]["pictures"]:
         plots = run.plots if out == run.result else out.with_suffix("")
         draw_run(plots, run, measurement.model, measurement.rows, result, data, console)
     if measurement.probe and out == run.result:
         save_head(run, LinearHead.of(measurement.probe, data.info.class_names))
-    write_json(out, result)
+    run.write_result(result) if out == run.result else write_json(out, signed(result))
     show(result, run, console, out)
 
 

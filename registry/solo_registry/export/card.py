@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 from typing import Any
@@ -26,6 +27,15 @@ def plain(node: Any) -> dict[str, Any]:
     """Return a config section as plain Python values."""
     content: Any = OmegaConf.to_container(node, resolve=True)
     return dict(content)
+
+
+def prose(value: Any) -> str:
+    """Return a value of a run's files as one line in which a browser sees no tags.
+
+    >>> prose("<b>digits</b>")
+    '&lt;b&gt;digits&lt;/b&gt;'
+    """
+    return html.escape(" ".join(str(value).split()), quote=False)
 
 
 def card(
@@ -56,10 +66,10 @@ def card(
             "---",
             f"library_name: {'pytorch' if to == 'torch' else 'timm'}",
             "tags: [image-feature-extraction, self-supervised, contrastive]",
-            f"datasets: [{cfg.data.dataset}]",
+            f"datasets: [{prose(cfg.data.dataset)}]",
             "---",
             "",
-            f"# {cfg.backbone.name}, pretrained by {cfg.method} on {cfg.data.dataset}",
+            prose(f"# {cfg.backbone.name}, pretrained by {cfg.method} on {cfg.data.dataset}"),
             "",
             f"Features (N, {features}) of images (N, {channels}, {size}, {size}).",
             f"An image's shorter side is resized to {resize} pixels (bicubic, antialiased), and "
@@ -78,10 +88,17 @@ def card(
             "",
             *table(result),
             "",
-            f"Seed {result['seed']}, {result['epochs']} epochs, {result['train_images']} training "
-            f"and {result['test_images']} test images, last epoch. One seed: no spread is known.",
+            prose(
+                f"Seed {result['seed']}, {result['epochs']} epochs, {result['train_images']} "
+                f"training and {result['test_images']} test images, last epoch. "
+                "One seed: no spread is known."
+            ),
             "",
-            *(f"- {key}: {text}" for key, text in result["protocols"].items() if key in MEASURES),
+            *(
+                prose(f"- {key}: {text}")
+                for key, text in result["protocols"].items()
+                if key in MEASURES
+            ),
             "",
             "## Temperature",
             "",
@@ -92,7 +109,9 @@ def card(
             "",
             "## Recipe",
             "",
-            f"Config hash {result['config_hash']}. `recipe.yaml` is the config; in this folder",
+            prose(
+                f"Config hash {result['config_hash']}. `recipe.yaml` is the config; in this folder"
+            ),
             "",
             "```bash",
             'dyntemp pretrain --config-path "$PWD" --config-name recipe',
@@ -195,8 +214,8 @@ def table(result: dict[str, Any]) -> list[str]:
     lines = [f"| features | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
     for name, row in result["results"].items():
         cells = [
-            "-" if row.get(key) is None else format(row[key], form)
+            format(row[key], form) if isinstance(row.get(key), int | float) else "-"
             for key, (_, form) in MEASURES.items()
         ]
-        lines.append(f"| {ROW_NAMES.get(name, name)} | {' | '.join(cells)} |")
+        lines.append(f"| {prose(ROW_NAMES.get(name, name))} | {' | '.join(cells)} |")
     return lines

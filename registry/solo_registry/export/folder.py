@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 from rich.console import Console
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from solo_registry.backbones import LOW_RESOLUTION, build_backbone
@@ -17,8 +18,9 @@ from solo_registry.data.sets import SetInfo
 from solo_registry.errors import UserError, nearest
 from solo_registry.export.card import by_config, card, plain, preprocessing
 from solo_registry.runs.loaded_run import LoadedRun
-from solo_registry.runs.model import read_checkpoint
-from solo_registry.runs.run_folder import atomic_write, write_json
+from solo_registry.runs.lock import held
+from solo_registry.runs.read import json_text
+from solo_registry.runs.run_folder import atomic_folder, atomic_write, remove_parts
 
 TARGETS = ("timm", "huggingface", "torch")
 
@@ -28,6 +30,8 @@ def export_run(path: Path, to: str, out: Path | None, console: Console) -> Path:
 
     Every target gets `README.md` (the model card), `recipe.yaml` (the config as given), the picture
     of tau, and the weights: `model.safetensors` for timm and huggingface, `backbone.pt` for torch.
+
+    All is read and checked before anything is written.
 
     timm and huggingface also get `config.json`, which timm's loaders read: `local-dir:FOLDER` and,
     once the folder is on the Hub, `hf-hub:OWNER/NAME`. `config.json` cannot say that a ResNet has a
@@ -56,30 +60,44 @@ def export_run(path: Path, to: str, out: Path | None, console: Console) -> Path:
             f"{path} is not a finished run's folder: the card needs its result.json. "
             "Finish the run, or evaluate it: dyntemp evaluate RUN"
         )
-    info = loaded.info()
+    info, recipe = loaded.info(), loaded.recipe()
+    used = {"mean": list(info.mean), "std": list(info.std)}
+    if result.get("normalisation", used) != used:
+        raise UserError(
+            f"{run.data} and {run.result} name other means or deviations: one is damaged"
+        )
     backbone = rebuild(cfg)
-    weights = backbone_weights(read_checkpoint(run.checkpoint)["state_dict"], backbone)
+    weights = backbone_weights(loaded.read_checkpoint()["state_dict"], backbone)
     call: dict[str, Any] | None = getattr(backbone, "timm_call", None)
     check_target(to, cfg, call)
-    out = out or run.path / "export" / to
-    name = "backbone.pt" if to == "torch" else "model.safetensors"
-    with atomic_write(out / name) as part:
-        if to == "torch":
-            torch.save(weights, part)
-        else:
-            save_file(weights, part, metadata={"format": "pt"})
-    if call is not None and by_config(to, call):
-        write_json(out / "config.json", hub_config(cfg, call, info, backbone))
-    shutil.copyfile(run.path / "config.yaml", out / "recipe.yaml")
     picture = run.plots / "temperature.png"
-    if picture.exists():
-        shutil.copyfile(picture, out / picture.name)
-    with atomic_write(out / "README.md") as part:
-        shown = picture.name if picture.exists() else None
-        text = card(to, cfg, call, info, result, int(backbone.num_features), shown)  # type: ignore[arg-type]
-        part.write_text(text, encoding="utf-8")
+    shown = picture.name if picture.exists() else None
+    text = card(to, cfg, call, info, result, int(backbone.num_features), shown)  # type: ignore[arg-type]
+    name = "backbone.pt" if to == "torch" else "model.safetensors"
+    files = {name: packed(weights, to), "recipe.yaml": recipe.encode(), "README.md": text.encode()}
+    if call is not None and by_config(to, call):
+        files["config.json"] = json_text(hub_config(cfg, call, info, backbone)).encode()
+    out = out or run.path / "export" / to
+    with held(out, console):
+        remove_parts(out.absolute().parent, out.name)
+        with atomic_folder(out.absolute(), last="README.md") as part:
+            for file, content in files.items():
+                with atomic_write(part / file) as written:
+                    written.write_bytes(content)
+            if shown:
+                shutil.copyfile(picture, part / shown)
     console.print(f"{name} and its model card are in {out}", soft_wrap=True, highlight=False)
     return out
+
+
+def packed(weights: dict[str, Tensor], to: str) -> bytes:
+    """Return the content of the file of weights; their own writers hide why a write fails."""
+    if to != "torch":
+        content: bytes = save(weights, metadata={"format": "pt"})
+        return content
+    buffer = io.BytesIO()
+    torch.save(weights, buffer)
+    return buffer.getvalue()
 
 
 def rebuild(cfg: DictConfig) -> nn.Module:

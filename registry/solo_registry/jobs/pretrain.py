@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -28,7 +30,8 @@ def pretrain(given: DictConfig, console: Console | None = None) -> RunFolder:
     console = console or terminal()
     quiet_libraries()
     load_plugins()
-    trained = train(given, console)
-    if trained.measures:
-        evaluate_run(trained.run.path, trained.cfg.evaluation, console, data=trained.data)
+    with ExitStack() as lock:  # one process trains and measures
+        trained = train(given, console, lock)
+        if trained.measures:
+            evaluate_run(trained.run.path, trained.cfg.evaluation, console, data=trained.data)
     return trained.run

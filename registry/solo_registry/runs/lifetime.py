@@ -23,8 +23,20 @@ STOPPED = 130  # exit code after Ctrl-C or SIGTERM
 PARENT = "DYNTEMP_PARENT"  # the parent's id, for processes that `multiprocessing` did not start
 
 
+_stopping = threading.Event()
+
+
 def stop(*_: Any) -> NoReturn:
-    """Handle SIGTERM as Ctrl-C, so that both end with the same message."""
+    """Handle SIGINT and SIGTERM: the first stops the process in order, the second ends it at once.
+
+    A second `KeyboardInterrupt` would surface wherever the process is stopping, as a stack trace.
+    Ending at once loses nothing, since files are complete at any moment.
+    """
+    if _stopping.is_set():
+        text = "\nEnded at once. The same command goes on from what is saved.\n"
+        os.write(2, text.encode())
+        os._exit(STOPPED)
+    _stopping.set()
     raise KeyboardInterrupt
 
 

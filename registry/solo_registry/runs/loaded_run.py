@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
 from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.data_schema import DataConfig
-from solo_registry.config.resolve import expanded
+from solo_registry.config.identity import config_hash, names_of
+from solo_registry.config.resolve import expanded, merge_schema, resolve
 from solo_registry.data.module import PretrainDataModule, build_data
 from solo_registry.data.opened import open_data
 from solo_registry.data.sets import SetInfo
+from solo_registry.errors import UserError
 from solo_registry.methods.base import BaseMethod
 from solo_registry.runs.find import find_run
-from solo_registry.runs.model import load_weights, rebuild_method
+from solo_registry.runs.model import fill, read_checkpoint, rebuild_method
+from solo_registry.runs.read import read_text, read_yaml
 from solo_registry.runs.run_data import read_info, require_digest
 from solo_registry.runs.run_folder import RunFolder
+
+LR = ("optimizer.effective_lr", "optimizer.effective_classifier_lr")
 
 
 class LoadedRun:
@@ -31,7 +40,7 @@ class LoadedRun:
         is_last: whether `path` is a run folder.
 
     Raises:
-        UserError: there is no such run.
+        UserError: there is no such run, or its config is not that of its folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,14 +50,57 @@ class LoadedRun:
         self.folder = RunFolder(path if self.is_last else path.absolute().parents[1])
         self.checkpoint = self.folder.checkpoint if self.is_last else path
         self.cfg = self.folder.read_config()
+        self.names = [f"{name}/{self.cfg.seed}" for name in names_of(self.cfg)]
+        if re.fullmatch(r"[0-9a-f]{10}/\d+", self.folder.identity):  # else it was moved or renamed
+            if self.folder.identity not in self.names:
+                raise UserError(
+                    f"{self.folder.path}/resolved.yaml does not belong there or is damaged: its "
+                    f"config is {self.names[0]}, its folder {self.folder.identity}"
+                )
+        else:
+            self.folder.hash = config_hash(self.cfg)
 
     def untrained(self) -> BaseMethod:
         """Build the method with its initial weights; needs no images."""
         return rebuild_method(self.cfg)
 
+    def read_checkpoint(self) -> dict[str, Any]:
+        """Read the checkpoint.
+
+        Raises:
+            UserError: it cannot be read, is damaged, or is not of this run.
+        """
+        return read_checkpoint(self.checkpoint, *self.names)
+
     def load_weights(self, model: BaseMethod) -> dict[str, Any]:
         """Load the checkpoint's weights into `model` and return the checkpoint."""
-        return load_weights(model, self.checkpoint)
+        checkpoint = self.read_checkpoint()
+        fill(model, checkpoint, self.checkpoint)
+        return checkpoint
+
+    def recipe(self) -> str:
+        """Return the text of config.yaml, after checking that it leads to this run.
+
+        Raises:
+            UserError: it cannot be read, is damaged, or belongs to another run.
+        """
+        path = self.folder.path / "config.yaml"
+        try:
+            own = merge_schema(read_yaml(path))
+            # what follows from this machine and its disk is taken from the run
+            devices, nodes = own.devices, own.num_nodes
+            own.devices = own.num_nodes = 1
+            own.data.long_tail.index_file, own.evaluation.enabled = None, False
+            own = resolve(own)
+            own.devices, own.num_nodes = devices, nodes
+            for key in ("data.digest", "data.long_tail.index_hash", *LR):
+                OmegaConf.update(own, key, OmegaConf.select(self.cfg, key))
+            fits = not {f"{name}/{own.seed}" for name in names_of(own)}.isdisjoint(self.names)
+        except (OmegaConfBaseException, UserError) as error:
+            raise UserError(f"{path} is no config of this run: {error}") from error
+        if not fits:
+            raise UserError(f"{path} is damaged, or belongs to another run than {self.names[0]}")
+        return read_text(path)
 
     def data(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -79,49 +80,56 @@ def two_images(batch_size: int, model: nn.Module, key: str, *, synced: bool = Fa
             )
 
 
-def read_checkpoint(path: Path, identity: str | None = None) -> dict[str, Any]:
-    """Read a checkpoint as tensors and plain values only.
+def read_checkpoint(path: Path, *identities: str) -> dict[str, Any]:
+    """Read a checkpoint as tensors and plain values only, after checking that all bytes are whole.
 
     Args:
         path: the file.
-        identity: the run that it must belong to; None accepts any run.
+        identities: names of the run that it must belong to, of which one must fit; none given
+            accepts any run.
 
     Raises:
-        UserError: the file does not exist, is damaged, holds more than weights, or belongs to
-            another config.
+        UserError: the file does not exist, cannot be read, is damaged, holds more than weights, or
+            belongs to another config.
     """
-    if not path.is_file():
-        raise UserError(f"no checkpoint at {path}")
     try:
+        if not path.is_file():
+            raise UserError(f"no checkpoint at {path}")
+        with zipfile.ZipFile(path) as archive:  # torch itself does not compare the checksums
+            if (member := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"the checksum of {member} is wrong")
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{path} is damaged or holds more than weights: {reason}. "
             "Remove it to start the run again from the beginning"
         ) from error
-    lacking = {"epoch", "global_step", "state_dict", "loops"} - set(checkpoint)
+    needed = {"epoch", "global_step", "state_dict", "loops"}
+    lacking = needed - set(checkpoint) if isinstance(checkpoint, dict) else needed
     if lacking:
         raise UserError(f"{path} is no checkpoint of a run: it lacks {', '.join(sorted(lacking))}")
     found = checkpoint.get("run")
-    if identity and found != identity:
+    if identities and found not in identities:
         raise UserError(
-            f"{path} belongs to another config or seed ({found}, this run is {identity}), or to "
-            "other data: resume it with the settings in its run folder's resolved.yaml"
+            f"{path} belongs to another config or seed ({found}, this run is {identities[0]}), or "
+            "to other data: resume it with the settings in its run folder's resolved.yaml"
         )
     return checkpoint
 
 
-def load_weights(model: BaseMethod, path: Path) -> dict[str, Any]:
-    """Load all weights of a checkpoint strictly, and return the checkpoint.
+def fill(model: BaseMethod, checkpoint: dict[str, Any], path: Path) -> None:
+    """Load all weights of a checkpoint strictly; `path` is where it was read, for the message.
 
     Raises:
         UserError: names or shapes differ; the message gives the first few.
     """
-    checkpoint = read_checkpoint(path)
     try:
         model.load_state_dict(checkpoint["state_dict"], strict=True)
-    except (KeyError, RuntimeError) as error:
+    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())[:500]
         raise UserError(f"{path} does not fit method and backbone of its run: {reason}") from error
-    return checkpoint

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from solo_registry.config.identity import settings_hash
 from solo_registry.data.opened import OpenedData
 from solo_registry.data.sets import SetInfo
 from solo_registry.errors import UserError
+from solo_registry.runs.read import read_json, signed
 from solo_registry.runs.run_folder import RunFolder
 
 SCHEMA_VERSION = 1
@@ -27,7 +27,7 @@ def data_record(cfg: DictConfig, opened: OpenedData, info: SetInfo) -> dict[str,
         opened: the data of the config.
         info: facts about the data, with the mean and std that the run uses.
     """
-    return {
+    record = {
         "schema_version": SCHEMA_VERSION,
         "digest": opened.digest,
         "settings": settings_hash(cfg),  # the run's hash without its data
@@ -35,14 +35,15 @@ def data_record(cfg: DictConfig, opened: OpenedData, info: SetInfo) -> dict[str,
         "images": opened.counts(),
         "info": asdict(info),
     }
+    return signed(record)
 
 
 def read_record(run: RunFolder) -> dict[str, Any] | None:
-    """Return data.json of a run; None if it does not exist or cannot be read."""
+    """Return data.json of a run; None if it does not exist, cannot be read or has been changed."""
     try:
-        record: dict[str, Any] = json.loads(run.data.read_text(encoding="utf-8"))
+        record = read_json(run.data)
         _ = record["digest"], record["settings"], record["paths"], record["images"], record["info"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (UserError, KeyError):
         return None
     return record
 

@@ -5,8 +5,8 @@ runs/<name>/<hash of the resolved config>/<seed>/
     resolved.yaml       as used             checkpoints/last.ckpt the last finished epoch
     data.json           what the images are result.json           written last: the run is finished
     environment.json    versions, git SHA   plots/                pictures
-    cost.json           time and memory     evaluations/          other data, probes, fine-tuning
-    probe.safetensors   the linear probe
+    cost.json           time and memory     result.sha256         checksum of result.json
+    probe.safetensors   the linear probe    evaluations/          other data, probes, fine-tuning
 """
 
 from __future__ import annotations
@@ -15,28 +15,23 @@ import contextlib
 import errno
 import json
 import os
-import platform
+import shutil
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from solo_registry.config.identity import config_hash
 from solo_registry.config.resolve import merge_schema
 from solo_registry.errors import UserError
+from solo_registry.runs.environment import change, environment, known_parts, with_part
+from solo_registry.runs.read import checksum, read_text, read_yaml, sealed
+from solo_registry.runs.read import json_text as json_text  # used from here by other rooms
 
 SCHEMA_VERSION = 2
-PACKAGES = (
-    "solo-dyntemp", "torch", "torchvision", "lightning", "timm", "hydra-core", "omegaconf",
-    "torchmetrics", "lightly", "scikit-learn", "numpy", "nvidia-dali-cuda130",
-)  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -68,6 +63,44 @@ def atomic_write(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def atomic_folder(path: Path, last: str) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on exit its files get into `path`.
+
+    A new folder appears in one step. In one that exists, other files stay, and the file `last` is
+    there only when all are.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        if not path.exists():
+            part.rename(path)
+            return
+        (path / last).unlink(missing_ok=True)
+        for file in sorted(part.iterdir(), key=lambda file: file.name == last):
+            file.replace(path / file.name)
+    except OSError as error:
+        raise UserError(cannot_write(path, error)) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def remove_parts(folder: Path, name: str = "*") -> None:
+    """Remove what killed writes of the files `name` (a pattern) have left in a folder.
+
+    Call it only while holding the lock of these files: another process's part would go too.
+    """
+    for part in folder.glob(f".{name}.[0-9]*.part"):
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
+
+
 def cannot_write(path: Path, error: OSError) -> str:
     """Return the message, one paragraph, about a `path` that could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -75,11 +108,6 @@ def cannot_write(path: Path, error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"no permission to write {path}: choose another folder with runs_dir=PATH"
     return f"cannot write {path}: {error}"
-
-
-def json_text(content: Any) -> str:
-    """Format `content` as all our JSON files are; equal content gives equal bytes."""
-    return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -97,10 +125,13 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.identity = f"{path.parent.name}/{path.name}"  # hash of the config, and the seed
+        place = path.absolute() if path.parent.name else path.resolve()  # resolve: "." or "5"
+        self.hash = place.parent.name  # of the config
+        self.identity = f"{self.hash}/{place.name}"  # and the seed
         self.checkpoint = path / "checkpoints" / "last.ckpt"
         self.metrics = path / "metrics.csv"
         self.result = path / "result.json"
+        self.checksum = path / "result.sha256"
         self.data = path / "data.json"  # see `run_data`
         self.probe = path / "probe.safetensors"  # see `evaluation.linear_head`
         self.error = path / "error.json"  # why it failed; the leaderboard writes it
@@ -117,94 +148,106 @@ class RunFolder:
             raise ValueError("data.digest is not filled in: see `open_data`")
         return cls(Path(cfg.runs_dir) / cfg.name / config_hash(cfg) / str(cfg.seed))
 
-    def open(self, given: DictConfig, cfg: DictConfig, data: dict[str, Any]) -> None:
+    def open(
+        self, given: DictConfig, cfg: DictConfig, data: dict[str, Any], epochs: int = 0
+    ) -> str:
         """Create the folder and write both configs, the record of the data and the environment.
 
         Args:
             given: the config as the user composed it.
             cfg: the resolved config.
             data: the content of data.json.
+            epochs: epochs done, of which the run goes on.
+
+        Returns:
+            How the environment differs from that of the epochs before; empty if it does not.
 
         Raises:
             UserError: the folder cannot be written.
         """
         for name, config in (("config.yaml", given), ("resolved.yaml", cfg)):
             with atomic_write(self.path / name) as part:
-                part.write_text(OmegaConf.to_yaml(config), encoding="utf-8")
+                part.write_text(sealed(OmegaConf.to_yaml(config)), encoding="utf-8")
         write_json(self.data, data)
-        write_json(self.path / "environment.json", environment())
+        path = self.path / "environment.json"
+        before = known_parts(path, epochs)
+        now = environment()
+        write_json(path, now | {"parts": with_part(before, now, epochs)})
+        return change(before, now)
+
+    def remove_parts(self) -> None:
+        """Remove what killed writes have left of the files that the run's lock protects."""
+        for folder in (self.path, self.checkpoint.parent, self.plots):
+            remove_parts(folder)
+
+    def progress(self) -> tuple[int | None, int | None]:
+        """Return when result and last checkpoint were written; None for a file that is not there.
+
+        Two equal answers mean that no process has worked on the run in between.
+        """
+        files = (self.result, self.checkpoint)
+        result, saved = (file.stat().st_mtime_ns if file.exists() else None for file in files)
+        return result, saved
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Write result.json, and its checksum in the format of `sha256sum` beside it.
+
+        The checksum is written first, together with that of the result before: whenever this
+        process is killed, one of the two fits.
+        """
+        own = checksum(json_text(result))
+        before = [checksum(read_text(self.result))] if self.result.exists() else []
+        self._write_checksums(own, *before)
+        write_json(self.result, result)
+        self._write_checksums(own)
+
+    def _write_checksums(self, *known: str) -> None:
+        with atomic_write(self.checksum) as part:
+            part.write_text("".join(f"{one}  {self.result.name}\n" for one in known))
 
     def read_result(self) -> dict[str, Any] | None:
         """Return result.json of a finished run, or None.
 
         Raises:
-            UserError: the file is not a result of this schema version.
+            UserError: the file is not a result of this schema version, or has been changed.
         """
         if not self.result.exists():
             return None
+        text = read_text(self.result)
         try:
-            result: dict[str, Any] = json.loads(self.result.read_text(encoding="utf-8"))
+            result: dict[str, Any] = json.loads(text)
             if (found := result["schema_version"]) != SCHEMA_VERSION:
                 raise UserError(
                     f"{self.result} has schema version {found}, this version reads {SCHEMA_VERSION}"
                 )
             _ = result["evaluation"], result["results"]["trained"], result["protocols"]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except UserError:
+            raise
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{self.result} is not a run's result: {error}; remove it") from error
+        if self.checksum.exists() and checksum(text) not in read_text(self.checksum):
+            raise UserError(
+                f"{self.result} is not what was written, by {self.checksum.name}: remove it, and "
+                "the run is measured again"
+            )
         return result
 
     def read_config(self) -> DictConfig:
         """Return the resolved config.
 
         Raises:
-            UserError: there is none, so this is no run folder.
+            UserError: there is none, so this is no run folder; or it is damaged.
         """
         path = self.path / "resolved.yaml"
-        if not path.is_file():
+        if not path.exists():
             raise UserError(
                 f"{self.path} is no run folder: it has no resolved.yaml. "
                 "A run folder is runs/<name>/<hash>/<seed>"
             )
+        cfg = read_yaml(path)
+        if "${" in OmegaConf.to_yaml(cfg):  # it would read this machine's environment
+            raise UserError(f"{path} is damaged: a resolved config has no ${{...}}")
         try:
-            return merge_schema(OmegaConf.load(path))  # type: ignore[arg-type]
-        except (OmegaConfBaseException, UserError, YAMLError) as error:
+            return merge_schema(cfg)
+        except (OmegaConfBaseException, UserError) as error:
             raise UserError(f"{path} is damaged: {' '.join(str(error).split())}") from error
-
-
-def environment() -> dict[str, Any]:
-    """Collect what a run depends on besides its config."""
-    import torch
-
-    versions = {}
-    for package in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            versions[package] = version(package)
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {
-        "argv": sys.argv,
-        "cuda": torch.version.cuda if gpus else None,
-        "git": git_state(),
-        "gpus": gpus,
-        "host": platform.node(),
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "threads": torch.get_num_threads(),
-        "versions": versions,
-    }
-
-
-def git_state() -> dict[str, Any] | None:
-    """Return commit and cleanliness of the checkout this code runs from, or None."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", Path(__file__).name)  # not a file in another's checkout
-        return {"commit": git("rev-parse", "HEAD"), "clean": not git("status", "--porcelain")}
-    except (OSError, subprocess.CalledProcessError):
-        return None

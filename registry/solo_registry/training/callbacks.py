@@ -155,9 +155,9 @@ class LastCheckpoint(Checkpoint):
         done = trainer.current_epoch + 1
         if done % self.every and done != trainer.max_epochs:
             return
-        trainer.save_checkpoint(self.path)
-        if self.keep_all:
+        if self.keep_all:  # first: a run that is killed in between does this epoch again
             trainer.save_checkpoint(self.path.with_name(f"epoch-{done}.ckpt"))
+        trainer.save_checkpoint(self.path)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import torch.distributed as dist
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, RichProgressBar
-from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
 from solo_registry.config.devices import count_processes, trainer_devices
-from solo_registry.config.identity import config_hash
 from solo_registry.config.index_file import INDEX_FILE, write_indices
 from solo_registry.config.resolve import lr_product, resolve
 from solo_registry.data.module import PretrainDataModule, build_data
 from solo_registry.data.opened import OpenedData, open_data
 from solo_registry.errors import UserError
 from solo_registry.runs.lifetime import STOPPED, is_stop, parent_of_all
+from solo_registry.runs.lock import LEASE, held
 from solo_registry.runs.model import build_method, read_checkpoint, two_images
 from solo_registry.runs.run_data import (
     data_record,
@@ -45,18 +42,19 @@ from solo_registry.training.callbacks import (
     WholeCheckpointIO,
 )
 from solo_registry.training.divergence import Divergence, told_of_divergence
+from solo_registry.training.loggers import build_logger
 from solo_registry.training.processes import (
     NOT_MET,
     build_strategy,
     cluster_environment,
     is_further,
+    is_of_peer,
     not_met,
     notice,
+    peer_ended,
 )
 from solo_registry.training.signals import OwnSignals
 from solo_registry.training.telemetry import Telemetry
-
-WANDB_SECONDS = 15  # how long to wait for wandb's server
 
 
 @dataclass
@@ -76,12 +74,13 @@ class Trained:
     measures: bool
 
 
-def train(given: DictConfig, console: Console) -> Trained:
+def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
     """Train, resume training, or do nothing if the run is finished.
 
     Args:
         given: the composed config.
         console: where progress is printed.
+        lock: takes the lock of the run's folder, which the caller holds while it measures.
 
     Raises:
         UserError: anything in config, data or checkpoint that cannot work, before training starts.
@@ -111,20 +110,68 @@ def train(given: DictConfig, console: Console) -> Trained:
     model = build_method(cfg, data)
     synced = cfg.sync_batchnorm and count_processes(cfg) > 1
     two_images(cfg.optimizer.batch_size, model, "optimizer.batch_size", synced=synced)
+    if not is_further(environment):
+        lock.enter_context(alone(run, cfg, environment, console))
+    if run.read_result() is not None:  # another process has finished it meanwhile
+        console.print(f"already finished: {run.path}", soft_wrap=True)
+        return Trained(run, cfg, None, not is_further(environment))
     trainer = build_trainer(cfg, run, console, data, environment)
     resume = checkpoint_to_resume(cfg, run, opened)
     if trainer.is_global_zero:
-        run.open(given, cfg, data_record(cfg, opened, data.info))
-        if data.train_set.indices is not None:
-            with atomic_write(run.path / INDEX_FILE) as part:
-                write_indices(data.train_set.indices, part)
-        if text := notice(cfg):
-            console.print(text, soft_wrap=True)
-        console.print(f"run folder {run.path}\n{lr_product(cfg)}", soft_wrap=True, highlight=False)
+        epochs = resume[1] if resume else 0
+        changed = begin(given, cfg, run, data_record(cfg, opened, data.info), data, epochs)
+        lines = [notice(cfg), f"run folder {run.path}", lr_product(cfg)]
         if resume:
-            console.print(f"resuming from {resume}", soft_wrap=True)
-    fit(trainer, model, data, resume)
+            lines.append(f"resuming from {resume[0]}")
+        if changed:
+            lines.append(
+                f"the epochs before were made elsewise, which can move the numbers: {changed}"
+            )
+        console.print("\n".join(filter(None, lines)), soft_wrap=True, highlight=False)
+    fit(trainer, model, data, resume[0] if resume else None)
     return Trained(run, cfg, data, trainer.is_global_zero)
+
+
+@contextmanager
+def alone(
+    run: RunFolder, cfg: DictConfig, environment: ClusterEnvironment, console: Console
+) -> Iterator[None]:
+    """Hold the lock of a run's folder, for the first process of the run.
+
+    Processes that a launcher starts at the same time all look at the folder, but only the first
+    waits for the lock. So it waits no longer than the lock of a killed process can stay.
+
+    Raises:
+        UserError: another process works on the run, or worked on it while this one waited and
+            others had looked.
+    """
+    together = environment.creates_processes_externally or cfg.num_nodes > 1
+    before = run.progress()
+    with held(run.path, console, patience=2 * LEASE if together else None):
+        if together and run.progress() != before:
+            raise UserError(f"another process has just worked on {run.path}: start this one again")
+        yield
+
+
+def begin(
+    given: DictConfig,
+    cfg: DictConfig,
+    run: RunFolder,
+    record: dict[str, Any],
+    data: PretrainDataModule,
+    epochs: int,
+) -> str:
+    """Write what describes a run into its folder, and remove what killed writes have left there.
+
+    Returns:
+        How the environment differs from that of the `epochs` epochs that are done.
+    """
+    run.remove_parts()
+    changed = run.open(given, cfg, record, epochs)
+    if data.train_set.indices is not None:
+        with atomic_write(run.path / INDEX_FILE) as part:
+            write_indices(data.train_set.indices, part)
+    return changed
 
 
 def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None) -> None:
@@ -134,8 +181,8 @@ def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None
     evaluates alone, however long that takes.
 
     Raises:
-        UserError: training diverged (`Divergence`), or the other processes of the run did not
-            connect in time.
+        UserError: training diverged (`Divergence`), the other processes of the run did not connect
+            in time, or one of them has ended.
     """
     signals = OwnSignals()
     trainer.callbacks.append(signals)  # type: ignore[attr-defined]
@@ -149,6 +196,10 @@ def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None
             raise
         if isinstance(error, NOT_MET) and not signals.training:
             raise not_met(error) from error
+        if signals.training and is_of_peer(error):
+            if not trainer.is_global_zero:
+                raise SystemExit(2) from error
+            raise peer_ended(error) from error
         if text := told_of_divergence(trainer, model, error):
             raise UserError(text) from error
         raise
@@ -157,23 +208,32 @@ def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None
         dist.destroy_process_group()
 
 
-def checkpoint_to_resume(cfg: DictConfig, run: RunFolder, opened: OpenedData) -> Path | None:
-    """Return the checkpoint to resume from: the one that the config names, or the run's own.
+def checkpoint_to_resume(
+    cfg: DictConfig, run: RunFolder, opened: OpenedData
+) -> tuple[Path, int] | None:
+    """Return the checkpoint to resume from, and its epochs: the config's, or the run's own.
+
+    Both are of one run, so they lead to the same end. Of two, the one with more epochs is returned:
+    a run that began at a named checkpoint, was killed and is started again by the same command
+    then goes on from its own.
 
     Raises:
         UserError: the checkpoint that the config names does not exist, cannot be read, or belongs
             to another config or other images.
     """
     own = run.checkpoint if cfg.auto_resume.enabled and run.checkpoint.exists() else None
-    path = Path(cfg.resume_from_checkpoint) if cfg.resume_from_checkpoint else own
-    if path is None:
+    named = Path(cfg.resume_from_checkpoint) if cfg.resume_from_checkpoint else None
+    known = []
+    for each in filter(None, (own, named)):
+        refuse_foreign_checkpoint(each, cfg, opened)
+        known.append((each, int(read_checkpoint(each, run.identity)["epoch"]) + 1))
+    if not known:
         return None
-    refuse_foreign_checkpoint(path, cfg, opened)
-    read_checkpoint(path, run.identity)
+    path, epochs = max(known, key=lambda pair: pair[1])
     if not run.checkpoint.exists():  # the run needs its weights even if no epoch is left
         with atomic_write(run.checkpoint) as part:
             shutil.copyfile(path, part)
-    return path
+    return path, epochs
 
 
 def build_trainer(
@@ -205,9 +265,8 @@ def build_trainer(
         LastCheckpoint(
             run.checkpoint, run.identity, cfg.checkpoint.frequency, cfg.checkpoint.keep_prev
         ),
+        Telemetry(cfg, run, data, cost),
     ]
-    if cfg.telemetry.every_n_epochs:
-        callbacks.append(Telemetry(cfg, run, data, cost))
     if bar:
         callbacks.append(RichProgressBar(leave=False))
     elif cfg.progress != "none":
@@ -268,77 +327,3 @@ def what_helps(cfg: DictConfig) -> str:
     if str(cfg.precision).startswith("16"):
         ways.append("precision=bf16-mixed or 32")
     return ", ".join(ways)
-
-
-def build_logger(cfg: DictConfig, run: RunFolder) -> Logger | None:
-    """Build the logger of `logger` or `wandb.enabled`; metrics.csv is written in any case.
-
-    Raises:
-        UserError: its package is not installed, or wandb has no account to log to.
-    """
-    name = "wandb" if cfg.wandb.enabled else cfg.logger
-    if name == "csv":
-        return None
-    try:
-        if name == "tensorboard":
-            from lightning.pytorch.loggers import TensorBoardLogger
-
-            return TensorBoardLogger(run.path, name="", version="tensorboard")
-        from lightning.pytorch.loggers import WandbLogger
-
-        if not cfg.wandb.offline:
-            reach_wandb()
-        logger = WandbLogger(
-            name=f"{cfg.name}-{cfg.seed}",
-            id=f"{config_hash(cfg)}-{cfg.seed}",  # a resumed run continues the same wandb run
-            resume="allow",
-            project=cfg.wandb.project,
-            entity=cfg.wandb.entity,
-            offline=cfg.wandb.offline,
-            save_dir=run.path,
-        )
-        logger.log_hyperparams({"config": OmegaConf.to_container(cfg)})
-        return logger
-    except ImportError as error:
-        raise UserError(
-            f"logger={name} needs a package: pip install 'solo-dyntemp[{name}]' ({error})"
-        ) from error
-    except Exception as error:
-        if not is_of_wandb(error):
-            raise
-        raise UserError(
-            f"wandb cannot start a run: {' '.join(str(error).split())[:500]}. `wandb login` names "
-            "the account; wandb.offline=true writes to the run's folder and needs none"
-        ) from error
-
-
-def reach_wandb() -> None:
-    """Refuse to go on if wandb's server does not answer; wandb itself would retry for minutes.
-
-    Raises:
-        UserError: the server does not answer.
-    """
-    import wandb
-
-    if os.environ.get("WANDB_MODE", "online") not in ("online", "shared"):
-        return
-    server = str(wandb.setup().settings.base_url)
-    try:
-        urlopen(server, timeout=WANDB_SECONDS).close()  # uses the environment's proxy
-    except HTTPError:
-        return  # the server answers; the status of the page does not matter
-    except OSError as error:
-        raise UserError(
-            f"wandb: {server} does not answer ({error}). wandb.offline=true writes to the run's "
-            "folder, and `wandb sync` sends it later"
-        ) from error
-
-
-def is_of_wandb(error: BaseException) -> bool:
-    """Whether wandb itself raised `error`; does not import wandb."""
-    here: TracebackType | None = error.__traceback__
-    modules = [type(error).__module__]
-    while here is not None:
-        modules.append(here.tb_frame.f_globals.get("__name__", ""))
-        here = here.tb_next
-    return any(module.partition(".")[0] == "wandb" for module in modules)

@@ -251,3 +251,25 @@ def not_met(error: Exception) -> UserError:
         f"({os.environ.get('MASTER_ADDR')}), MASTER_PORT ({os.environ.get('MASTER_PORT')}), for "
         f"timeout_minutes at most. Is one missing on some node, or the port taken? ({reason[:300]})"
     )
+
+
+def is_of_peer(error: Exception) -> bool:
+    """Whether an exchange failed because another process of the run has ended or is silent.
+
+    >>> is_of_peer(RuntimeError("[gloo/transport/tcp/pair.cc:561] Connection closed by peer"))
+    True
+    >>> is_of_peer(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    False
+    """
+    known = tuple(getattr(dist, name) for name in ("DistError",) if hasattr(dist, name))
+    return isinstance(error, known) or any(word in str(error) for word in ("gloo/", "NCCL"))
+
+
+def peer_ended(error: Exception) -> UserError:
+    """Return the message for a process of the run that has ended: the reason, and what to do."""
+    reason = " ".join(str(error).split())
+    return UserError(
+        "another process of this run has ended or does not answer (killed, often for lack of "
+        "memory; if it failed by itself, its message is above). The same command goes on from the "
+        f"last finished epoch ({reason[:200]})"
+    )

@@ -35,7 +35,8 @@ class Telemetry(Callback):
     does; the geometry is measured in evaluation mode.
 
     Telemetry does not change the training: it restores buffers and random states, and cost.json
-    does not count its time. The checkpoint contains the rows so far.
+    does not count its time. The checkpoint contains the rows so far, also of a part of the run with
+    `telemetry.every_n_epochs=0`, which measures nothing and keeps the rows of the parts before.
 
     Args:
         cfg: the resolved config.
@@ -49,6 +50,8 @@ class Telemetry(Callback):
     ) -> None:
         self.every, self.bins = cfg.telemetry.every_n_epochs, cfg.telemetry.bins
         self.files = {name: run.path / f"{name}.parquet" for name in ("mechanism", "trajectory")}
+        self.cost = cost
+        self.tables: dict[str, list[dict[str, Any]]] = {"mechanism": [], "trajectory": []}
         self.images = PretrainSet(data.train_set, data.views, data.seed)
         count = min(cfg.telemetry.images, len(self.images))
         generator = torch.Generator().manual_seed(mix(b"telemetry", cfg.seed))
@@ -56,18 +59,16 @@ class Telemetry(Callback):
         views = data.views.num_large + data.views.num_small
         size = min(count, data.batch_size * count_processes(cfg), max(2, MOST_VIEWS // views))
         self.batches = [chosen[start : start + size] for start in range(0, count - size + 1, size)]
-        self.cost = cost
-        self.tables: dict[str, list[dict[str, Any]]] = {"mechanism": [], "trajectory": []}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the untrained network."""
-        if trainer.global_step == 0:
+        if self.every and trainer.global_step == 0:
             self.measure(trainer, pl_module, 0)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure every `telemetry.every_n_epochs` epochs, and at the end."""
         done = trainer.current_epoch + 1
-        if done % self.every == 0 or done == trainer.max_epochs:
+        if self.every and (done % self.every == 0 or done == trainer.max_epochs):
             self.measure(trainer, pl_module, done)
 
     def measure(self, trainer: Trainer, model: Any, epoch: int) -> None:

@@ -22,7 +22,7 @@ from solo_registry.config.resolve import resolve
 from solo_registry.data.augment import EvalTransform
 from solo_registry.data.sets import SetInfo, TensorSet, load_set
 from solo_registry.errors import UserError
-from solo_registry.export.card import preprocessing
+from solo_registry.export.card import card, preprocessing
 from solo_registry.export.folder import export_run
 from solo_registry.jobs.pretrain import pretrain
 from solo_registry.runs.model import read_checkpoint
@@ -251,3 +251,36 @@ def test_the_command(tiny: Tiny, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["architecture"] == "resnet18" and config["model_args"]["in_chans"] == 1
+
+
+def test_no_tag_of_a_runs_files_gets_into_the_card(tiny: Tiny) -> None:
+    cfg = resolve(tiny("simclr"))
+    cfg.data.image_channels = 1
+    evil = "<script>alert(1)</script>"
+    row = {"knn_acc1": 90.0, "linear_acc1": evil}
+    result = {
+        "seed": evil, "epochs": evil, "train_images": 1, "test_images": 1, "config_hash": evil,
+        "protocols": {"knn_acc1": evil}, "results": {evil: row}, "method_kwargs": {},
+    }  # fmt: skip
+    info = SetInfo("any", 2, 1, (8, 8), (0.5,), (0.25,), ("a", "b"))
+    cfg.data.dataset = cfg.backbone.name = evil
+    text = card("torch", cfg, None, info, result, 16, None)
+    shown = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    assert "<" not in shown.replace("<br>", "") and shown.count("&lt;script&gt;") >= 5
+
+
+@pytest.mark.slow
+def test_a_folder_that_cannot_be_written_is_named_and_nothing_is_left(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    run = trained(tiny, NARROW)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot write .*file"):
+        export_run(run.path, "timm", tmp_path / "file" / "out", QUIET)
+    folder = export_run(run.path, "timm", None, QUIET)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (run.path / "config.yaml").write_bytes((run.path / "config.yaml").read_bytes()[:-9])
+    with pytest.raises(UserError, match=r"config\.yaml is no config of this run"):
+        export_run(run.path, "timm", None, QUIET)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in folder.parent.iterdir()] == ["timm"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from solo_registry.runs.lifetime import PARENT, end_with_parent, is_stop, parent_of_all
+from solo_registry.runs.lifetime import PARENT, STOPPED, end_with_parent, is_stop, parent_of_all
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 
@@ -64,3 +64,29 @@ def test_what_goes_wrong_while_stopping_is_part_of_the_stop() -> None:
         finally:
             raise RuntimeError("a loader process was killed")
     assert is_stop(caught.value) and not is_stop(RuntimeError())
+
+
+STOPPING = f"""{IMPORTS}
+import signal
+signal.signal(signal.SIGINT, stop)
+print("up", flush=True)
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("stopping", flush=True)
+    time.sleep(60)  # what is cleaned up can take long
+"""
+
+
+@pytest.mark.distributed
+def test_the_second_signal_ends_at_once_and_without_a_trace() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", STOPPING], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for line in ("up\n", "stopping\n"):
+        assert process.stdout.readline() == line
+        process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == STOPPED and "Traceback" not in stderr
+    assert stderr == "\nEnded at once. The same command goes on from what is saved.\n"

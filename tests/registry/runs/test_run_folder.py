@@ -17,8 +17,10 @@ from solo_registry.errors import UserError
 from solo_registry.runs.run_folder import (
     SCHEMA_VERSION,
     RunFolder,
+    atomic_folder,
     atomic_write,
     cannot_write,
+    remove_parts,
     write_json,
 )
 from solo_registry.training.callbacks import WholeCheckpointIO
@@ -119,3 +121,36 @@ def test_foreign_results_are_named(tmp_path: Path) -> None:
     (tmp_path / "resolved.yaml").write_text("method: [simclr")
     with pytest.raises(UserError, match=r"resolved\.yaml is damaged"):
         run.read_config()
+
+
+def test_a_folder_appears_whole_and_in_one_that_exists_the_card_comes_last(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for text in ("one", "two"):
+        with pytest.raises(KeyError), atomic_folder(out, last="card") as part:
+            (part / "card").write_text("half")
+            raise KeyError
+        with atomic_folder(out, last="card") as part:
+            assert not (out / "card").exists() or (out / "card").read_text() == "one"
+            for name in ("card", "weights"):
+                (part / name).write_text(text)
+        (out / "mine").write_text("a file of the user's")
+        assert {path.read_text() for path in out.iterdir()} == {text, "a file of the user's"}
+    assert os.listdir(tmp_path) == ["out"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"), atomic_folder(tmp_path / "file/out", "x"):
+        pass
+
+
+def test_what_killed_writes_have_left_is_removed(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    left = [".result.json.12.part", "checkpoints/.last.ckpt.3.part", "plots/.a.png.4.part"]
+    kept = ["result.json", "evaluations/.linear.json.5.part", ".mine.part", "checkpoints/last.ckpt"]
+    for name in (*left, *kept):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (tmp_path / ".timm.7.part").mkdir()
+    run.remove_parts()
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == {*kept} and not (tmp_path / ".timm.7.part").exists()
+    remove_parts(tmp_path / "evaluations", "finetune.json")  # another's
+    assert (tmp_path / "evaluations/.linear.json.5.part").exists()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -21,7 +22,7 @@ from solo_registry.config.resolve import resolve
 from solo_registry.errors import UserError
 from solo_registry.jobs.pretrain import pretrain
 from solo_registry.runs.model import read_checkpoint
-from solo_registry.runs.run_folder import RunFolder, write_json
+from solo_registry.runs.run_folder import RunFolder
 from solo_registry.sweep import follow
 from solo_registry.training import callbacks
 
@@ -110,7 +111,7 @@ def test_a_finished_run_holds_everything_and_is_not_run_again(tiny: Tiny) -> Non
         "config.yaml", "resolved.yaml", "environment.json", "cost.json", "metrics.csv",
         "result.json", "checkpoints/last.ckpt", "plots/training.png", "plots/temperature.png",
         "plots/features.png", "plots/comparison.png", "mechanism.parquet", "trajectory.parquet",
-        "plots/mechanism.png", "plots/trajectory.png", "data.json",
+        "plots/mechanism.png", "plots/trajectory.png", "data.json", "result.sha256",
     }  # fmt: skip
     result = json.loads(run.result.read_text())
     assert result["schema_version"] == 2 and result["epochs"] == 1
@@ -148,7 +149,7 @@ def test_a_result_of_before_a_setting_is_not_measured_again(tiny: Tiny) -> None:
     run = pretrain(tiny("simclr", "max_epochs=1"))
     result = json.loads(run.result.read_text())
     del result["evaluation"]["map"]
-    write_json(run.result, result)
+    run.write_result(result)
     pretrain(tiny("simclr", "max_epochs=1"))
     assert json.loads(run.result.read_text()) == result
 
@@ -211,6 +212,96 @@ def test_resuming_from_a_copy_of_the_runs_own_checkpoint(tiny: Tiny, tmp_path: P
     assert run.read_result() is not None
     with pytest.raises(UserError, match="belongs to another config or seed"):
         pretrain(tiny("simclr", "max_epochs=1", "seed=6", f"resume_from_checkpoint={copy}"))
+
+
+class Killed(Exception):
+    pass
+
+
+def kill_after(monkeypatch: pytest.MonkeyPatch, epoch: int, given: DictConfig) -> list[int]:
+    """Train, and die when `epoch` (from 0) is saved; return the epochs that were begun."""
+    save, start = callbacks.LastCheckpoint.on_train_epoch_end, callbacks.SeedEpoch
+    begun: list[int] = []
+    seed = start.on_train_epoch_start
+
+    def note(self: Any, trainer: Any, module: Any) -> None:
+        begun.append(trainer.current_epoch)
+        seed(self, trainer, module)
+
+    def die(self: Any, trainer: Any, module: Any) -> None:
+        save(self, trainer, module)
+        if trainer.current_epoch == epoch:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(start, "on_train_epoch_start", note)
+        patch.setattr(callbacks.LastCheckpoint, "on_train_epoch_end", die)
+        with contextlib.suppress(Killed):
+            pretrain(given)
+    return begun
+
+
+SHORT = ("data.fraction=0.1", "optimizer.batch_size=64", "evaluation.enabled=false",
+         "telemetry.images=32")  # fmt: skip
+
+
+@pytest.mark.slow
+def test_started_at_a_named_checkpoint_and_killed_it_goes_on_from_its_own(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (*SHORT, "max_epochs=4", "telemetry.every_n_epochs=0")
+    assert kill_after(monkeypatch, 0, tiny("simclr", *words)) == [0]
+    (saved,) = tmp_path.rglob("last.ckpt")
+    copy = saved.rename(tmp_path / "copy.ckpt")
+    again = tiny("simclr", *words, f"resume_from_checkpoint={copy}")
+    assert kill_after(monkeypatch, 2, again) == [1, 2]
+    assert kill_after(monkeypatch, 9, again) == [3]
+
+
+@pytest.mark.slow
+def test_a_part_without_telemetry_keeps_the_rows_of_the_others(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (*SHORT, "max_epochs=4")
+    for epoch, every in ((0, 1), (1, 0), (9, 1)):
+        kill_after(monkeypatch, epoch, tiny("simclr", *words, f"telemetry.every_n_epochs={every}"))
+    (table,) = tmp_path.rglob("trajectory.parquet")
+    assert pd.read_parquet(table)["epoch"].tolist() == [0, 1, 3, 4]
+
+
+@pytest.mark.slow
+def test_other_threads_are_told_and_kept(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (*SHORT, "max_epochs=2", "telemetry.every_n_epochs=0")
+    kill_after(monkeypatch, 0, tiny("simclr", *words))
+    torch.set_num_threads(2)
+    told = Console(file=io.StringIO(), width=400)
+    run = pretrain(tiny("simclr", *words), told)
+    assert "which can move the numbers: threads 1, now 2" in told.file.getvalue()  # type: ignore[attr-defined]
+    found = json.loads((run.path / "environment.json").read_text())
+    assert [part["threads"] for part in found["parts"]] == [1, 2] and found["threads"] == 2
+
+
+@pytest.mark.nightly
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_a_run_that_is_started_twice_is_trained_once(tmp_path: Path) -> None:
+    words = ["method=simclr", "evaluation.pictures=false", "max_epochs=3", "progress=lines",
+             "backbone.kwargs.channels=[8,8,16,16]", "data.num_workers=0", *SHORT]  # fmt: skip
+    words.remove("evaluation.enabled=false")
+    command = [sys.executable, "-m", "solo_registry", "pretrain", *words, "evaluation.knn_k=5"]
+    started = [
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True,
+                         env={**os.environ, "OMP_NUM_THREADS": "1"})
+        for _ in range(2)
+    ]  # fmt: skip
+    texts = [process.communicate(timeout=300)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    assert "".join(texts).count("epoch 1/3") == "".join(texts).count("epoch 3/3") == 1
+    waited = [text for text in texts if "is working on" in text]
+    assert len(waited) == 1 and "already finished" in waited[0]
+    assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
 
 
 @pytest.mark.slow

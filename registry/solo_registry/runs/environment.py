@@ -1,0 +1,116 @@
+"""environment.json: what a run depends on besides its config, for each part of a resumed run."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from solo_registry.errors import UserError
+from solo_registry.runs.read import read_json
+
+PACKAGES = (
+    "solo-dyntemp", "torch", "torchvision", "lightning", "timm", "hydra-core", "omegaconf",
+    "torchmetrics", "lightly", "scikit-learn", "numpy", "nvidia-dali-cuda130",
+)  # fmt: skip
+OF_A_PART = ("cuda", "git", "gpus", "platform", "python", "threads", "versions")
+
+
+def environment() -> dict[str, Any]:
+    """Collect what a run depends on besides its config."""
+    import torch
+
+    versions = {}
+    for package in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "argv": sys.argv,
+        "cuda": torch.version.cuda if gpus else None,
+        "git": git_state(),
+        "gpus": gpus,
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "threads": torch.get_num_threads(),
+        "versions": versions,
+    }
+
+
+def git_state() -> dict[str, Any] | None:
+    """Return commit and cleanliness of the checkout this code runs from, or None."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # not a file in another's checkout
+        return {"commit": git("rev-parse", "HEAD"), "clean": not git("status", "--porcelain")}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def known_parts(path: Path, epochs: int) -> list[dict[str, Any]]:
+    """Return the parts in an environment.json of which the first `epochs` epochs are made.
+
+    A file of an older version tells of one part, the last. A damaged file tells of none.
+    """
+    try:
+        found = read_json(path) if path.exists() else {}
+    except UserError:
+        found = {}
+    parts = found.get("parts", [_part(found, 0)] if found else [])
+    whole = isinstance(parts, list) and all(
+        isinstance(part, dict) and isinstance(part.get("from_epoch"), int) for part in parts
+    )
+    return [part for part in parts if part["from_epoch"] < epochs] if whole else []
+
+
+def with_part(
+    before: list[dict[str, Any]], now: dict[str, Any], epochs: int
+) -> list[dict[str, Any]]:
+    """Return the parts and one that begins after `epochs` epochs, unless it is as the last one."""
+    last = before[-1] if before else None
+    new = _part(now, epochs)
+    return before if last == new | {"from_epoch": last and last["from_epoch"]} else [*before, new]
+
+
+def change(before: list[dict[str, Any]], now: dict[str, Any]) -> str:
+    """Describe how an environment differs from that of the last part; empty if it does not.
+
+    >>> old = {"from_epoch": 0, "threads": 2, "versions": {"torch": "2.6.0", "timm": "1.0.20"}}
+    >>> change([old], {"threads": 8, "versions": {"torch": "2.7.0", "timm": "1.0.20"}})
+    'threads 2, now 8; torch 2.6.0, now 2.7.0'
+    >>> change([], {"threads": 8})
+    ''
+    """
+    if not before:
+        return ""
+    old, new = _flat(before[-1]), _flat(_part(now, 0))
+    keys = [key for key in {**old, **new} if key != "from_epoch"]
+    return "; ".join(
+        f"{key} {old.get(key)}, now {new.get(key)}" for key in keys if old.get(key) != new.get(key)
+    )
+
+
+def _part(found: dict[str, Any], epochs: int) -> dict[str, Any]:
+    """Return what of an environment concerns the numbers of the epochs after `epochs`."""
+    return {"from_epoch": epochs} | {key: found[key] for key in OF_A_PART if key in found}
+
+
+def _flat(part: dict[str, Any]) -> dict[str, Any]:
+    """Put the versions beside the other entries; of git only the commit."""
+    git, versions = part.get("git"), part.get("versions")
+    flat = {key: value for key, value in part.items() if key not in ("git", "versions")}
+    if isinstance(git, dict):
+        flat["commit"] = git.get("commit")
+    return flat | (versions if isinstance(versions, dict) else {})

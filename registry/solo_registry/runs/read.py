@@ -1,0 +1,94 @@
+"""Reads the files that runs have written: a changed byte is noticed, and the error names the file.
+
+resolved.yaml and config.yaml end in a checksum; data.json and the files in evaluations/ have it as
+a key. result.json must stay the same byte for byte, so its checksum is in result.sha256.
+Checkpoints are zip archives, which have checksums. Files of older versions, without any, are read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from solo_registry.config.text_file import open_file
+from solo_registry.errors import UserError
+
+MARK = "# The last line is a checksum: a line that is changed by hand is noticed.\n"
+SEAL = "# sha256 of the lines above: "
+
+
+def checksum(text: str) -> str:
+    """Return the SHA-256 of a text, as 64 hex digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def json_text(content: Any) -> str:
+    """Format `content` as all our JSON files are; equal content gives equal bytes."""
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+
+def signed(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a JSON file with its checksum, which `read_json` compares."""
+    return content | {"sha256": checksum(json_text(content))}
+
+
+def sealed(text: str) -> str:
+    """Return a YAML text between a comment that promises a checksum and the checksum."""
+    return f"{MARK}{text}{SEAL}{checksum(MARK + text)}\n"
+
+
+def read_text(path: Path) -> str:
+    """Return the content of a text file.
+
+    Raises:
+        UserError: it cannot be read, or is no UTF-8.
+    """
+    try:
+        with open_file(path) as file:
+            return file.read().decode()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file; where it has a checksum, it must fit.
+
+    Raises:
+        UserError: it cannot be read, has been changed since it was written, or is no JSON object.
+    """
+    text = read_text(path)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged: it holds no JSON object")
+    bare = {key: value for key, value in content.items() if key != "sha256"}
+    if "sha256" in content and content != signed(bare):
+        raise UserError(f"{path} is damaged: its content is not what was written")
+    return content
+
+
+def read_yaml(path: Path) -> DictConfig:
+    """Return the config in a YAML file, with the text of interpolations.
+
+    Raises:
+        UserError: it cannot be read, has been changed since it was written, or is no config.
+    """
+    text = read_text(path)
+    body, seal, found = text.rpartition(SEAL)
+    if found != f"{checksum(body)}\n" if seal else text.startswith(MARK):
+        raise UserError(f"{path} is damaged: its lines are not those that were written")
+    try:
+        content = OmegaConf.create(text)
+    except Exception as error:  # the parser raises many kinds
+        raise UserError(f"{path} is damaged: {' '.join(str(error).split())[:300]}") from error
+    if not isinstance(content, DictConfig):
+        raise UserError(f"{path} is damaged: it holds no config")
+    return content
