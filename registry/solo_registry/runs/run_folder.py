@@ -25,10 +25,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from solo_registry.config.identity import config_hash
 from solo_registry.config.resolve import merge_schema
+from solo_registry.config.text_file import read_yaml
 from solo_registry.errors import UserError
 
 SCHEMA_VERSION = 2
@@ -164,8 +164,8 @@ class RunFolder:
                 "A run folder is runs/<name>/<hash>/<seed>"
             )
         try:
-            return merge_schema(OmegaConf.load(path))  # type: ignore[arg-type]
-        except (OmegaConfBaseException, UserError, YAMLError) as error:
+            return merge_schema(read_yaml(path, "resolved.yaml"))
+        except (OmegaConfBaseException, UserError) as error:
             raise UserError(f"{path} is damaged: {' '.join(str(error).split())}") from error
 
 
