@@ -94,8 +94,7 @@ def write_error(run: RunFolder, error: str, trace: str) -> None:
 
 
 def _child(cfg: DictConfig, words: list[str], path: str) -> None:
-    from rich.console import Console
-
+    from solo_registry.console import plain
     from solo_registry.jobs.pretrain import pretrain
 
     end_with_parent()
@@ -110,7 +109,7 @@ def _child(cfg: DictConfig, words: list[str], path: str) -> None:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, stop_once)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
-            pretrain(cfg, Console(file=log, width=120))
+            pretrain(cfg, plain(file=log, width=120))
         except KeyboardInterrupt:
             sys.exit(STOPPED)
         except Exception as error:

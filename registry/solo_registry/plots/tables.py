@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from rich.table import Table
+from rich.text import Text
 
 from solo_registry.metrics.protocol import Result, describe
 
@@ -42,7 +43,7 @@ def result_table(result: Mapping[str, Result], *, title: str = "Frozen features"
         ValueError: if `result` is empty.
 
     >>> table = result_table({"trained": {"tolerance": 0.5}, "raw_pixels": {"tolerance": 0.25}})
-    >>> list(table.columns[0].cells), list(table.columns[4].cells)
+    >>> list(table.columns[0].cells), [cell.markup for cell in table.columns[4].cells]
     (['raw pixels', 'trained backbone'], ['0.250', '[bold]0.500[/bold]'])
     """
     if not result:
@@ -59,14 +60,14 @@ def result_table(result: Mapping[str, Result], *, title: str = "Frozen features"
     return table
 
 
-def _cell(result: Mapping[str, Result], name: str, key: str) -> str:
+def _cell(result: Mapping[str, Result], name: str, key: str) -> Text:
     _, form, best = _COLUMNS[key]
     value = result[name].get(key)
     if value is None:
-        return "-"
+        return Text("-")
     others = [float(other) for row in result.values() if (other := row.get(key)) is not None]
     text = format(float(value), form)
-    return f"[bold]{text}[/bold]" if len(others) > 1 and float(value) == best(others) else text
+    return Text(text, "bold" if len(others) > 1 and float(value) == best(others) else "")
 
 
 def _caption(result: Mapping[str, Result]) -> str:
