@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOWEST_TOOLS := black==26.3.1 'pytest>=9' 'pytest-xdist>=3.6' 'hypothesis>=6.100'
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadgroup
 
-.PHONY: demo check test test-all lint types duplicates clean
+.PHONY: demo check test test-all lowest lint types duplicates clean
 
 # Create an environment, install, pretrain on the embedded data, measure and draw.
 demo: $(VENV)/.installed
@@ -21,6 +22,15 @@ test: $(VENV)/.installed-test lint types
 # Every night: every property on all 44 methods and all recipes, duplicate blocks, coverage.
 test-all: $(VENV)/.installed-all lint types duplicates
 	$(PYTEST) --cov
+
+# The tests of `make check` on the lowest versions that setup.py allows; every night, for Python 3.10.
+lowest: $(VENV)/bin/pip
+	$(BIN)/pip install --quiet uv
+	$(PYTHON) -m venv --clear .venv-lowest
+	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
+		--editable '.[h5,joblib,submitit,sweep,tensorboard]' $(LOWEST_TOOLS)
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n auto --dist loadgroup \
+		-m "not slow and not distributed and not nightly"
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check
@@ -50,4 +60,4 @@ $(VENV)/.installed-all: $(VENV)/.installed-test
 	touch $@ $(VENV)/.installed $(VENV)/.installed-test
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage
+	rm -rf $(VENV) .venv-lowest build *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage

@@ -12,8 +12,8 @@ CONFIGS = {
 DALI = "nvidia-dali-cuda130>=2.4; sys_platform == 'linux'"
 EXTRAS = {
     "dali": [DALI],
-    "h5": ["h5py>=3.10"],
-    "tensorboard": ["tensorboard>=2.16"],
+    "h5": ["h5py>=3.11"],
+    "tensorboard": ["tensorboard>=2.16.2"],
     "umap": ["umap-learn>=0.5.12"],
     "wandb": ["wandb>=0.17"],
     "joblib": ["hydra-joblib-launcher>=1.2"],
@@ -29,11 +29,11 @@ EXTRAS = {
         "pytest>=9",
         "pytest-xdist>=3.6",
         "pytest-cov>=7",  # for `make test-all`
-        "h5py>=3.10",
+        "h5py>=3.11",
         "hypothesis>=6.100",
         DALI,
         "ruff==0.17.6",
-        "tensorboard>=2.16",
+        "tensorboard>=2.16.2",
         "hydra-joblib-launcher>=1.2",
         "hydra-submitit-launcher>=1.2",
         "optuna>=5",
@@ -67,22 +67,22 @@ setup(
         **{package: ["**/*.yaml"] for package in CONFIGS},
     },
     install_requires=[
-        "torch>=2.5",
-        "torchvision>=0.20",
-        "lightning>=2.6",
-        "timm>=1.0.20",
-        "hydra-core>=1.3.2",
+        "torch>=2.10",  # before: torch.load(weights_only=True) could run code or corrupt memory
+        "torchvision>=0.25",
+        "lightning>=2.6.6",  # 2.6.2 and 2.6.3 are malicious, others run code of a checkpoint
+        "timm>=1.0.31",  # older ones unpickle checkpoints, or give Swin no small crops
+        "hydra-core>=1.3.8",  # before: more ways from a `_target_` to running code
         "torchmetrics>=1.4",
         "lightly>=1.6,<2",
-        "scikit-learn>=1.4",
-        "scipy>=1.11",
-        "pandas>=2.1",
-        "jinja2>=3.1",
-        "matplotlib>=3.8",
-        "pyarrow>=15",
+        "scikit-learn>=1.4.2",
+        "scipy>=1.13",
+        "pandas>=2.2.2",
+        "jinja2>=3.1.6",
+        "matplotlib>=3.10.7",
+        "pyarrow>=16",
         "safetensors>=0.4",
         "rich>=13.7",
-        "typer>=0.12",
+        "typer>=0.26",
         "packaging>=23",
         "filelock>=3.30",  # SoftFileLease
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from typing import Any
 
 from rich.console import Console
 
@@ -12,8 +13,20 @@ PIPED_WIDTH = 170  # columns, where the output is a file or a pipe: a line for e
 
 def terminal() -> Console:
     """Return the console of this process; piped output gets a fixed width and no colors."""
-    console = Console()
-    return console if console.is_terminal else Console(width=PIPED_WIDTH)
+    console = plain()
+    return console if console.is_terminal else plain(width=PIPED_WIDTH)
+
+
+def plain(**settings: Any) -> Console:
+    """Return a console that prints every text as it is written.
+
+    Rich by itself reads `[red]` in a path as a color, `[/x]` as a mistake and `:smile:` as a
+    picture. Where a style is meant, the text is a `rich.text.Text`.
+
+    Args:
+        **settings: arguments of `rich.console.Console`.
+    """
+    return Console(markup=False, emoji=False, **settings)
 
 
 def quiet_libraries() -> None:

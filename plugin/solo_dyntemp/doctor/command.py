@@ -68,14 +68,14 @@ def examine(topics: Sequence[str]) -> list[Finding]:
 
 def show(findings: Sequence[Finding]) -> None:
     """Print the findings as a table, and below it the repair commands, whole lines to copy."""
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     console = terminal()
     table = Table("topic", "what", "state", "seen", box=None, header_style="bold")
     for finding in findings:
-        state = f"[{COLORS[finding.state]}]{finding.state}[/]"
-        table.add_row(finding.topic, finding.what, state, escape(finding.detail))
+        state = Text(finding.state, COLORS[finding.state])
+        table.add_row(finding.topic, finding.what, state, finding.detail)
     console.print(table)
     for finding in findings:
         if finding.cure:

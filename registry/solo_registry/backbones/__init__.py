@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 LOW_RESOLUTION = 64
 PREFIX = "timm/"
+# arguments of timm's that name a file or an address; what lies there could be another person's
+OF_FILES = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
 
 
 def build_backbone(name: str, *, in_channels: int, image_size: int, **kwargs: Any) -> nn.Module:
@@ -55,6 +57,11 @@ def build_backbone(name: str, *, in_channels: int, image_size: int, **kwargs: An
         raise UserError(
             "a backbone needs at least 1 channel and 1 pixel, "
             f"got in_channels={in_channels}, image_size={image_size}"
+        )
+    if files := sorted(kwargs.keys() & set(OF_FILES)):
+        raise UserError(
+            f"backbone.kwargs.{files[0]} is not allowed: it loads a file or an address. "
+            "backbone.kwargs.pretrained=true loads timm's own weights"
         )
     if name in BACKBONES:
         build = BACKBONES.get(name)

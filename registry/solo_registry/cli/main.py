@@ -19,7 +19,7 @@ from solo_registry.cli.leaderboard import WORDS
 from solo_registry.cli.leaderboard import app as leaderboard
 from solo_registry.cli.runs import COMMANDS as RUNS
 from solo_registry.cli.sweep import sweep
-from solo_registry.errors import UserError
+from solo_registry.errors import told
 from solo_registry.runs.lifetime import STOPPED, end_with_parent, stop
 
 if TYPE_CHECKING:
@@ -204,17 +204,15 @@ def add_plugin_commands() -> None:
 
 
 def main() -> None:
-    """Run the command; a user's mistake ends in one paragraph and exit code 2."""
-    further = (
-        end_with_parent()
-    )  # a further device's process: rank 0 handles the signals and ends it
+    """Run the command; a mistake or a full disk ends in one paragraph and exit code 2."""
+    further = end_with_parent()  # a further device's process, which rank 0 ends
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN if further else stop)
     try:
         add_plugin_commands()
         app()
-    except UserError as error:
-        if os.environ.get("DYNTEMP_TRACEBACK"):
+    except Exception as error:
+        if (problem := told(error)) is None or os.environ.get("DYNTEMP_TRACEBACK"):
             raise
-        print(f"error: {error}\n(DYNTEMP_TRACEBACK=1 shows where it came from)", file=sys.stderr)
+        print(f"error: {problem}\n(DYNTEMP_TRACEBACK=1 shows where it came from)", file=sys.stderr)
         raise SystemExit(2) from None

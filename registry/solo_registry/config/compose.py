@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,21 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_registry.catalog.plugins import load_plugins
+from solo_registry.config.given import FOLDER, OURS, GivenFolder, find_given
 from solo_registry.config.keys import all_keys
-from solo_registry.config.overrides import key_of
+from solo_registry.config.overrides import check_word, key_of
 from solo_registry.config.pages import help_page
-from solo_registry.config.resolve import expanded, explain
+from solo_registry.config.resolve import expanded, explain, settled
 from solo_registry.config.schema import PretrainConfig
 from solo_registry.errors import UserError, nearest
 
-FLAGS_WITH_VALUE = (
-    "--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--cfg", "-c",
-    "--package", "-p",
-)  # fmt: skip
-HELP_FLAGS = {"--help", "-h"}
+# those of Hydra's flags that we pass on; others would read a pickle or search further folders
+SHORT = {
+    "-cn": "--config-name", "-cp": "--config-path", "-c": "--cfg", "-p": "--package",
+    "-m": "--multirun", "-r": "--run", "-h": "--help",
+}  # fmt: skip
+FLAGS_WITH_VALUE = ("--config-name", "--config-path", "--cfg", "--package")
+FLAGS = ("--multirun", "--run", "--resolve", "--help", "--version", *FLAGS_WITH_VALUE)
 GROUPS = ("method", "data", "augmentations", "recipe")  # those of a run
 OPEN_SECTIONS = ("backbone.kwargs.", "optimizer.kwargs.", "method_kwargs.temperature_kwargs.")
 DERIVED = {
@@ -41,10 +45,12 @@ DERIVED = {
 
 
 class PluginConfigs(SearchPathPlugin):
-    """Lets Hydra find the YAML files of every plugin."""
+    """Lets Hydra find the YAML files of every plugin, and those that the user names."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Append the plugins' config packages."""
+        """Append the plugins' config packages; put the folder of `--config-path` first."""
+        if folder := FOLDER.get():
+            search_path.prepend("given", f"given://{folder}", anchor="main")
         for package in load_plugins()[1:]:
             search_path.append(provider=package, path=f"pkg://{package}")
 
@@ -60,13 +66,15 @@ def run_with_config(task: Callable[[DictConfig], Any], words: Sequence[str]) -> 
         UserError: the words do not make a config; the text names the nearest right one.
     """
     register_configs()
-    if not HELP_FLAGS.isdisjoint(words):
+    flags, overrides = split_words(words)
+    if "--help" in flags:
         print(help_of(words), end="")
         return
     before = sys.argv
-    methods = [word.partition("=")[2] for word in words if word.startswith("method=")]
-    if has_own_yaml(words):  # there `method` is a key beside method_kwargs, which stay as they are
-        words = [word for word in words if not word.startswith("method=")]
+    methods = [word.partition("=")[2] for word in overrides if word.startswith("method=")]
+    own = has_own_yaml(flags)
+    if own:  # there `method` is a key beside method_kwargs, which stay as they are
+        overrides = [word for word in overrides if not word.startswith("method=")]
     else:
         methods = []
     started: list[DictConfig] = []
@@ -78,17 +86,18 @@ def run_with_config(task: Callable[[DictConfig], Any], words: Sequence[str]) -> 
             OmegaConf.update(cfg, "method", method, force_add=True)
         sys.argv = before  # what Lightning runs again for each further device
         try:
-            task(cfg)
+            task(settled(cfg))
         except UserError as error:  # Hydra would print a line of its own before ours
             failures.append(error)
 
     # Hydra would print a shortened stack trace and exit with 1; we tell errors ourselves.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = [before[0], *hydra_words(words)]
     main = hydra.main(
         version_base="1.3", config_path="pkg://solo_registry.configs", config_name="pretrain"
     )
+    folder = FOLDER.set(find_given(*own) if own else None)
     try:
+        sys.argv = [before[0], *hydra_words([*flags, *overrides])]
         main(guarded)()
     except Exception as error:
         if started:
@@ -96,6 +105,7 @@ def run_with_config(task: Callable[[DictConfig], Any], words: Sequence[str]) -> 
         raise translate(error) from error  # composing failed, so the words are to blame
     finally:
         sys.argv = before
+        FOLDER.reset(folder)
     if failures:  # with --multirun the other jobs have run
         raise failures[0]
 
@@ -104,6 +114,7 @@ def register_configs() -> None:
     """Let Hydra know the schema and the plugins' YAML files."""
     ConfigStore.instance().store(name="schema", node=PretrainConfig)
     Plugins.instance().register(PluginConfigs)
+    Plugins.instance().register(GivenFolder)
 
 
 def help_of(words: Sequence[str]) -> str:
@@ -131,14 +142,23 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
     register_configs()
     try:
         with initialize_config_module("solo_registry.configs", version_base="1.3"):
-            return compose("pretrain", overrides=hydra_words(overrides))
+            return settled(compose("pretrain", overrides=hydra_words(overrides)))
     except Exception as error:
         raise translate(error) from error
 
 
-def has_own_yaml(words: Sequence[str]) -> bool:
-    """Whether the words name another entry than our pretrain.yaml."""
-    return any(word.startswith(("--config-name", "-cn")) for word in words)
+def has_own_yaml(flags: Sequence[str]) -> tuple[str, str] | None:
+    """Return folder and name of the YAML that stands in place of our pretrain.yaml, if any does.
+
+    Raises:
+        UserError: a name without a folder.
+    """
+    given = dict(pairwise([flag.removesuffix(".yaml") for flag in flags]))
+    if "--config-path" in given:
+        return flags[flags.index("--config-path") + 1], given.get("--config-name", "pretrain")
+    if "--config-name" in given:
+        raise UserError("--config-name takes --config-path too: the folder of the file")
+    return None
 
 
 def hydra_words(words: Sequence[str]) -> list[str]:
@@ -151,16 +171,20 @@ def hydra_words(words: Sequence[str]) -> list[str]:
 
     >>> hydra_words(["backbone=timm/resnet18", "optimizer.kwargs.eta=0.02", "--multirun"])
     ['--multirun', 'backbone.name=timm/resnet18', '++optimizer.kwargs.eta=0.02']
-    >>> hydra_words(["seed=3", "--config-name", "simclr"])
-    ['--config-name', 'simclr', '++seed=3']
+    >>> hydra_words(["seed=3", "--config-path", "scripts", "--config-name", "simclr"])[-3:]
+    ['hydra/job_logging=none', 'hydra/hydra_logging=none', '++seed=3']
     >>> hydra_words(["devices=3,"])
     ['devices=[3]']
     """
     flags, overrides = split_words(words)
-    foreign = has_own_yaml(words)
+    foreign = has_own_yaml(flags) is not None
     several = sweeps(flags)
+    if foreign:  # its folder is the one that PluginConfigs puts first
+        place = flags.index("--config-path")
+        flags = [*flags[:place], *flags[place + 2 :], *OURS]
 
     def spell(word: str) -> str:
+        check_word(word)
         if (key := key_of(word)) in DERIVED:
             raise UserError(f"{key} follows from other settings and cannot be set: leave it out")
         if word.startswith("backbone="):
@@ -190,25 +214,36 @@ def with_own_folder(word: str) -> list[str]:
 
 def sweeps(flags: Sequence[str]) -> bool:
     """Whether the flags ask for several runs."""
-    return not {"--multirun", "-m"}.isdisjoint(flags)
+    return "--multirun" in flags
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Part flags, with their values, from overrides.
+    """Part flags, with their values and spelled in full, from overrides.
 
-    >>> split_words(["seed=3", "--config-name", "simclr", "-m"])
-    (['--config-name', 'simclr', '-m'], ['seed=3'])
+    Raises:
+        UserError: a flag that we do not know, or without its value.
+
+    >>> split_words(["seed=3", "--config-name=simclr", "-m"])
+    (['--config-name', 'simclr', '--multirun'], ['seed=3'])
     """
     flags: list[str] = []
     overrides: list[str] = []
     rest = iter(words)
     for word in rest:
-        if word.startswith("-"):
-            flags.append(word)
-            if word in FLAGS_WITH_VALUE:
-                flags += [value for value in [next(rest, None)] if value is not None]
-        else:
+        if not word.startswith("-"):
             overrides.append(word)
+            continue
+        flag, equals, value = word.partition("=")
+        flag = SHORT.get(flag, flag)
+        if flag not in FLAGS or (equals and flag not in FLAGS_WITH_VALUE):
+            raise UserError(
+                f"unknown flag '{word}'.{nearest(flag, FLAGS)} Known: {', '.join(FLAGS)}"
+            )
+        flags.append(flag)
+        if flag in FLAGS_WITH_VALUE:
+            flags.append(value if equals else next(rest, ""))
+            if not flags[-1]:
+                raise UserError(f"{flag} takes a value, such as {flag}=NAME")
     return flags, overrides
 
 
@@ -247,6 +282,8 @@ def translate(error: Exception) -> UserError:
         return UserError(f"{reason}. Hydra reads .yaml files, no .yml")
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(cause, UserError):
+            return cause
         if isinstance(cause, OmegaConfBaseException):
             return explain(cause)
         cause = cause.__cause__

@@ -11,6 +11,7 @@ from solo_registry.config.text_file import read_text
 from solo_registry.errors import UserError
 
 INDEX_FILE = "train_indices.txt"  # in the run folder
+LONGEST = 18  # digits of an index, so that it fits 64 bits
 PROFILES = ("exponential", "step")  # of a long tail, in place of a file
 
 
@@ -28,8 +29,8 @@ def read_indices(path: Path, length: int | None = None) -> list[int]:
     lines = read_text(path, "data.long_tail.index_file").split()
     seen: dict[int, None] = {}
     for number, line in enumerate(lines, 1):
-        if not line.isdecimal():
-            raise UserError(f"{path}, entry {number}: '{line}' is no index")
+        if not line.isdecimal() or len(line) > LONGEST:
+            raise UserError(f"{path}, entry {number}: '{line[:40]}' is no index")
         index = int(line)
         if length is not None and index >= length:
             raise UserError(f"{path}, entry {number}: index {index} of a set of {length} images")

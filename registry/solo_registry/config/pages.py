@@ -116,15 +116,13 @@ def matching_keys(pattern: str) -> list[Key]:
 
 def show_keys(pattern: str) -> None:
     """Print the keys that match; a plain table when piped."""
-    from rich.markup import escape
     from rich.table import Table
 
     from solo_registry.console import terminal
 
     table = Table("key", "default", "allowed", "what", box=None, header_style="bold")
     for item in matching_keys(pattern):
-        cells = (item.name, _default(item), _brackets(item), item.help)
-        table.add_row(*map(escape, cells))
+        table.add_row(item.name, _default(item), _brackets(item), item.help)
     terminal().print(table)
 
 

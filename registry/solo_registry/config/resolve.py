@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,9 +17,12 @@ from solo_registry.config.index_file import index_hash, read_indices
 from solo_registry.config.keys import all_keys, check_keys
 from solo_registry.config.optional import import_umap
 from solo_registry.config.schema import EvaluationConfig, PretrainConfig
+from solo_registry.config.text_file import leaves, refuse_resolvers
 from solo_registry.errors import UserError, nearest
 
 T = TypeVar("T")
+NAME = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*")
+LONGEST_NAME = 200  # file systems allow 255 bytes
 # in one of solo-learn's YAML files, and read by nobody there
 STALE = ("augmentations_cfg", "wandb_cfg")
 # paths of the data; kept absolute, so that a run is opened from any folder
@@ -92,7 +96,9 @@ def merge_schema(cfg: DictConfig) -> DictConfig:
             return [clean(item) for item in value]
         return None if value == "None" else value
 
-    plain = clean(OmegaConf.to_container(cfg, resolve=True))
+    written: Any = OmegaConf.to_container(cfg)
+    refuse_resolvers(written, "the config")  # of a run folder perhaps, so of another person
+    plain = clean(OmegaConf.to_container(settled(cfg.copy())))
     for key in STALE:
         if plain.pop(key, None) is not None:
             warnings.warn(f"{key} is not used: solo-learn does not read it either", stacklevel=2)
@@ -105,6 +111,28 @@ def merge_schema(cfg: DictConfig) -> DictConfig:
         raise UserError(f"the config gives no value for {', '.join(missing)}")
     OmegaConf.set_struct(merged, True)
     return merged  # type: ignore[return-value]
+
+
+def settled(cfg: DictConfig) -> DictConfig:
+    """Replace every interpolation by its value, in place: what a run writes are values alone.
+
+    Raises:
+        UserError: a `${...}` has no value, or one of another type than its key.
+    """
+    try:
+        OmegaConf.resolve(cfg)
+    except OmegaConfBaseException as error:
+        for name, value in leaves(OmegaConf.to_container(cfg)):
+            try:
+                OmegaConf.select(cfg, name)  # the first error does not name its key
+            except OmegaConfBaseException as cause:
+                reason = str(cause).splitlines()[0]
+                raise UserError(
+                    f"{name}={value}: {reason}. ${{KEY}} is the value of another key of the "
+                    "config, ${oc.env:NAME} that of an environment variable"
+                ) from error
+        raise explain(error) from error
+    return cfg
 
 
 def explain(error: OmegaConfBaseException) -> UserError:
@@ -165,9 +193,25 @@ def resolve(cfg: DictConfig) -> DictConfig:
     listed = cfg.data.long_tail.index_file
     cfg.data.long_tail.index_hash = listed and index_hash(read_indices(Path(listed)))
     cfg.name = cfg.name or f"{cfg.method}-{cfg.data.dataset}".replace("/", "-")
+    check_name(cfg.name)
     cfg.strategy = cfg.strategy or "auto"
     resolved: DictConfig = METHODS.get(cfg.method).add_and_assert_specific_cfg(cfg)
     return resolved
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is not that of one folder, right in `runs_dir`.
+
+    >>> check_name("../mine")
+    Traceback (most recent call last):
+        ...
+    solo_registry.errors.UserError: name='../mine' is not the name of a folder: ...
+    """
+    if not NAME.fullmatch(name) or len(name.encode()) > LONGEST_NAME:
+        raise UserError(
+            f"name={name!r} is not the name of a folder: it may have no slash and no control "
+            f"character, not begin with a dot, and have at most {LONGEST_NAME} bytes"
+        )
 
 
 def expand_paths(cfg: DictConfig) -> None:

@@ -1,12 +1,29 @@
-"""Opening what a user names as a file: never a pipe or a device, which could wait for ever."""
+"""Reading what a user names as a file: never a pipe or a device, which could wait for ever."""
 
 from __future__ import annotations
 
+import io
+import json
+import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from solo_registry.errors import UserError
+
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the quick one needs libyaml
+MOST_NODES = 100_000  # of a YAML file, with every alias written out
+# places that a batch system sets; no other variable is read for a file, as it could be a secret
+PLACES = (
+    "HOME", "SCRATCH", "SLURM_JOB_ID", "SLURM_SUBMIT_DIR", "SLURM_TMPDIR", "TMPDIR", "USER", "WORK",
+)  # fmt: skip
+KEY = re.compile(r"\$\{\s*[\w.\[\]-]+\s*\}")
+PLACE = re.compile(rf"\$\{{\s*oc\.env\s*:\s*({'|'.join(PLACES)})\s*(,[^${{}}]*)?\}}")
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -23,13 +40,119 @@ def open_file(path: Path) -> BinaryIO:
 def read_text(path: str | Path, key: str) -> str:
     """Return a text file's content without the byte-order mark that Windows puts before it.
 
+    Args:
+        path: the file.
+        key: what named it, for the message: a key of the config, or an argument.
+
     Raises:
-        UserError: it cannot be read or is not UTF-8; `key` of the config gave it.
+        UserError: it cannot be read, or is not UTF-8.
     """
     try:
         with open_file(Path(path).expanduser()) as file:
             return file.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{key}={path} is no text in UTF-8: {error}") from error
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError) as error:  # no home folder; a NUL in the path
         raise UserError(f"cannot read {key}={path}: {error}") from error
+
+
+def read_json(path: str | Path, key: str) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        UserError: it cannot be read, or is no JSON.
+    """
+    try:
+        return json.loads(read_text(path, key))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{key}={path} is no JSON, or damaged: {error}") from error
+
+
+def read_yaml(path: str | Path, key: str, *, places: bool = False) -> Any:
+    """Return the content of a YAML file; see `parse_yaml`.
+
+    Raises:
+        UserError: it cannot be read, or what `parse_yaml` refuses.
+    """
+    return parse_yaml(read_text(path, key), str(path), places=places)
+
+
+def parse_yaml(text: str, where: str, *, places: bool = False) -> Any:
+    """Return YAML as OmegaConf reads it, which then can run no resolver.
+
+    A value may name another key, `${optimizer.lr}`. A resolver, such as `${oc.env:TOKEN}`, is
+    refused: the file may be another person's, and what it reads would be written into results.
+
+    Args:
+        text: the YAML.
+        where: the file, for the message.
+        places: allow `${oc.env:NAME}` for the variables in `PLACES`.
+
+    Raises:
+        UserError: it is no YAML, is too large, or has a resolver.
+    """
+    try:
+        root = yaml.compose(text, Loader=LOADER)
+        if root is not None and _nodes(root, {}) > MOST_NODES:
+            raise UserError(f"{where} has more than {MOST_NODES} values")
+        content = OmegaConf.load(io.StringIO(text))
+    except (yaml.YAMLError, OmegaConfBaseException, OSError, RecursionError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{where} is no YAML of a config, or damaged: {reason}") from error
+    refuse_resolvers(OmegaConf.to_container(content), where, places=places)
+    return content
+
+
+def refuse_resolvers(plain: Any, where: str, *, places: bool = False) -> None:
+    """Raise UserError if a text in nested dicts and lists would run a resolver of OmegaConf.
+
+    Args:
+        plain: dicts, lists and values.
+        where: the file, for the message.
+        places: allow `${oc.env:NAME}` for the variables in `PLACES`.
+
+    >>> refuse_resolvers({"lr": "${optimizer.lr}"}, "a.yaml")
+    >>> refuse_resolvers({"name": "${oc.env:TOKEN}"}, "a.yaml")
+    Traceback (most recent call last):
+        ...
+    solo_registry.errors.UserError: a.yaml: name is '${oc.env:TOKEN}'...
+    """
+    for name, value in leaves(plain):
+        if isinstance(value, str) and "${" in value:
+            rest = KEY.sub("", PLACE.sub("", value) if places else value)
+            if "${" in rest:
+                allowed = f", or ${{oc.env:NAME}} with NAME in {', '.join(PLACES)}"
+                raise UserError(
+                    f"{where}: {name} is '{value}'. In a file, ${{...}} can name a key"
+                    f"{allowed if places else ''}. On the command line every resolver works: "
+                    f"type {name}='...'"
+                )
+
+
+def leaves(plain: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each value in nested dicts and lists with its name.
+
+    >>> list(leaves({"a": [1, {"b": 2}]}))
+    [('a.0', 1), ('a.1.b', 2)]
+    """
+    if isinstance(plain, dict | list):
+        pairs = plain.items() if isinstance(plain, dict) else enumerate(plain)
+        for key, value in pairs:
+            yield from leaves(value, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, plain
+
+
+def _nodes(node: yaml.Node, known: dict[int, int]) -> int:
+    """Count the values below a node, those behind an alias each time that it is used."""
+    if id(node) not in known:
+        known[id(node)] = 1
+        children: list[Any] = node.value if isinstance(node, yaml.CollectionNode) else []
+        pairs = isinstance(node, yaml.MappingNode)
+        below = [each for pair in children for each in pair] if pairs else children
+        known[id(node)] = 1 + sum(_nodes(each, known) for each in below)
+    return known[id(node)]

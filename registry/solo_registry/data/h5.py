@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from solo_registry.config.settings import setting
+from solo_registry.config.text_file import open_file
 from solo_registry.data.classes import listed
 from solo_registry.data.files import composed
 from solo_registry.data.folder import FolderSet, open_files, with_classes
@@ -33,6 +34,7 @@ from solo_registry.data.sets import (
 )
 from solo_registry.errors import UserError, nearest
 
+MOST_CLASSES = 1_000_000
 STATISTICS_IMAGES = 10_000  # evenly spaced ones are enough for mean and std
 
 
@@ -49,20 +51,23 @@ def h5_set(path: Path, data: Any, split: Split) -> ImageSet:
         raise UserError(f"{path} needs h5py: pip install 'solo-dyntemp[h5]'") from error
     opened = path
     try:
-        with h5py.File(path, "r") as file:
+        with _opened(path) as file:
             if isinstance(file.get("images"), h5py.Dataset):
                 return _arrays(path, file, data)
             groups = _groups(file)
             if not groups:
                 raise UserError(
                     f"{path} has neither 'images' (with 'labels') nor a group per class with "
-                    f"encoded images in it; it holds: {', '.join(sorted(file)) or 'nothing'}"
+                    f"encoded images in it; it holds: {', '.join(map(str, file)) or 'nothing'}"
                 )
         opened = train = Path(setting(data, "train_path", path)).expanduser()
-        with h5py.File(train, "r") as file:
+        with _opened(train) as file:
             known = sorted(_groups(file))
-    except (OSError, RuntimeError, KeyError) as error:  # h5py's, where the file is damaged
-        raise UserError(f"cannot read {opened} as HDF5: {error}") from error
+    except UserError:
+        raise
+    except Exception as error:  # h5py raises whatever it meets in broken bytes
+        reason = str(error) or type(error).__name__
+        raise UserError(f"cannot read {opened} as HDF5: {reason}") from error
     classes = listed(known, train, setting(data, "class_list", None))
     if unknown := sorted(set(groups) - set(known)):
         hint = nearest(unknown[0], known)
@@ -87,10 +92,8 @@ class H5Files(FolderSet):
 
     def _item(self, index: int) -> Any:
         """Return the HDF5 data set of image `index`; each process opens the file for itself."""
-        import h5py
-
         if self._open is None or self._open[0] != os.getpid():
-            self._open = os.getpid(), h5py.File(self.root, "r")
+            self._open = os.getpid(), _opened(self.root)
         return self._open[1][os.fsdecode(self._paths[index])]
 
     def content(self, index: int) -> bytes:
@@ -120,18 +123,32 @@ class H5Files(FolderSet):
         return {key: value for key, value in self.__dict__.items() if key != "_open"}
 
 
+def _opened(path: Path) -> Any:
+    """Open an HDF5 file; h5py would wait for ever for what is written into a pipe.
+
+    Raises:
+        OSError: it is no regular file, or no HDF5 file.
+    """
+    import h5py
+
+    open_file(path).close()
+    return h5py.File(path, "r")
+
+
 def _groups(file: Any) -> dict[str, list[str]]:
     """Map each group's name, as `composed`, to the keys of the images in the group."""
     groups: dict[str, list[str]] = {}
     for name, group in file.items():
         if hasattr(group, "keys"):
-            groups.setdefault(composed(name), []).extend(f"{name}/{key}" for key in sorted(group))
+            name = os.fsdecode(name)  # h5py gives bytes where a name is no UTF-8
+            keys = sorted(map(os.fsdecode, group))
+            groups.setdefault(composed(name), []).extend(f"{name}/{key}" for key in keys)
     return groups
 
 
 def _arrays(path: Path, file: Any, data: Any) -> TensorSet:
     images = file["images"]
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or not len(images):
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
         raise UserError(
             f"'images' of {path} must be uint8 (N, H, W) or (N, H, W, C), got {images.dtype} "
             f"{images.shape}"
@@ -146,7 +163,7 @@ def _arrays(path: Path, file: Any, data: Any) -> TensorSet:
     elif not setting(data, "no_labels", False):
         raise UserError(
             f"{path} has no 'labels' beside 'images'; data.no_labels=true takes images without; "
-            f"it holds: {', '.join(sorted(file))}"
+            f"it holds: {', '.join(map(str, file))}"
         )
     if labels.shape != (len(pixels),) or int(labels.min()) < UNLABELLED:
         raise UserError(
@@ -162,8 +179,12 @@ def _arrays(path: Path, file: Any, data: Any) -> TensorSet:
 
 
 def _labels(path: Path, given: Any) -> Tensor:
-    """Read class numbers; refuse text and fractions instead of converting them."""
+    """Read class numbers; refuse text, fractions and what is too large instead of converting."""
+    if hasattr(given, "keys"):
+        raise UserError(f"'labels' of {path} is a group; it must be one array of class numbers")
     values = np.asarray(given[()])
+    if values.dtype.kind in "iu" and values.size and int(values.max()) >= MOST_CLASSES:
+        raise UserError(f"'labels' of {path} has {values.max()}: labels are below {MOST_CLASSES}")
     if values.dtype.kind not in "iu":
         first = values.flat[0] if values.size else ""
         first = first.decode(errors="replace") if isinstance(first, bytes) else first

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from rich.console import Console
 
@@ -26,22 +25,23 @@ def draw_run(
     data: PretrainDataModule,
     console: Console,
 ) -> None:
-    """Write the pictures of a run."""
+    """Write the pictures of a run; one that fails is left out with a warning."""
     from solo_registry.plots.comparison import comparison_bars
     from solo_registry.plots.curves import training_curves
     from solo_registry.plots.feature_map import feature_map
     from solo_registry.plots.mechanism import mechanism_picture, trajectory_picture
+    from solo_registry.plots.style import attempt
     from solo_registry.plots.temperature import temperature_picture
 
     with console.status("drawing"):
         if run.metrics.exists():
-            training_curves(pd.read_csv(run.metrics), plots / "training.png")
+            attempt(training_curves, run.metrics, plots / "training.png")
         if plots == run.plots:  # of the training itself, not of an earlier checkpoint
             mechanism, trajectory = (run.path / f"{n}.parquet" for n in ("mechanism", "trajectory"))
             if mechanism.exists():
-                mechanism_picture(mechanism, plots / "mechanism.png")
+                attempt(mechanism_picture, mechanism, plots / "mechanism.png")
             if trajectory.exists():
-                trajectory_picture(trajectory, plots / "trajectory.png")
+                attempt(trajectory_picture, trajectory, plots / "trajectory.png")
         before = measured["untrained"].histogram if "untrained" in measured else None
         after = measured["trained"].histogram
         s = torch.linspace(-1, 1, 401)
@@ -49,16 +49,17 @@ def draw_run(
         if after is not None:
             curve = None if tau is None else (s, tau.detach().cpu())
             out = plots / "temperature.png"
-            temperature_picture(after, curve, out, before=before)
+            attempt(temperature_picture, after, curve, out, before=before)
         trained = measured["trained"].test
-        feature_map(
+        attempt(
+            feature_map,
             trained.feats,
             trained.targets,
             data.info.class_names,
             plots / "features.png",
             method=result["evaluation"]["map"],
         )
-        comparison_bars(result["results"], plots / "comparison.png")
+        attempt(comparison_bars, result["results"], plots / "comparison.png")
 
 
 def show(result: dict[str, Any], run: RunFolder, console: Console, out: Path | None = None) -> None:

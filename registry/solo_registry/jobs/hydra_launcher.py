@@ -15,6 +15,8 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from solo_registry.config.compose import hydra_words, register_configs, translate
+from solo_registry.config.overrides import check_word
+from solo_registry.config.resolve import settled
 from solo_registry.errors import UserError, nearest
 from solo_registry.jobs.worker import run_job
 from solo_registry.runs.lifetime import parent_of_all
@@ -64,7 +66,7 @@ class HydraSession:
 
     def _compose(self, name: str, words: list[str]) -> DictConfig:
         try:
-            return compose(name, overrides=words)
+            return settled(compose(name, overrides=words))
         except Exception as error:
             raise translate(error) from error
 
@@ -76,6 +78,8 @@ class HydraSession:
         """
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
+        for word in self.words:
+            check_word(word)
         try:
             cfg = hydra.compose_config(
                 "pretrain", [*self.words, f"runs_dir={self.runs_dir}"], RunMode.MULTIRUN

@@ -21,7 +21,7 @@ SHOWN = 8  # number of running jobs that get a line of their own
 def progress_bar(console: Console) -> Progress:
     """Return a bar that counts runs; without a terminal it shows nothing."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

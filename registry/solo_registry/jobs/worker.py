@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from solo_registry.catalog.plugins import load_plugins
-from solo_registry.config.resolve import resolve
+from solo_registry.config.resolve import resolve, settled
 from solo_registry.runs.lifetime import STOPPED, end_with_parent, stop_once
 from solo_registry.runs.run_folder import RunFolder, write_json
 
@@ -30,7 +30,7 @@ def run_job(cfg: DictConfig) -> None:
     """
     end_with_parent()  # this is a launcher's worker; its run then ends too
     load_plugins()
-    run = RunFolder.of(resolve(cfg))
+    run = RunFolder.of(resolve(settled(cfg)))
     process = start(cfg, list(HydraConfig.get().overrides.task), run)
     try:
         process.join()
@@ -94,8 +94,7 @@ def write_error(run: RunFolder, error: str, trace: str) -> None:
 
 
 def _child(cfg: DictConfig, words: list[str], path: str) -> None:
-    from rich.console import Console
-
+    from solo_registry.console import plain
     from solo_registry.jobs.pretrain import pretrain
 
     end_with_parent()
@@ -110,7 +109,7 @@ def _child(cfg: DictConfig, words: list[str], path: str) -> None:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, stop_once)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
-            pretrain(cfg, Console(file=log, width=120))
+            pretrain(cfg, plain(file=log, width=120))
         except KeyboardInterrupt:
             sys.exit(STOPPED)
         except Exception as error:

@@ -12,8 +12,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
+from solo_registry.config.text_file import read_yaml
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.board import Board
 from solo_registry.runs.records import json_or_empty
@@ -87,8 +87,8 @@ def _public(file: Path) -> bytes:
         found = json_or_empty(file)
         return json_text({key: found[key] for key in found if key not in PRIVATE}).encode()
     if file.name == "resolved.yaml":
-        with suppress(OSError, ValueError, YAMLError, OmegaConfBaseException):
-            cfg: Any = OmegaConf.load(file)
+        with suppress(OSError, ValueError, OmegaConfBaseException):
+            cfg: Any = read_yaml(file, "resolved.yaml")  # another person's: no resolver runs
             cfg.runs_dir = "runs"
             for section in (cfg.data, cfg.data.long_tail):
                 section.update({key: Path(section[key]).name for key in PATHS if section.get(key)})

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from solo_registry.leaderboard.grid import Grid, grids
 from solo_registry.leaderboard.rows import Row, Table
 from solo_registry.plots.names import LABELS
-from solo_registry.plots.style import BLACK, BLUE, COLOURS, ORANGE, new_figure, save
+from solo_registry.plots.style import BLACK, BLUE, COLOURS, ORANGE, attempt, new_figure, save
 
 CURVES = ("val_knn_acc1", "val_acc1", "train_nce_loss", "train_loss")
 CURVE_LABELS = {"val_knn_acc1": "online kNN, %", "val_acc1": "online linear probe, %"}
@@ -28,20 +28,21 @@ def draw_board(table: Table, folder: Path) -> dict[str, str]:
     """
     shown = [row for row in table.rows if row.values(table.metric)]
     made = {}
-    if shown:
-        made[accuracy(table, shown, folder / "accuracy.png").name] = (
+    if shown and (drawn := attempt(accuracy, table, shown, folder / "accuracy.png")):
+        made[drawn.name] = (
             f"{LABELS[table.metric]} of every strategy: mean and 95% interval; small dots are seeds"
         )
-    if any(row.values("uniformity") and row.values("tolerance") for row in shown):
-        made[plane(shown, folder / "uniformity_tolerance.png").name] = (
+    both = any(row.values("uniformity") and row.values("tolerance") for row in shown)
+    if both and (drawn := attempt(plane, shown, folder / "uniformity_tolerance.png")):
+        made[drawn.name] = (
             "Uniformity and tolerance of the test features; up and to the left is better in both"
         )
     for grid in grids(table):
-        made[heat_map(grid, folder / f"grid_{grid.name}.png").name] = (
-            f"{grid.name}: mean {LABELS[table.metric]} on the validation split, by tuned values"
-        )
-    drawn = trajectories(shown, folder / "trajectories.png")
-    if drawn is not None:
+        if drawn := attempt(heat_map, grid, folder / f"grid_{grid.name}.png"):
+            made[drawn.name] = (
+                f"{grid.name}: mean {LABELS[table.metric]} on the validation split, by tuned values"
+            )
+    if drawn := attempt(trajectories, shown, folder / "trajectories.png"):
         made[drawn.name] = "Training, mean over seeds; bands are one standard deviation"
     return made
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import ParamSpec
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+P = ParamSpec("P")
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, BLACK = COLOURS = (
     "#0072B2",
@@ -71,10 +78,46 @@ def save(axis: Axes, out: Path | str) -> Path:
     if kind not in figure.canvas.get_supported_filetypes():
         raise ValueError(f"a picture needs a suffix such as .png, got {str(out)!r}")
     out.parent.mkdir(parents=True, exist_ok=True)
+    for text in figure.findobj(Text):  # `$` in a class's name begins no formula
+        text.set_parse_math(False)
     unfinished = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        figure.savefig(unfinished, format=kind, dpi=_DPI)
+        with matplotlib.rc_context({"text.parse_math": False}):
+            figure.savefig(unfinished, format=kind, dpi=_DPI)
         os.replace(unfinished, out)
     finally:
         unfinished.unlink(missing_ok=True)
     return out
+
+
+def attempt(picture: Callable[P, Path | None], *args: P.args, **kwargs: P.kwargs) -> Path | None:
+    """Draw a picture beside numbers, which it must not cost: whatever fails becomes a warning.
+
+    Args:
+        picture: a function that draws and returns the path.
+        *args: its arguments.
+        **kwargs: its arguments by name.
+
+    Returns:
+        The path, or None if nothing was drawn.
+    """
+    name = getattr(picture, "__name__", "a picture").strip("_<>").replace("_", " ")
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            path = picture(*args, **kwargs)
+    except Exception as error:  # libraries raise whatever they meet in names and numbers
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        warnings.warn(f"not drawn: {name}: {reason}. The numbers are not affected", stacklevel=2)
+        return None
+    glyphs = 0
+    for warning in caught:
+        if "missing from font" in str(warning.message):
+            glyphs += 1
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+    if glyphs:
+        warnings.warn(f"{path}: no font here has {glyphs} characters of its names", stacklevel=2)
+    return path

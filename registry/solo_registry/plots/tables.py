@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 import pandas as pd
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from solo_registry.metrics.protocol import Result, describe
 
@@ -44,7 +44,7 @@ def result_table(result: Mapping[str, Result], *, title: str = "Frozen features"
         ValueError: if `result` is empty.
 
     >>> table = result_table({"trained": {"tolerance": 0.5}, "raw_pixels": {"tolerance": 0.25}})
-    >>> list(table.columns[0].cells), list(table.columns[4].cells)
+    >>> list(table.columns[0].cells), [cell.markup for cell in table.columns[4].cells]
     (['raw pixels', 'trained backbone'], ['0.250', '[bold]0.500[/bold]'])
     """
     if not result:
@@ -79,24 +79,24 @@ def frame_table(frame: pd.DataFrame, title: str) -> Table:
         right = pd.api.types.is_numeric_dtype(frame[name])
         table.add_column(str(name), justify="right" if right else "left", overflow="fold")
     for row in frame.itertuples(index=False):
-        table.add_row(*(_text(value) for value in row))
+        table.add_row(*(Text(_text(value)) for value in row))
     return table
 
 
 def _text(value: object) -> str:
     if value is None or value is pd.NaT or value != value:
         return "-"
-    return f"{value:.5g}" if isinstance(value, float) else escape(str(value))
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
-def _cell(result: Mapping[str, Result], name: str, key: str) -> str:
+def _cell(result: Mapping[str, Result], name: str, key: str) -> Text:
     _, form, best = _COLUMNS[key]
     value = result[name].get(key)
     if value is None:
-        return "-"
+        return Text("-")
     others = [float(other) for row in result.values() if (other := row.get(key)) is not None]
     text = format(float(value), form)
-    return f"[bold]{text}[/bold]" if len(others) > 1 and float(value) == best(others) else text
+    return Text(text, "bold" if len(others) > 1 and float(value) == best(others) else "")
 
 
 def _caption(result: Mapping[str, Result]) -> str:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
+from solo_registry.errors import UserError
 from solo_registry.runs.find import run_folders
+from solo_registry.runs.read import read_yaml
 from solo_registry.runs.records import read_record
 
 COLUMNS = (
@@ -50,10 +52,9 @@ def _row(path: Path) -> tuple[object, ...]:
 def _config(path: Path) -> DictConfig:
     """Return resolved.yaml as it is, without checks; empty if it is damaged."""
     try:
-        loaded = OmegaConf.load(path / "resolved.yaml")
-    except Exception:  # a listing shows damaged runs too
-        loaded = OmegaConf.create()
-    return loaded if isinstance(loaded, DictConfig) else OmegaConf.create()
+        return read_yaml(path / "resolved.yaml")
+    except UserError:  # a listing shows damaged runs too
+        return OmegaConf.create()
 
 
 def differences(one: Path, other: Path) -> pd.DataFrame:

@@ -12,9 +12,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from solo_registry.config.text_file import open_file
+from solo_registry.config.text_file import open_file, parse_yaml
 from solo_registry.errors import UserError
 
 MARK = "# The last line is a checksum: a line that is changed by hand is noticed.\n"
@@ -76,7 +76,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> DictConfig:
-    """Return the config in a YAML file, with the text of interpolations.
+    """Return the config in a YAML file; `parse_yaml` lets no resolver in.
 
     Raises:
         UserError: it cannot be read, has been changed since it was written, or is no config.
@@ -85,10 +85,7 @@ def read_yaml(path: Path) -> DictConfig:
     body, seal, found = text.rpartition(SEAL)
     if found != f"{checksum(body)}\n" if seal else text.startswith(MARK):
         raise UserError(f"{path} is damaged: its lines are not those that were written")
-    try:
-        content = OmegaConf.create(text)
-    except Exception as error:  # the parser raises many kinds
-        raise UserError(f"{path} is damaged: {' '.join(str(error).split())[:300]}") from error
+    content = parse_yaml(text, str(path))
     if not isinstance(content, DictConfig):
         raise UserError(f"{path} is damaged: it holds no config")
     return content

@@ -15,6 +15,7 @@ from solo_registry.config.identity import is_named
 from solo_registry.config.overrides import key_of
 from solo_registry.config.schema import EvaluationConfig
 from solo_registry.errors import UserError
+from solo_registry.runs.read import read_yaml
 from solo_registry.runs.run_folder import RunFolder
 
 Status = Literal["finished", "failed", "unfinished", "damaged"]
@@ -133,7 +134,7 @@ def _foreign(run: RunFolder, result: dict[str, Any]) -> str:
     if claims != run.identity:
         return f"{run.result} belongs to another run: it says {claims}, its folder {run.identity}"
     try:
-        cfg: Any = OmegaConf.load(run.path / "resolved.yaml")
+        cfg: Any = read_yaml(run.path / "resolved.yaml")
         known = is_named(cfg, run.path.parent.name) and str(cfg.seed) == run.path.name
     except Exception as error:
         reason = " ".join(str(error).split())[:200]

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from solo_registry.errors import UserError
 from solo_registry.plots.names import LABELS, number
+from solo_registry.plots.style import attempt
 from solo_registry.runs.run_folder import atomic_write
 from solo_registry.sweep.figures import draw_sweep
 from solo_registry.sweep.plan import Planner, Trial
@@ -57,7 +58,7 @@ def write_report(sweep: Sweep, console: Console) -> None:
             f"{sweep.path / 'trials.csv'} lists them all. When the cause is repaired, the same "
             "command with retry=true runs failed trials again; sweep.pruner.name=none prunes none"
         )
-    texts = {"best.yaml": best_yaml(sweep), "report.md": page(sweep, draw_sweep(sweep))}
+    texts = {"best.yaml": best_yaml(sweep), "report.md": page(sweep, attempt(draw_sweep, sweep))}
     for name, text in texts.items():
         with atomic_write(sweep.path / name) as part:
             part.write_text(text, encoding="utf-8")
@@ -103,7 +104,7 @@ def best_yaml(sweep: Sweep) -> str:
     return header + OmegaConf.to_yaml(planner.hydra.plain(words))
 
 
-def page(sweep: Sweep, picture: Path) -> str:
+def page(sweep: Sweep, picture: Path | None) -> str:
     """Return the page, report.md."""
     planner, space = sweep.planner, sweep.planner.space
     best, metric, margin = sweep.ranked[0], space.metric, sweep.margin
@@ -125,7 +126,7 @@ def page(sweep: Sweep, picture: Path) -> str:
         "## The winner", "",
         f"**{best.label}**: {label.replace(', %', '')} {number(best.value, metric)} %, trial "
         f"{best.number}, run `{best.run.path.as_posix()}`.", "",
-        f"![every trial]({picture.name})", "",
+        *([f"![every trial]({picture.name})", ""] if picture else []),
         "| trial | " + " | ".join(space.parameters) + f" | {label} |",
         "|---|" + "---|" * len(space.parameters) + "---|",
         *(

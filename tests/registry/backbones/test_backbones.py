@@ -165,3 +165,12 @@ def test_import_and_short_names_load_neither_torch_nor_timm() -> None:
         "sys.exit(any(m in sys.modules for m in ('torch', 'timm')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "key", ["checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"]
+)
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny", "timm/resnet10t"])
+def test_no_argument_loads_a_file_or_an_address(name: str, key: str) -> None:
+    with pytest.raises(UserError, match=rf"backbone\.kwargs\.{key} is not allowed"):
+        build_backbone(name, in_channels=1, image_size=8, **{key: "weights.pth"})

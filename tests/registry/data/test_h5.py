@@ -232,3 +232,38 @@ def test_a_validation_label_that_train_does_not_have_is_named(tiny: Tiny, tmp_pa
     with pytest.raises(UserError, match=r"data\.val_path=.*val\.h5: label 7, .* have 3 classes"):
         pretrain(given)
     assert not list(Path(given.runs_dir).rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.arange(12) + 0.5, "must be integers"),
+        ((np.arange(12) % 3).astype(float), "must be integers"),
+        (np.full(12, 2**64 - 1, np.uint64), "has 18446744073709551615: labels are below"),
+        (np.full(12, 2**40), "labels are below 1000000"),
+        (np.arange(12) > 3, "must be integers"),
+        ({"x": np.arange(12)}, "is a group"),
+    ],
+)
+def test_labels_are_never_converted(tmp_path: Path, labels: Any, message: str) -> None:
+    flat = (
+        {f"labels/{key}": value for key, value in labels.items()}
+        if isinstance(labels, dict)
+        else {}
+    )
+    path = write(tmp_path / "x.h5", images=noise(12, 8, 8), **(flat or {"labels": labels}))
+    with pytest.raises(UserError, match=message):
+        load(path)
+
+
+def test_sizes_that_no_memory_holds_and_names_that_are_no_text(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "huge.h5", "w") as file:
+        file.create_dataset("images", (10**9, 64, 64, 3), "u1", chunks=(1, 64, 64, 3))
+        file.create_dataset("labels", (10**9,), "i4", chunks=True)
+    with h5py.File(tmp_path / "names.h5", "w") as file:
+        file[b"c\xff/x"] = file["dog/x"] = noise(9)
+    for path in (tmp_path / "huge.h5", tmp_path / "names.h5"):
+        with pytest.raises(UserError, match="cannot read"):
+            load(path)
+    with pytest.raises(UserError, match=r"must be uint8 .* \(12, 0, 8\)"):
+        load(write(tmp_path / "x.h5", images=noise(12, 0, 8), labels=np.arange(12)))

@@ -19,7 +19,7 @@ RESULT = {
 
 
 def cells(table):
-    return [list(column.cells) for column in table.columns]
+    return [[getattr(cell, "markup", cell) for cell in column.cells] for column in table.columns]
 
 
 def test_rows_stand_in_order_and_best_values_are_bold():
