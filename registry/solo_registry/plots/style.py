@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, BLACK = COLOURS = (
     "#0072B2",
@@ -71,6 +72,11 @@ def save(axis: Axes, out: Path | str) -> Path:
     if kind not in figure.canvas.get_supported_filetypes():
         raise ValueError(f"a picture needs a suffix such as .png, got {str(out)!r}")
     out.parent.mkdir(parents=True, exist_ok=True)
+    for text in figure.findobj(Text):
+        if (
+            "$" in text.get_text() and "\\mathdefault" not in text.get_text()
+        ):  # not matplotlib's own
+            text.set_parse_math(False)  # a name with two dollars is no formula
     unfinished = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         figure.savefig(unfinished, format=kind, dpi=_DPI)
