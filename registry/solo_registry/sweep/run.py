@@ -108,7 +108,8 @@ def run_sweep(words: Sequence[str], console: Console) -> Sweep:
         study = new_study(space, sweep.path.name, cfg.max_epochs)
         console.print(
             f"space {request.space}: {', '.join(space.parameters)}; {space.trials} trials of "
-            f"{cfg.max_epochs} epochs; results in {sweep.path}", soft_wrap=True, highlight=False,
+            f"{cfg.max_epochs} epochs; results in {sweep.path}",
+            soft_wrap=True, highlight=False, markup=False,
         )  # fmt: skip
         with progress_bar(console) as bar:
             task = bar.add_task("trials", total=space.trials)
