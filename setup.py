@@ -76,6 +76,7 @@ setup(
         "scikit-learn>=1.4",
         "scipy>=1.11",
         "pandas>=2.1",
+        "pydantic>=2.9",
         "jinja2>=3.1",
         "matplotlib>=3.8",
         "pyarrow>=15",

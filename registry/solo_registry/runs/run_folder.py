@@ -28,8 +28,10 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from solo_registry.config.identity import config_hash
+from solo_registry.config.json_file import read_json
 from solo_registry.config.resolve import merge_schema
 from solo_registry.errors import UserError
+from solo_registry.runs.shapes import Result
 
 SCHEMA_VERSION = 2
 PACKAGES = (
@@ -96,7 +98,9 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.identity = f"{path.parent.name}/{path.name}"  # hash of the config, and the seed
+        place = path.absolute() if path.parent.name else path.resolve()  # resolve: "." or "5"
+        self.hash = place.parent.name  # of the config
+        self.identity = f"{self.hash}/{place.name}"  # and the seed
         self.checkpoint = path / "checkpoints" / "last.ckpt"
         self.metrics = path / "metrics.csv"
         self.result = path / "result.json"
@@ -136,19 +140,13 @@ class RunFolder:
         """Return result.json of a finished run, or None.
 
         Raises:
-            UserError: the file is not a result of this schema version.
+            UserError: the file cannot be read, or is no result of this schema version.
         """
         if not self.result.exists():
             return None
-        try:
-            result: dict[str, Any] = json.loads(self.result.read_text(encoding="utf-8"))
-            if (found := result["schema_version"]) != SCHEMA_VERSION:
-                raise UserError(
-                    f"{self.result} has schema version {found}, this version reads {SCHEMA_VERSION}"
-                )
-            _ = result["evaluation"], result["results"]["trained"], result["protocols"]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise UserError(f"{self.result} is not a run's result: {error}; remove it") from error
+        result: dict[str, Any] = read_json(
+            self.result, Result, "a run's result", "remove it", SCHEMA_VERSION
+        )
         return result
 
     def read_config(self) -> DictConfig:

@@ -174,8 +174,8 @@ def test_a_run_that_fails_is_a_row_and_the_others_go_on(
     text = "suite.strategies.cosine.words=[method=simclr_dyntemp,optimizer.batch_size=5000]"
     words = [word for word in QUICK if not word.startswith(("optimizer.batch_size", "strategies"))]
     board = run_board([*words, "strategies=fixed,cosine", text], QUIET)
-    assert board.selected["fixed"]["point"] and board.selected["cosine"]["point"] is None
-    assert "batch_size=5000 is more than the" in board.selected["cosine"]["why"]
+    assert board.selected["fixed"].point and board.selected["cosine"].point is None
+    assert "batch_size=5000 is more than the" in board.selected["cosine"].why
     error = json.loads(next(tmp_path.rglob("error.json")).read_text())
     assert "UserError" in error["traceback"]
     assert write_report(board.path, QUIET) != []

@@ -92,7 +92,9 @@ def finish(run: RunFolder, cfg: DictConfig, knn: float) -> None:
     """Write result.json."""
     numbers = dict.fromkeys(PROTOCOLS, 0.5) | {"knn_acc1": knn}
     result = {"schema_version": SCHEMA_VERSION, "config_hash": config_hash(cfg), "seed": cfg.seed,
-              "evaluation": {}, "protocols": {}, "results": {"trained": numbers}, "split": "x",
+              "name": cfg.name, "method": cfg.method, "dataset": "digits", "backbone": "resnet",
+              "method_kwargs": {}, "evaluation": {"linear": False, "baselines": False},
+              "protocols": {}, "results": {"trained": numbers}, "split": "validation",
               "test_images": 287}  # fmt: skip
     write_json(run.result, result)
 
