@@ -84,6 +84,7 @@ setup(
         "rich>=13.7",
         "typer>=0.12",
         "packaging>=23",
+        "filelock>=3.30",  # SoftFileLease
     ],
     extras_require=EXTRAS,
     entry_points={
