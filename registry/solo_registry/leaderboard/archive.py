@@ -24,7 +24,7 @@ from solo_registry.runs.run_folder import atomic_write, json_text
 SUFFIX = ".tar.xz"
 RUNS = "runs"  # the folder of the runs in an archive
 KEPT = ("cost.json", "environment.json", "error.json", "metrics.csv", "resolved.yaml",
-        "result.json")  # fmt: skip
+        "result.json", "result.sha256")  # fmt: skip
 PRIVATE = ("argv", "host", "traceback")  # the machine's name, and its paths
 PATHS = ("train_path", "val_path", "class_list", "index_file")  # only their last part is kept
 # what a reader accepts, and so what `pack` writes; 210 runs have 1,052 files and 3 MB

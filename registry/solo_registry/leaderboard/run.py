@@ -20,6 +20,7 @@ from solo_registry.leaderboard.board import BOARD_VERSION, Board, Plan
 from solo_registry.leaderboard.plan import Planner
 from solo_registry.leaderboard.suite import parse_seeds, read_suite
 from solo_registry.leaderboard.tuning import select
+from solo_registry.runs.lock import held
 from solo_registry.runs.records import Record, read_record
 from solo_registry.runs.run_folder import RunFolder
 
@@ -71,6 +72,8 @@ def read_words(words: Sequence[str]) -> Request:
 def run_board(words: Sequence[str], console: Console) -> Board:
     """Run a suite, or the part of it that is not finished yet.
 
+    If another process runs the same board, this one waits for it.
+
     Args:
         words: the arguments of the command line.
         console: where progress is printed.
@@ -99,25 +102,32 @@ def run_board(words: Sequence[str], console: Console) -> Board:
         dataset = hydra.compose(final[0].words).data.dataset
         path = Path(request.board or f"boards/{request.suite}-{dataset}")
         runs_dir = Path(os.path.relpath(request.runs_dir, path)).as_posix()
-        plan = Plan(BOARD_VERSION, request.suite, suite, request.run, seeds, runs_dir, [*jobs])
+        plan = Plan(BOARD_VERSION, request.suite, suite, request.run, seeds, runs_dir, jobs)
         board = Board(path, plan)
         console.print(
             f"suite {request.suite}: {len(suite.strategies)} strategies, {len(jobs)} tuning runs, "
             f"{len(suite.strategies) * len(seeds)} final runs; board {path}",
             soft_wrap=True, highlight=False, markup=False,
         )  # fmt: skip
-        board.write()
-        (path / "selected.json").unlink(missing_ok=True)
-        launch(hydra, planner, jobs, console)
-        board.selected = select(suite, read_all(jobs, request.runs_dir))
-        board.write()
-        points = [(name, choice.point) for name, choice in board.selected.items()]
-        chosen = [(name, tuple(point)) for name, point in points if point is not None]
-        final = planner.final(chosen, seeds)
-        board.plan.jobs += final
-        board.write()
-        launch(hydra, planner, final, console)
+        with held(path, console):
+            _fill(board, planner, hydra, console)
     return Board.read(path)
+
+
+def _fill(board: Board, planner: Planner, hydra: Engine, console: Console) -> None:
+    """Run what the board lacks: tuning, selection, final runs."""
+    plan, suite = board.plan, planner.suite
+    board.write()
+    (board.path / "selected.json").unlink(missing_ok=True)
+    launch(hydra, planner, plan.jobs, console)
+    board.selected = select(suite, read_all(plan.jobs, planner.runs_dir))
+    board.write()
+    points = [(name, choice.point) for name, choice in board.selected.items()]
+    chosen = [(name, tuple(point)) for name, point in points if point is not None]
+    final = planner.final(chosen, plan.seeds)
+    plan.jobs += final
+    board.write()
+    launch(hydra, planner, final, console)
 
 
 def read_all(jobs: Sequence[Job], runs_dir: str) -> dict[Job, Record]:

@@ -98,7 +98,7 @@ def read_record(path: Path) -> Record:
         cost = _optional(path / "cost.json", Cost)
     if run.error.exists():
         try:
-            reason = _optional(run.error, Failure)["error"]
+            reason = _optional(run.error, Failure).get("error", "")
         except UserError as error:
             reason = str(error)
         return Record(path, "failed", cost=cost, problem=" ".join(reason.split()))

@@ -6,16 +6,20 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from tests.registry.sweep.conftest import EPOCHS, Crash, Formula, Search, outputs
 
 from solo_registry.errors import UserError
+from solo_registry.runs import lock
 
 FEW = "trials=7"
 TINY = (
@@ -105,6 +109,26 @@ def test_a_damaged_run_is_a_failed_trial_with_its_reason(
         for file, content in files.items():
             file.write_bytes(content)
     assert not search("here", "trials=3").of_state("failed")
+
+
+def test_a_sweep_that_another_process_runs_waits(
+    search: Search, formula: type[Formula], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one finds the runs of the first."""
+    monkeypatch.setattr(lock, "POLL", 0.05)
+    waiting = threading.Event()
+    folder = tmp_path / "here" / "sweeps" / "simclr_dyntemp-cosine-digits"
+
+    def acquire(*_: object) -> str:
+        waiting.set()
+        return "the first"
+
+    monkeypatch.setattr(lock, "_holder", acquire)
+    with ThreadPoolExecutor() as pool:
+        with lock.held(folder, Console(quiet=True)):
+            second = pool.submit(search, "here", "trials=2")
+            assert waiting.wait(60) and formula.epochs_run == 0
+        assert len(second.result().trials) == 2
 
 
 def test_a_trial_that_was_measured_in_another_way_is_measured_again(
