@@ -89,11 +89,11 @@ class Board:
 
     def check(self) -> None:
         """Refuse what no command of ours writes: jobs of nobody, or outside of `runs_dir`."""
-        known = self.plan.suite.strategies
-        for name in (*self.selected, *(job.strategy for job in self.plan.jobs)):
+        known, jobs = self.plan.suite.strategies, self.plan.jobs
+        for name in (self.plan.suite.reference, *self.selected, *(job.strategy for job in jobs)):
             if name not in known:
                 raise UserError(f"no strategy '{name}'.{nearest(name, known)}")
-        for job in self.plan.jobs:
+        for job in jobs:
             place, choice = PurePosixPath(job.path), self.selected.get(job.strategy)
             if place.is_absolute() or ".." in place.parts or place.name != str(job.seed):
                 raise UserError(

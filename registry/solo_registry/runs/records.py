@@ -101,7 +101,8 @@ def read_record(path: Path) -> Record:
             reason = _optional(run.error, Failure).get("error", "")
         except UserError as error:
             reason = str(error)
-        return Record(path, "failed", cost=cost, problem=" ".join(reason.split()))
+        problem = " ".join(reason.split()) or f"{run.error} gives no reason"
+        return Record(path, "failed", cost=cost, problem=problem)
     epochs = cost.get("epochs", 0)
     return Record(path, "unfinished", cost=cost, problem=f"not finished, {epochs} epochs done")
 

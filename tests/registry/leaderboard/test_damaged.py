@@ -147,11 +147,19 @@ def place(board: Path, name: str) -> Path:
 
 @pytest.mark.parametrize(
     ("name", "count", "least"),
-    [("board.json", 200, 90), ("selected.json", 30, 15), ("result.json", 40, 20),
-     ("cost.json", 15, 8), ("environment.json", 10, 5)],
+    [("board.json", 200, 90), ("selected.json", 30, 15), ("result.json", 20, 10),
+     ("cost.json", 6, 4), ("environment.json", 6, 4)],
 )  # fmt: skip
 def test_files_of_another_shape_are_refused(small: Path, name: str, count: int, least: int) -> None:
     assert hand_written(small, place(small, name), count) > least
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"error": " "}', '{"error": 3}', "null", DEEP])
+def test_a_failed_run_is_named_whatever_its_error_says(small: Path, text: str) -> None:
+    place(small, "result.json").unlink()
+    place(small, "error.json").write_text(text)
+    table = read(small)
+    assert table and len(table.problems) == 1 and "error.json" in table.problems[0]
 
 
 @pytest.mark.parametrize("name", [*BOARD, *RUN])
