@@ -77,6 +77,7 @@ setup(
         "scikit-learn>=1.4.2",
         "scipy>=1.13",
         "pandas>=2.2.2",
+        "pydantic>=2.9",
         "jinja2>=3.1.6",
         "matplotlib>=3.10.7",
         "pyarrow>=16",

@@ -10,10 +10,9 @@ import re
 from pathlib import Path
 
 from solo_registry.catalog.plugins import load_plugins
-from solo_registry.config.overrides import short
 from solo_registry.leaderboard.archive import SUFFIX, unpacked
-from solo_registry.leaderboard.board import Board
-from solo_registry.leaderboard.report import frame, interval, verdict
+from solo_registry.leaderboard.columns import interval, setting, verdict
+from solo_registry.leaderboard.report import frame
 from solo_registry.leaderboard.rows import Row, Table, board_table
 from solo_registry.plots.names import number
 
@@ -32,7 +31,7 @@ def read(archive: Path) -> Table:
     """Return the table of a packed board."""
     load_plugins()
     with unpacked(archive) as board:
-        return board_table(Board.read(board))
+        return board_table(board)
 
 
 def cells(row: Row, table: Table) -> list[str]:
@@ -40,7 +39,7 @@ def cells(row: Row, table: Table) -> list[str]:
     test = row.comparison
     return [
         row.name,
-        " ".join(short(word) for word in row.setting.split()),
+        setting(row),
         interval(row, "knn_acc1"),
         f"{test.difference:+.2f} ± {test.half:.2f}" if test else "-",
         f"{test.holm:.2g}" if test else "-",

@@ -18,7 +18,6 @@ from solo_registry.data.arrays import DEBIAN_FASHION_MNIST
 from solo_registry.data.opened import Digests
 from solo_registry.jobs.hydra_launcher import hydra_session
 from solo_registry.leaderboard.archive import unpacked
-from solo_registry.leaderboard.board import Board
 from solo_registry.leaderboard.report import frame
 
 SCRIPT = runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "results_page.py"))
@@ -51,9 +50,8 @@ def test_the_table_follows_from_the_result_files(archive: Path) -> None:
 @pytest.mark.parametrize("archive", ARCHIVES, ids=SCRIPT["name_of"])
 def test_the_words_of_a_run_lead_to_its_folder(archive: Path) -> None:
     """So whoever runs the board again finds the published runs, or other images are refused."""
-    with unpacked(archive) as folder, hydra_session([], "runs") as hydra, warnings.catch_warnings():
+    with unpacked(archive) as board, hydra_session([], "runs") as hydra, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some points are not monotone
-        board = Board.read(folder)
         for job in list(board.records())[::30]:
             cfg = resolve(hydra.compose(job.words))
             if cfg.data.dataset == "digits" or DEBIAN_FASHION_MNIST.is_dir():
@@ -67,7 +65,7 @@ def test_the_words_of_a_run_lead_to_its_folder(archive: Path) -> None:
 @pytest.mark.slow
 def test_only_measured_values_are_in_the_curves() -> None:
     (archive,) = (path for path in ARCHIVES if path.name.startswith("temperature-fashion_mnist."))
-    with unpacked(archive) as folder:
-        for record in Board.read(folder).records().values():
-            measured = record.curve().val_acc1.notna()
+    with unpacked(archive) as board:
+        for record in board.records().values():
+            measured = record.curve.val_acc1.notna()
             assert measured.tolist() == [False, True, False, True]  # check_val_every_n_epoch=2

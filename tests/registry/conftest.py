@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,19 @@ from solo_registry.metrics.protocol import PROTOCOLS
 from solo_registry.runs.run_folder import SCHEMA_VERSION, RunFolder, write_json
 
 MakeRun = Callable[..., RunFolder]
+STUB = '#!/bin/sh\nprintf "%s\\0" "$@" > words\n'
+
+
+def pasted(command: str, folder: Path) -> list[str]:
+    """Return the words that `dyntemp` gets if a command is pasted into a shell in `folder`."""
+    stub = folder / "bin" / "dyntemp"
+    stub.parent.mkdir(exist_ok=True)
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+    environment = {"PATH": f"{stub.parent}:/usr/bin:/bin"}
+    subprocess.run(["sh", "-c", command], cwd=folder, env=environment, check=True)
+    assert not (folder / "hacked").exists()
+    return (folder / "words").read_text().split("\0")[:-1]
 
 
 @pytest.fixture

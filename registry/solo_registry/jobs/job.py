@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from solo_registry.config.overrides import short
 
@@ -36,10 +36,6 @@ class Job:
         """Return one line for the progress display: strategy, point and seed."""
         point = " ".join(short(word) for word in self.point)
         return " ".join(part for part in (self.strategy, point, f"seed {self.seed}") if part)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the job as a dict for JSON."""
-        return asdict(self)
 
 
 def selecting(metric: str) -> list[str]:

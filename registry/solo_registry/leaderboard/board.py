@@ -2,16 +2,60 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
 
-from solo_registry.errors import UserError
+from solo_registry.config.json_file import Number, read_json
+from solo_registry.errors import UserError, nearest
 from solo_registry.jobs.job import Job
+from solo_registry.leaderboard.suite import SuiteConfig, check_suite
 from solo_registry.runs.records import Record, read_record
+from solo_registry.runs.run_folder import atomic_write, json_text
 
 BOARD_VERSION = 1
+CURE = "run the suite again, finished runs are kept"
+
+
+@dataclass
+class Plan:
+    """The content of board.json.
+
+    Attributes:
+        schema_version: `BOARD_VERSION`.
+        name: name of the suite.
+        suite: the suite.
+        words: the arguments that the user set for every run.
+        seeds: the final seeds.
+        runs_dir: the folder of all runs, seen from the board.
+        jobs: the runs; the final ones join when the tuning is done.
+    """
+
+    schema_version: int
+    name: str
+    suite: SuiteConfig
+    words: list[str]
+    seeds: list[int]
+    runs_dir: str
+    jobs: list[Job]
+
+
+@dataclass
+class Tried:
+    """A point of a strategy's grid: its values by seed, their mean, and what kept it from one."""
+
+    point: list[str]
+    mean: Number | None
+    values: dict[str, Number]
+    errors: dict[str, str]
+
+
+@dataclass
+class Choice:
+    """What the tuning selected for a strategy: a point, or None, and why."""
+
+    point: list[str] | None
+    why: str
+    points: list[Tried] = field(default_factory=list)
 
 
 @dataclass
@@ -19,44 +63,64 @@ class Board:
     """A folder with board.json (the plan), selected.json (the result of tuning) and a report."""
 
     path: Path
-    plan: dict[str, Any]
-    selected: dict[str, dict[str, Any]] = field(default_factory=dict)
+    plan: Plan
+    selected: dict[str, Choice] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Board:
         """Read a board.
 
         Raises:
-            UserError: a file is missing, damaged or of another version.
+            UserError: a file is missing, damaged or of another version, or the two do not agree.
         """
-        plan = _read(path / "board.json")
-        if (found := plan.get("schema_version")) != BOARD_VERSION:
-            raise UserError(
-                f"{path / 'board.json'} has schema version {found}, this version reads "
-                f"{BOARD_VERSION}: run the suite again, finished runs are kept"
-            )
-        selected = path / "selected.json"  # does not exist while the tuning runs
-        return cls(path, plan, _read(selected) if selected.exists() else {})
+        file, selected = path / "board.json", path / "selected.json"
+        if not file.exists():
+            raise UserError(f"no board at {path}: it has no board.json")
+        board = cls(path, read_json(file, Plan, "a board's plan", CURE, BOARD_VERSION))
+        if selected.exists():  # not while the tuning runs
+            what = "a board's selection"
+            board.selected = read_json(selected, dict[str, Choice], what, CURE)
+        try:
+            check_suite(board.plan.name, board.plan.suite)
+            board.check()
+        except UserError as error:
+            raise UserError(f"{file}: {error}; {CURE}") from error
+        return board
+
+    def check(self) -> None:
+        """Refuse what no command of ours writes: jobs of nobody, or outside of `runs_dir`."""
+        known, jobs = self.plan.suite.strategies, self.plan.jobs
+        for name in (self.plan.suite.reference, *self.selected, *(job.strategy for job in jobs)):
+            if name not in known:
+                raise UserError(f"no strategy '{name}'.{nearest(name, known)}")
+        for job in jobs:
+            place, choice = PurePosixPath(job.path), self.selected.get(job.strategy)
+            if place.is_absolute() or ".." in place.parts or place.name != str(job.seed):
+                raise UserError(
+                    f"'{job.path}' is no folder of a run with seed {job.seed} below runs_dir"
+                )
+            if job.phase == "final" and choice and choice.point != list(job.point):
+                raise UserError(
+                    f"'{job.strategy}' ran with {list(job.point)}, which was not selected"
+                )
+
+    def write(self) -> None:
+        """Write the selection, if there is one, and the plan."""
+        for name, content in self.files().items():
+            with atomic_write(self.path / name) as part:
+                part.write_text(content, encoding="utf-8")
+
+    def files(self) -> dict[str, str]:
+        """Return the content of its files by name."""
+        chosen = {name: asdict(choice) for name, choice in self.selected.items()}
+        files = {"selected.json": json_text(chosen)} if chosen else {}
+        return files | {"board.json": json_text(asdict(self.plan))}
 
     @property
     def runs_dir(self) -> Path:
         """Return the folder of the runs."""
-        return self.path / str(self.plan["runs_dir"])
+        return self.path / self.plan.runs_dir
 
     def records(self) -> dict[Job, Record]:
         """Read the run of every job, in the order of the plan."""
-        jobs = [
-            Job(**{**job, "point": tuple(job["point"]), "words": tuple(job["words"])})
-            for job in self.plan["jobs"]
-        ]
-        return {job: read_record(self.runs_dir / job.path) for job in jobs}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"no board at {path.parent}: it has no {path.name}") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}): run the suite again") from error
-    return content
+        return {job: read_record(self.runs_dir / job.path) for job in self.plan.jobs}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -38,7 +39,7 @@ def draw_board(table: Table, folder: Path) -> dict[str, str]:
             "Uniformity and tolerance of the test features; up and to the left is better in both"
         )
     for grid in grids(table):
-        if drawn := attempt(heat_map, grid, folder / f"grid_{grid.name}.png"):
+        if drawn := attempt(heat_map, grid, folder / f"grid_{quote(grid.name, safe='')}.png"):
             made[drawn.name] = (
                 f"{grid.name}: mean {LABELS[table.metric]} on the validation split, by tuned values"
             )
@@ -113,8 +114,7 @@ def heat_map(grid: Grid, out: Path) -> Path:
 def trajectories(rows: Sequence[Row], out: Path) -> Path | None:
     """Draw the columns of metrics.csv that all runs have against the epoch; None without any."""
     curves = {
-        row.name: [curve for run in row.runs.values() if not (curve := run.curve()).empty]
-        for row in rows
+        row.name: [run.curve for run in row.runs.values() if not run.curve.empty] for row in rows
     }
     columns = [
         name for name in CURVES

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,29 +42,26 @@ def grids(table: Table) -> Iterator[Grid]:
         cells: dict[tuple[float, float], list[float]] = {}
         keys: list[str] = []
         for job, record in table.tuning.items():
-            value = record.value(table.metric)
-            pairs = [word.rpartition("=")[::2] for word in job.point]
-            if job.strategy == row.name and value is not None and len(pairs) == 2:
-                keys = [key.rpartition(".")[2] for key, _ in pairs]
-                try:
-                    cells.setdefault((float(pairs[0][1]), float(pairs[1][1])), []).append(value)
-                except ValueError:  # the tuned value is a name, not a number
-                    break
+            value, place = record.value(table.metric), _place(job.point)
+            if job.strategy == row.name and value is not None and place is not None:
+                keys = [word.partition("=")[0].rpartition(".")[2] for word in job.point]
+                cells.setdefault(place, []).append(value)
         first, second = (sorted({point[i] for point in cells}) for i in (0, 1))
         if len(first) < 2 or len(second) < 2:
             continue
         values = np.full((len(first), len(second)), np.nan)
         for (x, y), found in cells.items():
             values[first.index(x), second.index(y)] = fmean(found)
-        yield Grid(row.name, table.metric, (keys[0], keys[1]), first, second, values,
-                   _place(table.selected.get(row.name, {}), first, second))  # fmt: skip
+        choice = table.selected.get(row.name)
+        chosen = _place(choice.point or ()) if choice else None
+        selected = (first.index(chosen[0]), second.index(chosen[1])) if chosen in cells else None
+        yield Grid(row.name, table.metric, (keys[0], keys[1]), first, second, values, selected)
 
 
-def _place(
-    entry: dict[str, Any], first: list[float], second: list[float]
-) -> tuple[int, int] | None:
-    point = entry.get("point")
-    if not point:
+def _place(point: Sequence[str]) -> tuple[float, float] | None:
+    """Return the values of a point of two numbers; None if it is another."""
+    try:
+        x, y = (float(word.rpartition("=")[2]) for word in point)
+    except ValueError:  # it has another number of values, or one is a name
         return None
-    x, y = (float(word.rpartition("=")[2]) for word in point)
-    return (first.index(x), second.index(y)) if x in first and y in second else None
+    return (x, y) if math.isfinite(x) and math.isfinite(y) else None

@@ -13,6 +13,7 @@ from solo_registry.data.opened import Digests
 from solo_registry.errors import UserError
 from solo_registry.jobs.job import Job, Phase, selecting
 from solo_registry.leaderboard.suite import SuiteConfig
+from solo_registry.runs.records import Record
 from solo_registry.runs.run_folder import RunFolder
 
 
@@ -40,6 +41,7 @@ class Planner:
         self.runs_dir = runs_dir
         self._digests = Digests()
         self._folders: dict[tuple[str, ...], tuple[Path, str]] = {}
+        self._evaluation: dict[tuple[str, ...], DictConfig] = {}
         for name, strategy in suite.strategies.items():
             own = {key_of(word) for word in strategy.words} | set(strategy.grid)
             own |= {"seed", "data.validation_fraction", "evaluation.enabled"}
@@ -105,4 +107,10 @@ class Planner:
             self._digests.fill(cfg)
             folder = RunFolder.of(cfg).path.parent.relative_to(Path(cfg.runs_dir))
             self._folders[words] = folder, cfg.data.digest
+            self._evaluation[words] = cfg.evaluation
         return self._folders[words]
+
+    def lacks(self, job: Job, record: Record) -> bool:
+        """Whether a job's run was measured with less than the job asks for, or in another way."""
+        *words, _digest, _seed = job.words
+        return record.lacks(self._evaluation[tuple(words)])

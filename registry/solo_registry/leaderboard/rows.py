@@ -6,13 +6,12 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from solo_registry.errors import UserError, nearest
 from solo_registry.jobs.job import Job
-from solo_registry.leaderboard.board import Board
+from solo_registry.leaderboard.board import Board, Choice
 from solo_registry.leaderboard.statistics import Comparison, Summary, compare, holm, summarise
-from solo_registry.runs.records import Record, contradictions, find_records
+from solo_registry.runs.records import Record, contradictions, find_records, unlike
 
 METRICS = (
     "knn_acc1", "linear_acc1", "uniformity", "tolerance", "alignment", "inter_class_uniformity",
@@ -33,6 +32,7 @@ class Row:
         runs: the finished runs by seed.
         problems: the reasons why runs are missing, by seed or path.
         comparison: the test against the reference; None for the reference itself.
+        source: the features of its numbers: "trained", or those of a baseline.
     """
 
     name: str
@@ -43,27 +43,25 @@ class Row:
     runs: dict[str, Record] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     comparison: Comparison | None = None
+    source: str = "trained"
 
-    def values(self, metric: str, source: str = "trained") -> dict[str, float]:
+    def values(self, metric: str) -> dict[str, float]:
         """Return the metric by seed, seeds in order."""
-        found = {seed: run.value(metric, source) for seed, run in self.runs.items()}
+        found = {seed: run.value(metric, self.source) for seed, run in self.runs.items()}
         return {seed: found[seed] for seed in sorted(found, key=int) if found[seed] is not None}  # type: ignore[misc]
 
-    def summary(self, metric: str, source: str = "trained") -> Summary:
+    def summary(self, metric: str) -> Summary:
         """Return mean and spread of the metric."""
-        return summarise(list(self.values(metric, source).values()))
+        return summarise(list(self.values(metric).values()))
 
     def cost(self, key: str) -> float | None:
-        """Return the mean over the runs of a number of cost.json."""
+        """Return the mean over the runs of a number of cost.json; None for a baseline."""
         costs = [run.cost[key] for run in self.runs.values() if run.cost.get(key) is not None]
-        return sum(costs) / len(costs) if costs else None
+        return sum(costs) / len(costs) if costs and self.source == "trained" else None
 
     def protocol(self, metric: str) -> str:
-        """Return the metric's protocol in the results; if they differ, all that occur."""
-        texts = {run.result["protocols"].get(metric, "") for run in self.runs.values()}
-        splits = {str(run.result.get("split", "")) for run in self.runs.values()}
-        where = f" of the {' and '.join(sorted(splits))} split" if any(texts) else ""
-        return "; ".join(sorted(texts)) + where
+        """Return the metric's protocol, which all its runs share; empty if they name none."""
+        return max((run.protocol(metric) for run in self.runs.values()), default="")
 
 
 @dataclass
@@ -88,7 +86,7 @@ class Table:
     reference: str | None
     rows: list[Row]
     tuning: dict[Job, Record] = field(default_factory=dict)
-    selected: dict[str, dict[str, Any]] = field(default_factory=dict)
+    selected: dict[str, Choice] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     lacking: list[str] = field(default_factory=list)
 
@@ -97,50 +95,50 @@ class Table:
         for problems in (self.problems, *(row.problems for row in self.rows)):
             problems[:] = [text.replace(folder, "") for text in problems]
 
-    def baselines(self) -> list[tuple[str, str, Row]]:
+    def baselines(self) -> list[Row]:
         """Return raw pixels and the untrained backbone, as measured in the reference's runs."""
-        full = [row for row in self.rows if row.values(self.metric, "untrained")]
-        full.sort(key=lambda row: row.name != self.reference)
-        if not full:
-            return []
         names = {"untrained": "untrained backbone", "raw_pixels": "raw pixels"}
-        return [(key, name, full[0]) for key, name in names.items()]
+        for row in sorted(self.rows, key=lambda row: row.name != self.reference):
+            found = [Row(name, runs=row.runs, source=source) for source, name in names.items()]
+            if found[0].values(self.metric):
+                return found
+        return []
 
 
 def board_table(board: Board, metric: str | None = None, against: str | None = None) -> Table:
     """Make the table of a board."""
-    suite = board.plan["suite"]
+    plan, suite = board.plan, board.plan.suite
     records = board.records()
     bad = contradictions(records.values())
-    seeds = [str(seed) for seed in board.plan["seeds"]]
+    seeds = [str(seed) for seed in plan.seeds]
     rows = []
-    for name, strategy in suite["strategies"].items():
-        entry = board.selected.get(name, {})
-        point = entry.get("point")
-        row = Row(name, strategy["about"], " ".join(point or []))
+    for name, strategy in suite.strategies.items():
+        choice = board.selected.get(name, Choice(None, "tuning unfinished"))
+        row = Row(name, strategy.about, " ".join(choice.point or []))
         jobs = {job: record for job, record in records.items()
                 if job.strategy == name and job.phase == "final"}  # fmt: skip
-        if point is None:
-            row.problems.append(f"no setting was selected: {entry.get('why', 'tuning unfinished')}")
+        if choice.point is None:
+            row.problems.append(f"no setting was selected: {choice.why}")
         for job, record in jobs.items():
             words = [word for word in job.words if not word.startswith("seed=")]
             row.hash = record.hash
-            row.command = f"dyntemp pretrain --multirun {shlex.join(words)} seed={','.join(seeds)}"
-            _take(row, record, bad)
+            command = ["dyntemp", "pretrain", "--multirun", *words, f"seed={','.join(seeds)}"]
+            row.command = shlex.join(command)
+        _take(row, jobs.values(), bad)
         rows.append(row)
-    budget = suite["tuning"]
+    budget = suite.tuning
     tuned = (
-        f"Tuning: {budget['points']} points per strategy, seeds {budget['seeds']}, by "
-        f"{suite['metric']} on {budget['validation_fraction']:.0%} of train held out; "
+        f"Tuning: {budget.points} points per strategy, seeds {budget.seeds}, by "
+        f"{suite.metric} on {budget.validation_fraction:.0%} of train held out; "
         "selected.json has every value."
-        if budget["points"] > 1
+        if budget.points > 1
         else "Nothing was tuned: the suite gives one setting per strategy."
     )
-    common = shlex.join(board.plan["words"]) or "none"
-    facts = [suite["about"], f"Final runs: seeds {', '.join(seeds)}.", tuned]
+    common = shlex.join(plan.words) or "none"
+    facts = [suite.about, f"Final runs: seeds {', '.join(seeds)}.", tuned]
     facts.append(f"Settings for all runs beyond the suite's: {common}.")
-    table = Table(f"Suite {board.plan['name']}", facts, metric or suite["metric"],
-                  against or suite["reference"], rows, selected=board.selected)  # fmt: skip
+    table = Table(f"Suite {plan.name}", facts, metric or suite.metric,
+                  against or suite.reference, rows, selected=board.selected)  # fmt: skip
     table.tuning = {job: record for job, record in records.items() if job.phase == "tuning"}
     table.problems += [
         f"tuning, {job.label}: {bad.get((record.hash, record.seed)) or record.problem}"
@@ -154,45 +152,53 @@ def folder_table(runs_dir: Path, metric: str | None = None, against: str | None 
     """Make the table of all runs in a folder: one row per config, without plan or tuning."""
     records = find_records(runs_dir)
     bad = contradictions(records)
-    rows: dict[str, Row] = {}
-    held: list[str] = []
+    configs: dict[str, list[Record]] = {}
     for record in records:
-        if record.status == "finished" and record.result["split"] != "test":
-            held.append(str(record.path.relative_to(runs_dir)))
-            continue
-        row = rows.setdefault(record.hash, Row(record.hash, hash=record.hash))
+        if record.result.get("split", "test") == "test":  # an unfinished run has no split
+            configs.setdefault(record.hash, []).append(record)
+    rows = []
+    for runs in configs.values():
+        rows.append(_row_of_config(runs))
+        _take(rows[-1], runs, bad)
+    facts = [f"All runs under {runs_dir}: a row per config, nothing was tuned or planned here."]
+    if held := len(records) - sum(map(len, configs.values())):
+        facts.append(f"{held} runs measured on a validation split are no rows.")
+    seeds = sorted({seed for row in rows for seed in row.runs}, key=int)
+    reference = None
+    if against is not None:
+        found = [row.name for row in rows if against in (row.hash, row.name)]
+        if not found:
+            raise UserError(f"no row has the hash '{against}'.{nearest(against, configs)}")
+        reference = found[0]
+    return _finish(Table("Runs", facts, metric or METRICS[0], reference, rows), seeds)
+
+
+def _row_of_config(runs: Iterable[Record]) -> Row:
+    """Return the row of some runs of one config, named after what they are."""
+    row = Row("")
+    for record in runs:
+        row.hash = record.hash
+        row.name = row.name or record.hash
         if record.status == "finished":
             result = record.result
             row.name = f"{result['name']} {record.hash}"
             row.about = f"{result['method']} on {result['dataset']}, {result['backbone']}"
             row.setting = " ".join(f"{k}={v}" for k, v in sorted(result["method_kwargs"].items()))
-            config = record.path / "config.yaml"
-            row.command = (
-                f"dyntemp pretrain --config-path {shlex.quote(str(config.parent.resolve()))} "
-                "--config-name config"
-            )
-        _take(row, record, bad)
-    facts = [f"All runs under {runs_dir}: a row per config, nothing was tuned or planned here."]
-    if held:
-        facts.append(f"{len(held)} runs measured on a validation split are no rows.")
-    seeds = sorted({seed for row in rows.values() for seed in row.runs}, key=int)
-    reference = None
-    if against is not None:
-        found = [row.name for row in rows.values() if against in (row.hash, row.name)]
-        if not found:
-            raise UserError(f"no row has the hash '{against}'.{nearest(against, rows)}")
-        reference = found[0]
-    table = Table("Runs", facts, metric or METRICS[0], reference, list(rows.values()))
-    return _finish(table, seeds)
+            command = ["dyntemp", "pretrain", "--config-path", str(record.path.resolve())]
+            row.command = shlex.join([*command, "--config-name", "config"])
+    return row
 
 
-def _take(row: Row, record: Record, bad: Mapping[tuple[str, str], str]) -> None:
-    """Add a run to its row, or the reason why it does not count to the row's problems."""
-    problem = bad.get((record.hash, record.seed)) or record.problem
-    if not problem:
-        row.runs.setdefault(record.seed, record)
-    elif (text := f"seed {record.seed}: {problem}") not in row.problems:
-        row.problems.append(text)
+def _take(row: Row, records: Iterable[Record], bad: Mapping[tuple[str, str], str]) -> None:
+    """Add runs to their row; those that do not count leave the reason in the row's problems."""
+    records = list(records)
+    problems = {**unlike(records), **bad}
+    for record in records:
+        problem = problems.get((record.hash, record.seed)) or record.problem
+        if not problem:
+            row.runs.setdefault(record.seed, record)
+        elif (text := f"seed {record.seed}: {problem}") not in row.problems:
+            row.problems.append(text)
 
 
 def _finish(table: Table, seeds: Iterable[str]) -> Table:
@@ -232,7 +238,14 @@ def _compare(table: Table) -> None:
     if reference is None:
         return
     others = [row for row in table.rows if row is not reference]
+    ours = reference.protocol(table.metric)
     for row in others:
+        if (its := row.protocol(table.metric)) and ours and its != ours:
+            row.problems.append(
+                f"not tested against '{reference.name}': measured by '{its}' and not by '{ours}'"
+            )
+            table.lacking.append(f"row '{row.name}' lacks the reference's protocol")
+            continue
         row.comparison = compare(row.values(table.metric), reference.values(table.metric))
     tested = [(row, test) for row in others if (test := row.comparison) and test.p is not None]
     for (row, test), p in zip(tested, holm([t.p or 0.0 for _, t in tested]), strict=True):

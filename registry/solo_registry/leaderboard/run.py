@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -17,12 +16,13 @@ from solo_registry.errors import UserError
 from solo_registry.jobs.hydra_launcher import HydraSession, hydra_session
 from solo_registry.jobs.job import Job
 from solo_registry.jobs.progress import notes, watching
-from solo_registry.leaderboard.board import BOARD_VERSION, Board
+from solo_registry.leaderboard.board import BOARD_VERSION, Board, Plan
 from solo_registry.leaderboard.plan import Planner
-from solo_registry.leaderboard.suite import SuiteConfig, parse_seeds, read_suite
+from solo_registry.leaderboard.suite import parse_seeds, read_suite
 from solo_registry.leaderboard.tuning import select
+from solo_registry.runs.lock import held
 from solo_registry.runs.records import Record, read_record
-from solo_registry.runs.run_folder import RunFolder, write_json
+from solo_registry.runs.run_folder import RunFolder
 
 
 @dataclass
@@ -72,6 +72,8 @@ def read_words(words: Sequence[str]) -> Request:
 def run_board(words: Sequence[str], console: Console) -> Board:
     """Run a suite, or the part of it that is not finished yet.
 
+    If another process runs the same board, this one waits for it.
+
     Args:
         words: the arguments of the command line.
         console: where progress is printed.
@@ -99,38 +101,33 @@ def run_board(words: Sequence[str], console: Console) -> Board:
             hydra.launcher()
         dataset = hydra.compose(final[0].words).data.dataset
         path = Path(request.board or f"boards/{request.suite}-{dataset}")
-        board = Board(path, _plan(request, suite, seeds, path, jobs))
+        runs_dir = Path(os.path.relpath(request.runs_dir, path)).as_posix()
+        plan = Plan(BOARD_VERSION, request.suite, suite, request.run, seeds, runs_dir, jobs)
+        board = Board(path, plan)
         console.print(
             f"suite {request.suite}: {len(suite.strategies)} strategies, {len(jobs)} tuning runs, "
             f"{len(suite.strategies) * len(seeds)} final runs; board {path}",
-            soft_wrap=True, highlight=False,
+            soft_wrap=True, highlight=False, markup=False,
         )  # fmt: skip
-        write_json(path / "board.json", board.plan)
-        (path / "selected.json").unlink(missing_ok=True)
-        launch(hydra, jobs, request.runs_dir, suite.metric, console)
-        board.selected = select(suite, read_all(jobs, request.runs_dir))
-        write_json(board.path / "selected.json", board.selected)
-        points = [(name, entry["point"]) for name, entry in board.selected.items()]
-        chosen = [(name, tuple(point)) for name, point in points if point is not None]
-        final = planner.final(chosen, seeds)
-        board.plan["jobs"] += [job.as_dict() for job in final]
-        write_json(board.path / "board.json", board.plan)
-        launch(hydra, final, request.runs_dir, suite.metric, console)
+        with held(path, console):
+            _fill(board, planner, hydra, console)
     return Board.read(path)
 
 
-def _plan(
-    request: Request, suite: SuiteConfig, seeds: list[int], path: Path, jobs: list[Job]
-) -> dict[str, Any]:
-    return {
-        "schema_version": BOARD_VERSION,
-        "name": request.suite,
-        "suite": asdict(suite),
-        "words": request.run,
-        "seeds": seeds,
-        "runs_dir": Path(os.path.relpath(request.runs_dir, path)).as_posix(),
-        "jobs": [job.as_dict() for job in jobs],
-    }
+def _fill(board: Board, planner: Planner, hydra: HydraSession, console: Console) -> None:
+    """Run what the board lacks: tuning, selection, final runs."""
+    plan, suite = board.plan, planner.suite
+    board.write()
+    (board.path / "selected.json").unlink(missing_ok=True)
+    launch(hydra, planner, plan.jobs, console)
+    board.selected = select(suite, read_all(plan.jobs, planner.runs_dir))
+    board.write()
+    points = [(name, choice.point) for name, choice in board.selected.items()]
+    chosen = [(name, tuple(point)) for name, point in points if point is not None]
+    final = planner.final(chosen, plan.seeds)
+    plan.jobs += final
+    board.write()
+    launch(hydra, planner, final, console)
 
 
 def read_all(jobs: Sequence[Job], runs_dir: str) -> dict[Job, Record]:
@@ -138,23 +135,23 @@ def read_all(jobs: Sequence[Job], runs_dir: str) -> dict[Job, Record]:
     return {job: read_record(Path(runs_dir) / job.path) for job in jobs}
 
 
-def launch(
-    hydra: HydraSession, jobs: Sequence[Job], runs_dir: str, metric: str, console: Console
-) -> None:
+def launch(hydra: HydraSession, planner: Planner, jobs: Sequence[Job], console: Console) -> None:
     """Run the jobs that are not finished; try failed jobs again."""
     todo: dict[str, Job] = {}
-    for job, record in read_all(jobs, runs_dir).items():
+    for job, record in read_all(jobs, planner.runs_dir).items():
         if record.status == "failed":
             RunFolder(record.path).error.unlink()
-        if record.status in ("failed", "unfinished") or record.lacks(job.words):
+        if record.status in ("failed", "unfinished") or planner.lacks(job, record):
             todo.setdefault(job.path, job)  # two strategies may share a run
         if record.status == "damaged":
-            console.print(f"left out: {record.problem}", soft_wrap=True, highlight=False)
+            console.print(
+                f"left out: {record.problem}", soft_wrap=True, highlight=False, markup=False
+            )
     if len(todo) < len(jobs):
         console.print(f"{len(jobs) - len(todo)} of {len(jobs)} runs are already finished")
     left = list(todo.values())
     size = hydra.batch_size() or max(1, len(left))
-    with watching(left, Path(runs_dir), metric, console):
+    with watching(left, Path(planner.runs_dir), planner.suite.metric, console):
         for start in range(0, len(left), size):
             batch = [hydra.spell(job.words) for job in left[start : start + size]]
             hydra.launcher().launch(batch, initial_job_idx=start)

@@ -85,11 +85,12 @@ def read_suite(name: str, node: Any, changes: Sequence[str], chosen: Sequence[st
         )
     if chosen:
         suite.strategies = {key: suite.strategies[key] for key in suite.strategies if key in chosen}
-    _check(name, suite)
+    check_suite(name, suite)
     return suite
 
 
-def _check(name: str, suite: SuiteConfig) -> None:
+def check_suite(name: str, suite: SuiteConfig) -> None:
+    """Refuse values that no comparison can use, and budgets that differ."""
     check_choice("suite.metric", suite.metric, SELECTING)
     if not 0 < suite.tuning.validation_fraction < 1:
         fraction = suite.tuning.validation_fraction

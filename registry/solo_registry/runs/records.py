@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import io
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
-from omegaconf import OmegaConf
 
 from solo_registry.config.identity import is_named
-from solo_registry.config.overrides import key_of
+from solo_registry.config.json_file import LARGEST, read_json
 from solo_registry.config.schema import EvaluationConfig
+from solo_registry.config.text_file import open_file
 from solo_registry.errors import UserError
 from solo_registry.runs.read import read_yaml
 from solo_registry.runs.run_folder import RunFolder
+from solo_registry.runs.shapes import Cost, Environment, Failure
 
 Status = Literal["finished", "failed", "unfinished", "damaged"]
+MEASURED_BY = ("knn_k", "knn_temperature", "max_train")  # settings that change a run's numbers
 
 
-@dataclass
+@dataclass(eq=False)
 class Record:
     """The content of one run folder.
 
@@ -32,6 +37,7 @@ class Record:
         cost: cost.json, or empty.
         machine: device, threads and torch version of environment.json, as text.
         problem: the reason why the run does not count; empty if it counts.
+        curve: metrics.csv of a finished run; empty if there is none.
     """
 
     path: Path
@@ -40,34 +46,39 @@ class Record:
     cost: dict[str, Any] = field(default_factory=dict)
     machine: str = ""
     problem: str = ""
+    curve: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def hash(self) -> str:
         """Hash of the config, which names the folder above."""
-        return self.path.parent.name
+        return RunFolder(self.path).hash
 
     @property
     def seed(self) -> str:
         """The seed, which names the folder."""
-        return self.path.name
+        return RunFolder(self.path).identity.rpartition("/")[2]
 
     def value(self, metric: str, row: str = "trained") -> float | None:
         """Return a number of the result, or None if the result does not have it."""
         value = self.result.get("results", {}).get(row, {}).get(metric)
         return float(value) if isinstance(value, int | float) else None
 
-    def lacks(self, words: Sequence[str]) -> bool:
-        """Whether the run was measured without something that a job's arguments request."""
-        own = [word.lstrip("+") for word in words if key_of(word).startswith("evaluation.")]
-        given = OmegaConf.from_dotlist(own).get("evaluation", {})
-        asked: Any = OmegaConf.merge(OmegaConf.structured(EvaluationConfig), given)
-        had = self.result.get("evaluation", {})
-        return any(asked[key] and had.get(key) is False for key in ("linear", "baselines"))
+    def protocol(self, metric: str) -> str:
+        """Return how a number was measured and on which split; empty if the result does not say."""
+        text = self.result["protocols"].get(metric)
+        return f"{text} of the {self.result['split']} split" if text else ""
 
-    def curve(self) -> pd.DataFrame:
-        """Return metrics.csv; an empty table if the file does not exist."""
-        path = self.path / "metrics.csv"
-        return pd.read_csv(path) if path.is_file() else pd.DataFrame()
+    def lacks(self, evaluation: Any) -> bool:
+        """Whether the run was measured with less than `evaluation` asks for, or by other settings.
+
+        Args:
+            evaluation: the `evaluation` section of a run's config.
+        """
+        if not self.result:
+            return False
+        had = asdict(EvaluationConfig()) | self.result["evaluation"]
+        less = any(evaluation[key] and had[key] is False for key in ("linear", "baselines"))
+        return less or any(evaluation[key] != had[key] for key in MEASURED_BY)
 
 
 def read_record(path: Path) -> Record:
@@ -75,17 +86,23 @@ def read_record(path: Path) -> Record:
     run = RunFolder(path)
     try:
         result = run.read_result()
-        problem = "" if result is None else _foreign(run, result)
-    except (UserError, UnicodeDecodeError) as error:
+        if result is not None:
+            _refuse_foreign(run, result)
+            cost = _optional(path / "cost.json", Cost)
+            return Record(path, "finished", result, cost, _machine(path, cost),
+                          curve=read_metrics(run.metrics, result.get("epochs")))  # fmt: skip
+    except (UserError, OSError) as error:
         return Record(path, "damaged", problem=str(error))
-    if problem:
-        return Record(path, "damaged", problem=problem)
-    cost = json_or_empty(path / "cost.json")
-    if result is not None:
-        return Record(path, "finished", result, cost, _machine(path, cost))
+    cost = {}
+    with suppress(UserError):  # it is written again when the run goes on
+        cost = _optional(path / "cost.json", Cost)
     if run.error.exists():
-        reason = str(json_or_empty(run.error).get("error") or f"{run.error} is damaged")
-        return Record(path, "failed", cost=cost, problem=" ".join(reason.split()))
+        try:
+            reason = _optional(run.error, Failure).get("error", "")
+        except UserError as error:
+            reason = str(error)
+        problem = " ".join(reason.split()) or f"{run.error} gives no reason"
+        return Record(path, "failed", cost=cost, problem=problem)
     epochs = cost.get("epochs", 0)
     return Record(path, "unfinished", cost=cost, problem=f"not finished, {epochs} epochs done")
 
@@ -128,38 +145,122 @@ def _differ(one: Record, other: Record) -> bool:
     )
 
 
-def _foreign(run: RunFolder, result: dict[str, Any]) -> str:
-    """Return the reason why a result does not belong to its folder; empty if it does."""
-    claims = f"{result.get('config_hash')}/{result.get('seed')}"
+def unlike(records: Iterable[Record]) -> dict[tuple[str, str], str]:
+    """Describe each (hash, seed) that was measured in another way than most of these records.
+
+    The means of a table are over runs that were measured alike: by equal protocols, on one split
+    and on as many images. If no way has the majority, none of the records counts.
+    """
+    finished = [record for record in records if record.status == "finished"]
+    ways = [_way(record) for record in finished]
+    counts = Counter(tuple(way.items()) for way in ways)
+    if len(counts) < 2:
+        return {}
+    (common, count), *_ = counts.most_common(1)
+    usual = dict(common) if 2 * count > len(ways) else None
+    problems = {}
+    for record, way in zip(finished, ways, strict=True):
+        others = next(other for other in ways if other != way) if usual is None else usual
+        both = [key for key in way if None not in (way[key], others.get(key))]
+        if differing := [key for key in both if way[key] != others[key]]:
+            key = differing[0]
+            problems[record.hash, record.seed] = (
+                f"measured in another way than other seeds, {key}: '{way[key]}' and not "
+                f"'{others[key]}'; measure them alike: dyntemp evaluate RUN"
+            )
+    return problems
+
+
+def _way(record: Record) -> dict[str, Any]:
+    """Return how a run was measured."""
+    counts = {key: record.result.get(key) for key in ("split", "train_images", "test_images")}
+    return dict(sorted(record.result["protocols"].items())) | counts
+
+
+def _refuse_foreign(run: RunFolder, result: dict[str, Any]) -> None:
+    """Refuse a result that does not belong to its folder.
+
+    Raises:
+        UserError: its hash or seed is another, or the config is damaged.
+    """
+    claims = f"{result['config_hash']}/{result['seed']}"
     if claims != run.identity:
-        return f"{run.result} belongs to another run: it says {claims}, its folder {run.identity}"
+        raise UserError(
+            f"{run.result} belongs to another run: it says {claims}, its folder {run.identity}"
+        )
     try:
         cfg: Any = read_yaml(run.path / "resolved.yaml")
-        known = is_named(cfg, run.path.parent.name) and str(cfg.seed) == run.path.name
+        known = is_named(cfg, run.hash) and run.identity == f"{run.hash}/{cfg.seed}"
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        return f"{run.path}/resolved.yaml is missing, damaged or of another version: {reason}"
+        raise UserError(
+            f"{run.path}/resolved.yaml is missing, damaged or of another version: {reason}"
+        ) from error
     if not known:
-        return (
+        raise UserError(
             f"{run.path}/resolved.yaml belongs to another run: its hash or seed does not match its "
             "folder, or an older version named the run in another way"
         )
-    return ""
 
 
-def json_or_empty(path: Path) -> dict[str, Any]:
-    """Read an optional JSON object; return an empty one if the file is missing or damaged."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+def _optional(path: Path, shape: Any) -> dict[str, Any]:
+    """Read a file that a run may lack; return an empty dict if it does.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    if not path.exists():
         return {}
-    return content if isinstance(content, dict) else {}
+    found: dict[str, Any] = read_json(path, shape, f"a run's {path.name}", "remove it")
+    return found
 
 
 def _machine(path: Path, cost: dict[str, Any]) -> str:
-    found = json_or_empty(path / "environment.json")
+    found = _optional(path / "environment.json", Environment)
     if not found:
         return ""
-    gpus = ", ".join(found.get("gpus") or []) if cost.get("device") != "cpu" else ""
+    gpus = ", ".join(found.get("gpus", [])) if cost.get("device") != "cpu" else ""
     torch = found.get("versions", {}).get("torch", "?")
     return f"{gpus or 'CPU'}, {found.get('threads', '?')} threads, torch {torch}"
+
+
+def read_metrics(path: Path, epochs: int | None = None) -> pd.DataFrame:
+    """Read metrics.csv; return an empty table if the file does not exist.
+
+    Args:
+        path: the file.
+        epochs: the number of epochs that the table must end with; None accepts any.
+
+    Raises:
+        UserError: the table is cut off, has a cell that is no number, or lacks epochs.
+    """
+    if not path.exists():
+        return pd.DataFrame()
+    try:
+        with open_file(path) as file:
+            text = file.read().decode()
+        table = _numbers(text)
+        if epochs is not None and table["epoch"].max() != epochs - 1:
+            raise ValueError(f"it does not end with epoch {epochs - 1}")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+    return table
+
+
+def _numbers(text: str) -> pd.DataFrame:
+    """Read the table of a metrics.csv.
+
+    Raises:
+        ValueError: it is no table of numbers with ascending epochs.
+    """
+    lines = text.splitlines()
+    if "\0" in text or not text.endswith("\n") or len({line.count(",") for line in lines}) != 1:
+        raise ValueError("a line is cut off or overwritten")
+    table = pd.read_csv(io.StringIO(text), index_col=False)
+    for name, column in table.items():
+        if column.dtype.kind not in "if" or (column.abs() > LARGEST).any():
+            raise ValueError(f"column '{name}' holds more than numbers")
+    epoch = table.get("epoch", pd.Series(dtype=float))
+    if epoch.dtype.kind != "i" or (np.diff(epoch, prepend=-1) < 1).any():
+        raise ValueError("the epochs do not ascend")
+    return table

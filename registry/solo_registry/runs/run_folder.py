@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import shutil
 import stat
@@ -25,11 +24,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_registry.config.identity import config_hash
+from solo_registry.config.json_file import read_json
 from solo_registry.config.resolve import merge_schema
 from solo_registry.errors import UserError
 from solo_registry.runs.environment import change, environment, known_parts, with_part
 from solo_registry.runs.read import checksum, read_text, read_yaml, sealed
 from solo_registry.runs.read import json_text as json_text  # used from here by other rooms
+from solo_registry.runs.shapes import Result
 
 SCHEMA_VERSION = 2
 
@@ -209,23 +210,17 @@ class RunFolder:
         """Return result.json of a finished run, or None.
 
         Raises:
-            UserError: the file is not a result of this schema version, or has been changed.
+            UserError: the file cannot be read, or is no result of this schema version, or has been
+                changed.
         """
         if not self.result.exists():
             return None
-        text = read_text(self.result)
-        try:
-            result: dict[str, Any] = json.loads(text)
-            if (found := result["schema_version"]) != SCHEMA_VERSION:
-                raise UserError(
-                    f"{self.result} has schema version {found}, this version reads {SCHEMA_VERSION}"
-                )
-            _ = result["evaluation"], result["results"]["trained"], result["protocols"]
-        except UserError:
-            raise
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise UserError(f"{self.result} is not a run's result: {error}; remove it") from error
-        if self.checksum.exists() and checksum(text) not in read_text(self.checksum):
+        result: dict[str, Any] = read_json(
+            self.result, Result, "a run's result", "remove it", SCHEMA_VERSION
+        )
+        if self.checksum.exists() and checksum(read_text(self.result)) not in read_text(
+            self.checksum
+        ):
             raise UserError(
                 f"{self.result} is not what was written, by {self.checksum.name}: remove it, and "
                 "the run is measured again"

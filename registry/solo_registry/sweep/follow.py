@@ -10,10 +10,10 @@ from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 
 import optuna
-import pandas as pd
 
+from solo_registry.errors import UserError
 from solo_registry.jobs.worker import settle
-from solo_registry.runs.records import read_record
+from solo_registry.runs.records import read_metrics, read_record
 from solo_registry.runs.run_folder import RunFolder
 from solo_registry.sweep.plan import Trial
 from solo_registry.sweep.space import SpaceConfig
@@ -57,7 +57,9 @@ def follow(
             if process is not None:
                 settle(process.exitcode, trial.run)
             record = read_record(trial.run.path)
-            if process is None and (record.status == "unfinished" or record.lacks(trial.words)):
+            if process is None and (
+                record.status == "unfinished" or record.lacks(trial.evaluation)
+            ):
                 process = start()
                 continue
             trial.value = record.value(space.metric)
@@ -87,10 +89,10 @@ def prune(trial: Trial, asked: optuna.Trial, found: dict[int, float], epochs: in
 def curve(run: RunFolder, column: str) -> dict[int, float]:
     """Read a column of metrics.csv by epochs done; empty if there is no such column."""
     try:
-        table = pd.read_csv(run.metrics, usecols=["epoch", column]).dropna().astype(float)
-    except (OSError, ValueError):
+        table = read_metrics(run.metrics)[["epoch", column]].dropna()
+    except (UserError, KeyError):
         return {}
-    return {int(e) + 1: value for e, value in zip(table["epoch"], table[column], strict=True)}
+    return {e + 1: float(v) for e, v in zip(table["epoch"], table[column], strict=True)}
 
 
 def end(process: BaseProcess) -> None:

@@ -34,6 +34,7 @@ class Trial:
         images: number of held-out images that measured it.
         curve: the intermediate value by epochs done, up to the epoch that pruned it.
         problem: the reason why it failed.
+        evaluation: the section of its config.
     """
 
     number: int
@@ -45,6 +46,7 @@ class Trial:
     images: int = 0
     curve: dict[int, float] = field(default_factory=dict)
     problem: str = ""
+    evaluation: Any = None
 
     @property
     def label(self) -> str:
@@ -123,4 +125,5 @@ class Planner:
         cfg = self.hydra.compose(words)
         resolved = resolve(cfg)
         self._digests.fill(resolved)
-        return Trial(number, point, words, RunFolder.of(resolved)), cfg
+        folder = RunFolder.of(resolved)
+        return Trial(number, point, words, folder, evaluation=resolved.evaluation), cfg

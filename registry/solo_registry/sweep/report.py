@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from omegaconf import OmegaConf
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from solo_registry.errors import UserError
 from solo_registry.plots.names import LABELS, number
+from solo_registry.plots.pages import page
 from solo_registry.plots.style import attempt
 from solo_registry.runs.run_folder import atomic_write
 from solo_registry.sweep.figures import draw_sweep
@@ -22,12 +24,14 @@ from solo_registry.sweep.state import Sweep
 
 SHOWN = 5  # trials in the page's table
 FINAL_SEEDS = "1,2,3,4,5"
-HEADER = """\
-# The winner of a sweep of {trials} trials: {label}
-# {metric} {value} on {share:.0%} of train held out (seed {seed}); here all of train is used.
-#   {command} seed=1
-# The same with arguments:
-#   dyntemp pretrain {words}
+HEAD = """\
+The winner of a sweep of {trials} trials: {label}
+{metric} {value} on {share:.0%} of train held out (seed {seed}); here all of train is used.
+  {command} seed=1
+The same with arguments:
+  dyntemp pretrain {words}
+"""
+HYDRA = """\
 defaults:
   - override hydra/job_logging: none
   - override hydra/hydra_logging: none
@@ -38,7 +42,7 @@ hydra:
   run:
     dir: .
   sweep:
-    dir: ${{runs_dir}}/.multirun
+    dir: ${runs_dir}/.multirun
     subdir: .
 
 """
@@ -58,14 +62,17 @@ def write_report(sweep: Sweep, console: Console) -> None:
             f"{sweep.path / 'trials.csv'} lists them all. When the cause is repaired, the same "
             "command with retry=true runs failed trials again; sweep.pruner.name=none prunes none"
         )
-    texts = {"best.yaml": best_yaml(sweep), "report.md": page(sweep, attempt(draw_sweep, sweep))}
+    filled = content(sweep, attempt(draw_sweep, sweep))
+    report = page("solo_registry.sweep", "report.md.jinja", **filled)
+    texts = {"best.yaml": best_yaml(sweep), "report.md": report}
     for name, text in texts.items():
         with atomic_write(sweep.path / name) as part:
             part.write_text(text, encoding="utf-8")
     best, metric = sweep.ranked[0], sweep.planner.space.metric
     console.print(
         f"best of {len(sweep.trials)} trials: {best.label}, {metric} {number(best.value, metric)} "
-        f"on held-out images\nreport: {sweep.path / 'report.md'}", soft_wrap=True, highlight=False,
+        f"on held-out images\nreport: {sweep.path / 'report.md'}",
+        soft_wrap=True, highlight=False, markup=False,
     )  # fmt: skip
     if failed := sweep.of_state("failed"):
         console.print(f"{len(failed)} failed; retry=true runs them again", highlight=False)
@@ -95,63 +102,40 @@ def best_yaml(sweep: Sweep) -> str:
     """Write the winner as a config of `dyntemp pretrain`, on all of train and measured in full."""
     planner, best = sweep.planner, sweep.ranked[0]
     words = planner.final_words(best.point)
-    header = HEADER.format(
+    head = HEAD.format(
         trials=len(sweep.trials), label=best.label, metric=planner.space.metric,
         value=number(best.value, planner.space.metric), seed=planner.space.seed,
         share=planner.space.validation_fraction, command=sweep.command,
         words=shlex.join(words),
     )  # fmt: skip
+    header = "".join(f"# {line}\n" for line in head.splitlines()) + HYDRA
     return header + OmegaConf.to_yaml(planner.hydra.plain(words))
 
 
-def page(sweep: Sweep, picture: Path | None) -> str:
-    """Return the page, report.md."""
+def content(sweep: Sweep, picture: Path | None) -> dict[str, Any]:
+    """Return what the page, report.md, inserts."""
     planner, space = sweep.planner, sweep.planner.space
-    best, metric, margin = sweep.ranked[0], space.metric, sweep.margin
-    label = LABELS[metric]
-    near = [trial for trial in sweep.ranked if (trial.value or 0.0) >= (best.value or 0.0) - margin]
-    counts = ", ".join(
-        f"{len(sweep.of_state(state))} {state}" for state in ("finished", "pruned", "failed")
-    )
-    lines = [
-        f"# Sweep {sweep.path.name}", "",
-        f"{space.about[:1].upper()}{space.about[1:]}.", "",
-        f"- Searched: {ranges(planner)}.",
-        f"- {len(sweep.trials)} trials of {sweep.cfg.max_epochs} epochs: {counts}. Pruner: "
-        f"{space.pruner.name}"
-        + (f", by {space.intermediate} after each epoch." if space.pruner.name != "none" else "."),
-        f"- Selected by {metric} after the last epoch on {space.validation_fraction:.0%} of train, "
-        f"held out; seed {space.seed}.",
-        f"- For all trials: `{shlex.join([*planner.words, *space.words]) or 'nothing'}`.", "",
-        "## The winner", "",
-        f"**{best.label}**: {label.replace(', %', '')} {number(best.value, metric)} %, trial "
-        f"{best.number}, run `{best.run.path.as_posix()}`.", "",
-        *([f"![every trial]({picture.name})", ""] if picture else []),
-        "| trial | " + " | ".join(space.parameters) + f" | {label} |",
-        "|---|" + "---|" * len(space.parameters) + "---|",
-        *(
-            f"| {trial.number} | " + " | ".join(str(value) for value in trial.point.values())
-            + f" | {number(trial.value, metric)} |"
-            for trial in sweep.ranked[:SHOWN]
-        ), "",
-        f"{len(near)} of {len(sweep.ranked)} finished trials lie within one standard error of the "
-        f"winner ({margin:.2f} points at this many held-out images): {spread(near)}. The search "
-        "cannot tell them apart.", "",
-    ]  # fmt: skip
-    if failed := sweep.of_state("failed"):
-        lines += ["## Failed", "", *(f"- trial {t.number}, {t.label}: {t.problem}" for t in failed)]
-        lines += ["", "The same command with `retry=true` runs them again.", ""]
-    lines += [
-        "## Next", "",
-        "These numbers are not test numbers. The winner's is the best of many noisy numbers, so it "
-        "is optimistic. Run the winner on all of train, over seeds:", "",
-        "```bash", f"{sweep.command} --multirun seed={FINAL_SEEDS}", "```", "",
-        "To say that it is better than another method, sweep that method with as many trials and "
-        "run its winner over the same seeds. Then type "
-        f"`dyntemp leaderboard report {planner.hydra.runs_dir} --against HASH`, or compare tuned "
-        "strategies with `dyntemp leaderboard run`.", "",
-    ]  # fmt: skip
-    return "\n".join(lines)
+    best = sweep.ranked[0]
+    low = (best.value or 0.0) - sweep.margin
+    near = [trial for trial in sweep.ranked if (trial.value or 0.0) >= low]
+    states = ("finished", "pruned", "failed")
+    report = ["dyntemp", "leaderboard", "report", planner.hydra.runs_dir, "--against", "HASH"]
+    return {
+        "sweep": sweep,
+        "space": space,
+        "best": best,
+        "label": LABELS[space.metric],
+        "value": lambda trial: number(trial.value, space.metric),
+        "counts": ", ".join(f"{len(sweep.of_state(state))} {state}" for state in states),
+        "ranges": ranges(planner),
+        "words": shlex.join([*planner.words, *space.words]) or "nothing",
+        "shown": sweep.ranked[:SHOWN],
+        "near": near,
+        "spread": spread(near),
+        "picture": picture and picture.name,
+        "command": f"{sweep.command} --multirun seed={FINAL_SEEDS}",
+        "report": shlex.join(report),
+    }
 
 
 def ranges(planner: Planner) -> str:

@@ -21,6 +21,7 @@ from solo_registry.jobs.hydra_launcher import HydraSession, hydra_session
 from solo_registry.jobs.progress import notes, progress_bar
 from solo_registry.jobs.worker import start
 from solo_registry.plots.names import number
+from solo_registry.runs.lock import held
 from solo_registry.sweep.follow import follow
 from solo_registry.sweep.plan import Planner, Trial
 from solo_registry.sweep.report import write_report, write_trials
@@ -88,7 +89,8 @@ def run_sweep(words: Sequence[str], console: Console) -> Sweep:
     """Search a space, or the part of the search that is not finished yet.
 
     Only the runs are stored. A command that is started again asks the same seeded sampler for the
-    earlier trials, and reports to it what their folders hold.
+    earlier trials, and reports to it what their folders hold. If another process runs the same
+    sweep, this one waits for it.
 
     Args:
         words: the arguments of the command line.
@@ -108,15 +110,17 @@ def run_sweep(words: Sequence[str], console: Console) -> Sweep:
         study = new_study(space, sweep.path.name, cfg.max_epochs)
         console.print(
             f"space {request.space}: {', '.join(space.parameters)}; {space.trials} trials of "
-            f"{cfg.max_epochs} epochs; results in {sweep.path}", soft_wrap=True, highlight=False,
+            f"{cfg.max_epochs} epochs; results in {sweep.path}",
+            soft_wrap=True, highlight=False, markup=False,
         )  # fmt: skip
-        with progress_bar(console) as bar:
-            task = bar.add_task("trials", total=space.trials)
-            for _ in range(space.trials):
-                _next(sweep, study, hydra, request.retry, bar, task)
-                bar.update(task, completed=len(sweep.trials))
-        sweep.order = by_importance(study, space)
-        write_report(sweep, console)
+        with held(sweep.path, console):
+            with progress_bar(console) as bar:
+                task = bar.add_task("trials", total=space.trials)
+                for _ in range(space.trials):
+                    _next(sweep, study, hydra, request.retry, bar, task)
+                    bar.update(task, completed=len(sweep.trials))
+            sweep.order = by_importance(study, space)
+            write_report(sweep, console)
     return sweep
 
 

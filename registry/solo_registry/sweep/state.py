@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,8 +42,9 @@ class Sweep:
     @property
     def command(self) -> str:
         """Return the command that runs the winner; Hydra needs an absolute path."""
-        folder = self.path.as_posix() if self.path.is_absolute() else f"$PWD/{self.path.as_posix()}"
-        return f'dyntemp pretrain --config-path "{folder}" --config-name best'
+        folder = shlex.quote(self.path.as_posix())
+        place = folder if self.path.is_absolute() else f'"$PWD"/{folder}'
+        return f"dyntemp pretrain --config-path {place} --config-name best"
 
     @property
     def margin(self) -> float:

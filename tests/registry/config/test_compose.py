@@ -15,7 +15,7 @@ from solo_registry.config.compose import run_with_config
 from solo_registry.config.resolve import resolve
 from solo_registry.config.text_file import read_json, read_text, read_yaml
 from solo_registry.errors import UserError
-from solo_registry.jobs.hydra_launcher import engine
+from solo_registry.jobs.hydra_launcher import hydra_session
 from solo_registry.leaderboard.archive import _public
 from solo_registry.runs.run_folder import RunFolder
 
@@ -136,7 +136,7 @@ def test_a_word_runs_no_code(tmp_path: Path, trace: Path, word: str) -> None:
     with pytest.raises(UserError):
         composed("method=simclr", word)
     if "=" in word and "hydra" in word and not word.startswith("-"):
-        with engine([word], "runs") as hydra, pytest.raises(UserError):
+        with hydra_session([word], "runs") as hydra, pytest.raises(UserError):
             hydra.launcher()
     assert not trace.exists()
 
@@ -173,7 +173,7 @@ def test_a_yaml_of_solo_learns_shape_and_one_of_ours_compose(
 def test_our_launchers_are_made_of_words(launcher: str) -> None:
     own = {"joblib": ["hydra.launcher.n_jobs=2"], "basic": []}
     words = [f"hydra/launcher={launcher}", *own.get(launcher, ["hydra.launcher.timeout_min=5"])]
-    with engine(words, "runs") as hydra:
+    with hydra_session(words, "runs") as hydra:
         name = launcher.partition("_")[0]
         assert name in f"{type(hydra.launcher()).__module__}".casefold()
 
@@ -199,7 +199,7 @@ def test_a_typed_variable_is_read_once_and_its_value_kept(monkeypatch: pytest.Mo
 def test_an_interpolation_without_a_value_names_its_key(word: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         composed(word)
-    with pytest.raises(UserError, match=message), engine([], "runs") as hydra:
+    with pytest.raises(UserError, match=message), hydra_session([], "runs") as hydra:
         hydra.compose([word])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -13,45 +14,64 @@ from solo_registry.leaderboard.board import BOARD_VERSION
 from solo_registry.runs.run_folder import RunFolder, write_json
 
 SCORES = {"fixed": (90.0, 91.0, 92.0), "cosine": (92.0, 93.2, 94.1), "twin": (90.1, 90.8, 92.0)}
+GRID = {"method_kwargs.tau_min": [0.1, 0.2], "method_kwargs.tau_max": [0.3, 0.4]}
+CHOSEN = ["method_kwargs.tau_min=0.1", "method_kwargs.tau_max=0.3"]
 
 
 @pytest.fixture
 def board(make_run: MakeRun, tmp_path: Path) -> Path:
     """Return a board of three strategies, three seeds and a tuned 2 x 2 grid."""
-    jobs = []
+    runs = [
+        (name, "final", CHOSEN, final(make_run, name, seed, score))
+        for name, scores in SCORES.items()
+        for seed, score in enumerate(scores, start=1)
+    ]
+    for low, high in itertools.product(*GRID.values()):
+        point = [f"method_kwargs.tau_min={low}", f"method_kwargs.tau_max={high}"]
+        words = [*point, "data.validation_fraction=0.2"]
+        run = make_run("simclr_dyntemp", 1001, 80 + low, *words)
+        runs.append(("cosine", "tuning", point, run))
+    return write_board(tmp_path, [1, 2, 3], runs)  # fmt: skip
 
-    def add(strategy: str, phase: str, point: list[str], run: RunFolder) -> None:
-        path = run.path.relative_to(tmp_path / "runs").as_posix()
-        seed = int(run.path.name)
-        words = [f"method={strategy}", *point, f"seed={seed}"]
-        jobs.append({"strategy": strategy, "phase": phase, "point": point, "seed": seed,
-                     "words": words, "path": path})  # fmt: skip
 
-    for place, (name, scores) in enumerate(SCORES.items()):
-        for seed, score in enumerate(scores, start=1):
-            word = f"method_kwargs.temperature={0.1 + place}"
-            add(name, "final", ["method_kwargs.tau_max=0.3"], make_run("simclr", seed, score, word))
-    for low in (0.1, 0.2):
-        for high in (0.3, 0.4):
-            point = [f"method_kwargs.tau_min={low}", f"method_kwargs.tau_max={high}"]
-            words = [*point, "data.validation_fraction=0.2"]
-            add("cosine", "tuning", point, make_run("simclr_dyntemp", 1001, 80 + low, *words))
+@pytest.fixture
+def small(make_run: MakeRun, tmp_path: Path) -> Path:
+    """Return a board of two runs, which is read in no time."""
+    runs = [(name, "final", CHOSEN, final(make_run, name, 1, SCORES[name][0]))
+            for name in ("fixed", "cosine")]  # fmt: skip
+    return write_board(tmp_path, [1], runs)
+
+
+def final(make_run: MakeRun, name: str, seed: int, score: float) -> RunFolder:
+    """Make a final run of a strategy."""
+    return make_run(
+        "simclr", seed, score, f"method_kwargs.temperature={0.1 + [*SCORES].index(name)}"
+    )
+
+
+def write_board(
+    tmp_path: Path, seeds: list[int], runs: list[tuple[str, str, list[str], RunFolder]]
+) -> Path:
+    """Write the files of a board of these runs."""
+    jobs = [
+        {"strategy": name, "phase": phase, "point": point, "seed": int(run.path.name),
+         "words": [f"method={name}", *point, f"seed={run.path.name}"],
+         "path": run.path.relative_to(tmp_path / "runs").as_posix()}
+        for name, phase, point, run in runs
+    ]  # fmt: skip
+    names = list(dict.fromkeys(name for name, *_ in runs))
     plan = {
-        "schema_version": BOARD_VERSION, "name": "three", "seeds": [1, 2, 3], "words": [],
+        "schema_version": BOARD_VERSION, "name": "three", "seeds": seeds, "words": [],
         "runs_dir": "../../runs", "jobs": jobs,
         "suite": {
             "about": "a test", "metric": "knn_acc1", "reference": "fixed",
             "tuning": {"points": 4, "seeds": [1001], "validation_fraction": 0.2},
-            "strategies": {name: {"about": f"<b>{name}</b>"} for name in SCORES},
+            "strategies": {name: {"about": f"<b>{name}</b>", "grid": GRID} for name in names},
         },
     }  # fmt: skip
-    selected = {
-        name: {"point": ["method_kwargs.tau_min=0.1", "method_kwargs.tau_max=0.3"], "why": "x"}
-        for name in SCORES
-    }
     folder = tmp_path / "boards" / "three"
     write_json(folder / "board.json", plan)
-    write_json(folder / "selected.json", selected)
+    write_json(folder / "selected.json", {name: {"point": CHOSEN, "why": "x"} for name in names})
     return folder
 
 

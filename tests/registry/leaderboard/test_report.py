@@ -4,13 +4,14 @@ import json
 import re
 import shutil
 import subprocess
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from rich.console import Console
-from tests.registry.conftest import MakeRun
+from tests.registry.conftest import MakeRun, pasted
 from tests.registry.leaderboard.conftest import SCORES, change
 
 from solo_registry.errors import UserError
@@ -110,8 +111,10 @@ def test_what_cannot_be_trusted_is_named_and_left_out(board: Path, kind: str, me
     row = table(board).loc["cosine"]
     assert row.n == 2 and row.knn_acc1_mean == pytest.approx((92.0 + 94.1) / 2)
     assert message in row.problems
-    assert message in (board / "report" / "report.md").read_text()
-    assert "<script>boom" not in (board / "report" / "index.html").read_text()
+    assert (
+        message.replace("<script>", "&lt;script&gt;")
+        in (board / "report" / "report.md").read_text()
+    )
 
 
 def test_a_strategy_that_failed_altogether_stays_a_row(board: Path) -> None:
@@ -183,7 +186,7 @@ def test_a_damaged_board_or_an_empty_folder_is_named(board: Path, tmp_path: Path
     with pytest.raises(UserError, match="schema version 99"):
         write_report(board, QUIET)
     (board / "board.json").write_text("{")
-    with pytest.raises(UserError, match="is damaged"):
+    with pytest.raises(UserError, match="is not a board's plan: invalid JSON"):
         write_report(board, QUIET)
 
 
@@ -192,6 +195,88 @@ def test_rows_with_equal_taus_do_not_hide_in_one(make_run: MakeRun, tmp_path: Pa
     make_run("simclr", 1, 95.0, "method_kwargs.temperature=0.7")
     write_report(tmp_path / "runs", QUIET)
     assert len(pd.read_csv(tmp_path / "runs" / "report" / "results.csv")) == 2
+
+
+class Tags(HTMLParser):
+    """Collects the tags and attributes of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: set[tuple[str, str]] = set()
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found |= {(tag, name) for name, _ in attrs} | {(tag, "")}
+
+
+def test_names_in_result_files_are_text_in_every_page(board: Path) -> None:
+    """Whatever somebody writes into his files: it is no HTML, link, table cell or other file."""
+    run = first_run(board, "fixed", 1)
+    change(run / "result.json", protocols={"knn_acc1": "other"})
+    write_report(board, QUIET)
+    before = Tags((board / "report" / "index.html").read_text()).found
+    evil = "../<script>alert(1)</script><img src=x onerror=alert(1)>|`$_{$`\n\n[x](javascript:y)\"'"
+    for name in ("board.json", "selected.json"):
+        text = (board / name).read_text()
+        for word in ("cosine", "a test", '"three"', "method_kwargs"):
+            bare = word.strip('"')
+            text = text.replace(word, word.replace(bare, json.dumps(bare + evil)[1:-1]))
+        (board / name).write_text(text)
+    change(run / "result.json", protocols={"knn_acc1": evil})
+    write_report(board, QUIET)
+    assert Tags((board / "report" / "index.html").read_text()).found == before
+    report = (board / "report" / "report.md").read_text()
+    prose, _, commands = report.partition("## Commands")
+    rows = [line for line in prose.splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1 and len(rows) == 7
+    assert "&lt;script&gt;" in prose and not re.search(
+        r"<(?![\w.%]+png>)|(?<!\\)\[x|(?<!\\)`", prose
+    )
+    opening, *_, closing = commands.strip().splitlines()
+    assert opening == f"{closing}bash" and set(closing) == {"`"} and commands.count(closing) == 2
+    assert not [path for path in board.parent.rglob("*") if path.parent not in
+                (board.parent, board, board / "report")]  # fmt: skip
+
+
+def test_the_commands_can_be_pasted(board: Path, tmp_path: Path) -> None:
+    """A shell passes each word on as it is, and runs nothing inside of it."""
+    words = [
+        "a=$(touch hacked)",
+        "b=`touch hacked`",
+        'c=it\'s "so"',
+        "d=x y; touch hacked",
+        "e=$HOME",
+    ]
+    plan = json.loads((board / "board.json").read_text())
+    jobs = [{**job, "words": [*words, "seed=1"]} for job in plan["jobs"]]
+    change(board / "board.json", jobs=jobs)
+    write_report(board, QUIET)
+    command = table(board).command["cosine"]
+    assert f"\n{command}\n" in (board / "report" / "report.md").read_text()
+    assert pasted(command, tmp_path) == ["pretrain", "--multirun", *words, "seed=1,2,3"]
+
+
+def test_seeds_that_were_measured_in_another_way_are_left_out_and_named(board: Path) -> None:
+    odd = {"knn_acc1": "weighted kNN, k=1"}
+    change(first_run(board, "cosine", 2) / "result.json", protocols=odd)
+    assert write_report(board, QUIET) == ["row 'cosine' lacks seed 2"]
+    row = table(board).loc["cosine"]
+    assert row.n == 2 and row.knn_acc1_mean == pytest.approx((92.0 + 94.1) / 2)
+    assert "knn_acc1: 'weighted kNN, k=1' and not 'protocol of knn_acc1'" in row.problems
+    change(first_run(board, "twin", 1) / "result.json", train_images=100)
+    change(first_run(board, "twin", 2) / "result.json", train_images=200)
+    change(first_run(board, "twin", 3) / "result.json", train_images=300)
+    assert sum("'twin' lacks seed" in line for line in write_report(board, QUIET)) == 3
+
+
+def test_a_row_that_was_measured_in_another_way_is_not_tested(board: Path) -> None:
+    for seed in (1, 2, 3):
+        path = first_run(board, "twin", seed) / "result.json"
+        change(path, protocols={"knn_acc1": "weighted kNN, k=1"})
+    assert write_report(board, QUIET) == ["row 'twin' lacks the reference's protocol"]
+    rows = table(board)
+    assert rows.verdict["twin"] == "no test" and rows.verdict["cosine"] == "win"
+    assert "measured by 'weighted kNN, k=1 of the test split' and not by" in rows.problems["twin"]
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome to open the page in")

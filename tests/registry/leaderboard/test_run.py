@@ -125,6 +125,23 @@ def test_killed_with_9_and_stopped_by_ctrl_c_it_ends_with_the_same_table(
 @pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.distributed
+def test_a_board_that_is_started_twice_trains_once(tmp_path: Path) -> None:
+    """The second waits for the first and finds its runs; the table is in both outputs."""
+    first = start(tmp_path, *ONE_RUN)
+    wait_for(tmp_path, ".smoke-digits.lock")
+    second = start(tmp_path, *ONE_RUN)
+    for process in (first, second):
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+    assert f"process {first.pid} on" in out and "is working on" in out
+    assert "1 of 1 runs are already finished" in out
+    log = next(tmp_path.rglob("log.txt")).read_text()
+    assert log.count("effective lr") == 1 and not list(tmp_path.rglob("*.lock"))
+
+
+@pytest.mark.nightly
+@pytest.mark.slow
+@pytest.mark.distributed
 def test_every_run_trains_on_two_processes_that_end_with_the_command(tmp_path: Path) -> None:
     two = (*ONE_RUN, "strategy=ddp", "devices=2", "accelerator=cpu", "max_epochs=30")
     killed = start(tmp_path, *two)
@@ -174,8 +191,8 @@ def test_a_run_that_fails_is_a_row_and_the_others_go_on(
     text = "suite.strategies.cosine.words=[method=simclr_dyntemp,optimizer.batch_size=5000]"
     words = [word for word in QUICK if not word.startswith(("optimizer.batch_size", "strategies"))]
     board = run_board([*words, "strategies=fixed,cosine", text], QUIET)
-    assert board.selected["fixed"]["point"] and board.selected["cosine"]["point"] is None
-    assert "batch_size=5000 is more than the" in board.selected["cosine"]["why"]
+    assert board.selected["fixed"].point and board.selected["cosine"].point is None
+    assert "batch_size=5000 is more than the" in board.selected["cosine"].why
     error = json.loads(next(tmp_path.rglob("error.json")).read_text())
     assert "UserError" in error["traceback"]
     assert write_report(board.path, QUIET) != []

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from solo_registry.config.resolve import resolve
+from solo_registry.config.schema import EvaluationConfig
 from solo_registry.data.module import build_data
 from solo_registry.errors import UserError
 from solo_registry.jobs.hydra_launcher import hydra_session
+from solo_registry.leaderboard.board import Choice
 from solo_registry.leaderboard.plan import Planner
 from solo_registry.leaderboard.run import read_words, run_board
 from solo_registry.leaderboard.suite import parse_seeds, read_suite
@@ -133,13 +137,18 @@ def test_tuning_measures_what_selects_and_the_reference_the_baselines() -> None:
         assert left_out("knn_acc1", more)[1:] == ({more}, {more})
 
 
-def test_a_run_that_lacks_what_is_asked_for_now_is_measured_again() -> None:
-    record = Record(None, "finished", {"evaluation": {"linear": False, "pictures": False}})  # type: ignore[arg-type]
-    assert record.lacks(["method=simclr"])
-    for word in ("evaluation.linear=false", "evaluation.linear=False", "++evaluation.linear=no"):
-        assert not record.lacks(["method=simclr", word])
-    assert record.lacks(["evaluation.linear=True"])
-    assert not Record(None, "finished", {"evaluation": {"linear": True}}).lacks([])  # type: ignore[arg-type]
+def test_a_run_that_was_measured_with_less_or_in_another_way_is_measured_again() -> None:
+    def lacks(had: dict[str, Any], **asked: Any) -> bool:
+        record = Record(Path("h/1"), "finished", {"evaluation": had})
+        return record.lacks(OmegaConf.structured(EvaluationConfig(**asked)))
+
+    assert lacks({"linear": False, "pictures": False})
+    assert not lacks({"linear": False}, linear=False)
+    assert not lacks({"linear": True}) and not lacks({"linear": True}, linear=False)
+    assert lacks({"knn_k": 5}) and not lacks({"knn_k": 5}, knn_k=5)
+    assert lacks({}, max_train=100) and not lacks({}, pictures=False, map="umap")
+    unfinished = Record(Path("h/1"), "unfinished")
+    assert not unfinished.lacks(OmegaConf.structured(EvaluationConfig))
 
 
 def test_the_validation_split_is_cut_from_train(tiny: Any) -> None:
@@ -158,20 +167,27 @@ def test_the_validation_split_is_cut_from_train(tiny: Any) -> None:
 def test_selection_takes_the_best_whole_point_and_says_why() -> None:
     suite = read_suite("s", NODE, [], ["fixed"])
 
-    def record(value: float | None) -> Record:
+    def record(value: float | None, seed: int, protocol: str = "kNN") -> Record:
+        path = Path(f"h/{seed}")
         if value is None:
-            return Record(None, "failed", problem="boom")  # type: ignore[arg-type]
-        return Record(None, "finished", {"results": {"trained": {"knn_acc1": value}}})  # type: ignore[arg-type]
+            return Record(path, "failed", problem="boom")
+        result = {"results": {"trained": {"knn_acc1": value}}, "protocols": {"knn_acc1": protocol}}
+        return Record(path, "finished", result)
 
-    def chosen(*values: float | None) -> dict[str, Any]:
-        with hydra_session([], "runs") as hydra:
-            jobs = Planner(suite, [], "runs", hydra.compose).tuning()
-        return select(suite, dict(zip(jobs, map(record, values), strict=True)))["fixed"]
+    with hydra_session([], "runs") as hydra:
+        jobs = Planner(suite, [], "runs", hydra.compose).tuning()
+
+    def chosen(*values: float | None, protocols: tuple[str, ...] = ("kNN",) * 4) -> Choice:
+        records = map(record, values, range(4), protocols)
+        return select(suite, dict(zip(jobs, records, strict=True)))["fixed"]
 
     best = chosen(90.0, 92.0, 80.0, 99.0)  # two seeds of the first point, two of the second
-    assert best["point"] == ["method_kwargs.temperature=0.1"]
-    assert "91.000, of 2 of 2 points on 20% of train held out, seeds 7, 8" in best["why"]
+    assert best.point == ["method_kwargs.temperature=0.1"]
+    assert "91.000, of 2 of 2 points on 20% of train held out, seeds 7, 8" in best.why
     half = chosen(90.0, 92.0, 99.0, None)  # a point with a missing seed does not count
-    assert half["point"] == best["point"] and half["points"][1]["errors"] == {"8": "boom"}
+    assert half.point == best.point and half.points[1].errors == {"8": "boom"}
     none = chosen(None, 92.0, 99.0, None)
-    assert none["point"] is None and "boom" in none["why"]
+    assert none.point is None and "boom" in none.why
+    other = chosen(90.0, 92.0, 80.0, 99.0, protocols=("kNN", "kNN, k=1", "kNN", "kNN"))
+    assert other.point == ["method_kwargs.temperature=0.5"]
+    assert "knn_acc1: 'kNN, k=1' and not 'kNN'" in other.points[0].errors["8"]

@@ -19,7 +19,7 @@ from rich.console import Console
 from solo_registry.config.identity import config_hash
 from solo_registry.config.resolve import resolve
 from solo_registry.data.opened import open_data
-from solo_registry.jobs.hydra_launcher import Engine
+from solo_registry.jobs.hydra_launcher import HydraSession
 from solo_registry.jobs.worker import write_error
 from solo_registry.metrics.protocol import PROTOCOLS
 from solo_registry.runs.run_folder import SCHEMA_VERSION, RunFolder, write_json
@@ -92,7 +92,9 @@ def finish(run: RunFolder, cfg: DictConfig, knn: float) -> None:
     """Write result.json."""
     numbers = dict.fromkeys(PROTOCOLS, 0.5) | {"knn_acc1": knn}
     result = {"schema_version": SCHEMA_VERSION, "config_hash": config_hash(cfg), "seed": cfg.seed,
-              "evaluation": {}, "protocols": {}, "results": {"trained": numbers}, "split": "x",
+              "name": cfg.name, "method": cfg.method, "dataset": "digits", "backbone": "resnet",
+              "method_kwargs": {}, "evaluation": {"linear": False, "baselines": False},
+              "protocols": {}, "results": {"trained": numbers}, "split": "validation",
               "test_images": 287}  # fmt: skip
     write_json(run.result, result)
 
@@ -104,14 +106,14 @@ def formula(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Formula]]:
     from solo_registry.sweep import run as module
 
     monkeypatch.setattr(run_folder, "environment", lambda: {"threads": 1, "versions": {}})
-    compose = Engine.compose
+    compose = HydraSession.compose
 
-    def once(self: Engine, words: list[str]) -> DictConfig:
+    def once(self: HydraSession, words: list[str]) -> DictConfig:
         key = (self.runs_dir, *words)
         COMPOSED[key] = COMPOSED.get(key) or compose(self, words)
         return copy.deepcopy(COMPOSED[key])
 
-    monkeypatch.setattr(Engine, "compose", once)
+    monkeypatch.setattr(HydraSession, "compose", once)
     monkeypatch.setattr(module, "start", Formula)
     monkeypatch.setattr(Formula, "left", 10**9)
     monkeypatch.setattr(Formula, "fails", staticmethod(lambda cfg: False))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import matplotlib.image
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from tests.registry.conftest import pasted
 from tests.registry.sweep.conftest import Formula, Search, inside
 
 from solo_registry.config.identity import config_hash
@@ -45,7 +47,23 @@ def test_best_yaml_is_the_winner_on_all_of_train(
     assert cfg.runs_dir == "elsewhere" and best.run.path.parts[0] == "elsewhere"
     with inside(tmp_path / "here", monkeypatch):
         text = Path(FOLDER, "best.yaml").read_text()
-    assert f'--config-path "$PWD/{FOLDER}" --config-name best seed=1' in text
+    assert f'--config-path "$PWD"/{FOLDER} --config-name best seed=1' in text
+
+
+def test_page_and_config_pass_on_what_was_given_as_text(search: Search, tmp_path: Path) -> None:
+    """The folder has a name that a shell would run, and the run's name is HTML."""
+    folder, name = "out=it's `touch hacked`; $(touch hacked) <b>", 'name="<i>|x"'
+    sweep = search("here", "trials=2", folder, name)
+    here = tmp_path / "here"
+    report, best = ((here / sweep.path / name).read_text() for name in ("report.md", "best.yaml"))
+    words = ["pretrain", "--config-path", f"{here}/{sweep.path}", "--config-name", "best"]
+    (command,) = re.findall(r"```bash\n(.*)\n```", report)
+    assert pasted(command, here) == [*words, "--multirun", "seed=1,2,3,4,5"]
+    one, arguments = re.findall(r"^#   (dyntemp .*)$", best, flags=re.MULTILINE)
+    assert pasted(one, here) == [*words, "seed=1"]
+    assert name in pasted(arguments, here)
+    prose = re.sub(r"(`+).*?\1", "", report, flags=re.DOTALL)
+    assert "&lt;b&gt;" in prose and not re.search(r"<[a-z]", prose)
 
 
 def test_the_page_names_winner_spread_and_caution(

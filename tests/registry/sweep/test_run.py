@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from tests.registry.sweep.conftest import EPOCHS, Crash, Formula, Search, outputs
 
 from solo_registry.errors import UserError
+from solo_registry.runs import lock
 
 FEW = "trials=7"
 TINY = (
@@ -75,6 +80,70 @@ def test_a_failed_trial_is_a_row_and_is_tried_again_only_if_asked(
     assert formula.epochs_run == ran and outputs(tmp_path / "here") == before
     formula.fails = lambda cfg: False
     assert not search("here", FEW, "retry=true").of_state("failed")
+
+
+def broken(result: Path, kind: str) -> None:
+    if kind == "metrics":
+        metrics = result.with_name("metrics.csv")
+        metrics.write_bytes(metrics.read_bytes()[:-9])
+    elif kind == "resolved":
+        result.with_name("resolved.yaml").write_bytes(b"\xff\xfe: [")
+    else:
+        content = json.loads(result.read_text())
+        content["results"]["trained"]["knn_acc1"] = 1e300 if kind == "huge" else kind
+        result.write_text(json.dumps(content))
+
+
+def test_a_damaged_run_is_a_failed_trial_with_its_reason(
+    search: Search, formula: type[Formula], tmp_path: Path
+) -> None:
+    whole, ran = search("here", "trials=3"), formula.epochs_run
+    run = tmp_path / "here" / whole.ranked[0].run.path
+    files = {file: file.read_bytes() for file in run.iterdir() if file.is_file()}
+    problems = {"metrics": "metrics.csv is damaged", "huge": "result.json is not a",
+                "text": "result.json is not a", "resolved": "resolved.yaml is"}  # fmt: skip
+    for kind, problem in problems.items():
+        broken(run / "result.json", kind)
+        (failed,) = search("here", "trials=3").of_state("failed")
+        assert problem in failed.problem and formula.epochs_run == ran
+        for file, content in files.items():
+            file.write_bytes(content)
+    assert not search("here", "trials=3").of_state("failed")
+
+
+def test_a_sweep_that_another_process_runs_waits(
+    search: Search, formula: type[Formula], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one finds the runs of the first."""
+    monkeypatch.setattr(lock, "POLL", 0.05)
+    waiting = threading.Event()
+    folder = tmp_path / "here" / "sweeps" / "simclr_dyntemp-cosine-digits"
+
+    def acquire(*_: object) -> str:
+        waiting.set()
+        return "the first"
+
+    monkeypatch.setattr(lock, "_holder", acquire)
+    with ThreadPoolExecutor() as pool:
+        with lock.held(folder, Console(quiet=True)):
+            second = pool.submit(search, "here", "trials=2")
+            assert waiting.wait(60) and formula.epochs_run == 0
+        assert len(second.result().trials) == 2
+
+
+def test_a_trial_that_was_measured_in_another_way_is_measured_again(
+    search: Search, formula: type[Formula], tmp_path: Path
+) -> None:
+    """`dyntemp evaluate RUN --knn-k 5` writes other numbers into the same file."""
+    whole, ran = search("here", "trials=2"), formula.epochs_run
+    result = tmp_path / "here" / whole.ranked[0].run.path / "result.json"
+    content = json.loads(result.read_text())
+    content["evaluation"]["knn_k"] = 5
+    content["results"]["trained"]["knn_acc1"] = 99.9
+    result.write_text(json.dumps(content))
+    again = search("here", "trials=2")
+    assert [t.value for t in again.trials] == [t.value for t in whole.trials]
+    assert formula.epochs_run > ran
 
 
 def test_if_nothing_finishes_the_reason_is_told(
