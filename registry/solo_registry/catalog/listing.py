@@ -5,16 +5,16 @@ Nothing that is registered is imported, except to say which `method_kwargs` a me
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from solo_registry.catalog.declared import LIMIT, spell
 from solo_registry.catalog.kwargs import declared_kwargs
 from solo_registry.catalog.plugins import load_plugins
 from solo_registry.catalog.registry import METHODS, Entry, Registry
 from solo_registry.errors import UserError
 
-HEAD = """\
+HEAD = f"""\
 # Methods
 
 `dyntemp methods --markdown > docs/methods.md` writes this page. *From elsewhere* says what a method
@@ -23,8 +23,8 @@ solo-learn's method, whose YAML runs; **lightly loss and modules** (heads, decod
 lightly's. All else, the steps included, is written here from the papers.
 
 The tables of `method_kwargs` stand below, in alphabetical order of the methods, and `dyntemp
-methods NAME` prints the table of one method. A float is always finite and may be given as an int;
-null is a value only where the type says so.
+methods NAME` prints the table of one method. A number is always finite and at most {LIMIT}
+in size, and may be given as an integer; null is a value only where the type says so.
 """
 
 
@@ -34,7 +34,7 @@ class KwargRow(NamedTuple):
     key: str
     type: str
     default: str
-    bound: str
+    allowed: str
     help: str
 
 
@@ -46,20 +46,9 @@ def describe_kwargs(name: str) -> list[KwargRow]:
     """
     load_plugins()
     return [
-        KwargRow(key, kwarg.type_name, as_yaml(kwarg.default), kwarg.bound, kwarg.help)
+        KwargRow(key, kwarg.type_name, spell(kwarg.default), kwarg.allowed, kwarg.help)
         for key, kwarg in declared_kwargs(METHODS.get(name)).items()
     ]
-
-
-def as_yaml(value: Any) -> str:
-    """Return a default as one writes it in YAML.
-
-    >>> as_yaml(None), as_yaml("cosine"), as_yaml({"tau": 0.1})
-    ('null', 'cosine', '{tau: 0.1}')
-    """
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {as_yaml(item)}" for key, item in value.items()) + "}"
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def matching(registry: Registry, pattern: str) -> list[Entry]:

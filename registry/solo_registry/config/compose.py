@@ -34,9 +34,7 @@ FLAGS_WITH_VALUE = (
 HELP_FLAGS = {"--help", "-h"}
 GROUPS = ("method", "data", "augmentations", "recipe")  # those of a run
 OPEN_SECTIONS = ("backbone.kwargs.", "optimizer.kwargs.", "method_kwargs.temperature_kwargs.")
-DERIVED = {
-    item.name for item in all_keys(PretrainConfig) if item.declared and item.declared.derived
-}
+DERIVED = {item.name for item in all_keys(PretrainConfig) if item.declared.derived}
 
 
 class PluginConfigs(SearchPathPlugin):

@@ -76,9 +76,9 @@ def test_the_hash_follows_what_numbers_depend_on(tiny: Tiny, override: str, same
         ("method_kwargs.tau_min=-0.1", r"tau_min must be above 0 and finite, got -0.1"),
         ("method_kwargs.tau_min=.nan", r"tau_min must be above 0 and finite, got nan"),
         ("method_kwargs.tau_min=0.5", r"tau_min must not exceed tau_max, got 0.5 > 0.2"),
-        ("method_kwargs.tau_max=hot", r"tau_max must be of type float, got 'hot'"),
+        ("method_kwargs.tau_max=hot", r"tau_max must be of type number or null, got 'hot'"),
         ("method_kwargs.temperature=cosin", r"Did you mean 'cosine'"),
-        ("method_kwargs.proj_output_dim=0", r"proj_output_dim must be above 0 and finite, got 0"),
+        ("method_kwargs.proj_output_dim=0", r"proj_output_dim must be at least 1, got 0"),
     ],
 )
 def test_bad_input_is_refused_with_the_value_and_the_nearest_name(
