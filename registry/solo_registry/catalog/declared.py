@@ -14,6 +14,11 @@ from solo_registry.errors import UserError, nearest
 
 LIMIT = 2**31 - 1  # the size of every number that has no narrower bound
 LONGEST = 80  # characters of a value in an error text
+# bounds that many keys share
+SHARE: dict[str, Any] = {"least": 0, "most": 1}
+TAU: dict[str, Any] = {"least": 1e-4, "most": 100}  # a temperature that divides cosines
+WIDTH: dict[str, Any] = {"above": 0, "most": 2**14}  # of a layer
+COUNT: dict[str, Any] = {"above": 0, "most": 2**20}  # of rows in memory, or of iterations
 TYPES: dict[Any, str] = {
     bool: "true or false",
     int: "integer",

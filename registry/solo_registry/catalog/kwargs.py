@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from solo_registry.catalog.declared import Declared
+from solo_registry.catalog.declared import COUNT, SHARE, TAU, WIDTH, Declared
+
+__all__ = ["COUNT", "SHARE", "TAU", "WIDTH", "Kwarg", "declared_kwargs", "default_kwargs"]
 
 Kwarg = Declared  # the name under which methods, ours and other packages', declare a key
 

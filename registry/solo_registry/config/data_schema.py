@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from omegaconf import MISSING
 
+from solo_registry.catalog.declared import SHARE
 from solo_registry.config.index_file import PROFILES
 from solo_registry.config.keys import key
 
 # image_folder is solo-learn's word for one image at a time in loader processes, whatever the set
 FORMATS = ("image_folder", "on_device", "dali", "h5")
-SEEDS = {"least": 0, "most": 2**32 - 1}
-SHARE = {"least": 0, "most": 1}
+SEEDS: dict[str, Any] = {"least": 0, "most": 2**32 - 1}
+STRENGTH = {"least": 0, "most": 10}
 
 
 @dataclass
@@ -91,9 +93,13 @@ class JitterConfig:
     """Color jitter strengths, as in torchvision's ColorJitter."""
 
     prob: float = key(0.0, "Probability of the jitter.", **SHARE)
-    brightness: float = key(0.0, "The factor is drawn from 1 - x to 1 + x, not below 0.", least=0)
-    contrast: float = key(0.0, "The factor is drawn from 1 - x to 1 + x, not below 0.", least=0)
-    saturation: float = key(0.0, "The factor is drawn from 1 - x to 1 + x, not below 0.", least=0)
+    brightness: float = key(
+        0.0, "The factor is drawn from 1 - x to 1 + x, not below 0.", **STRENGTH
+    )
+    contrast: float = key(0.0, "The factor is drawn from 1 - x to 1 + x, not below 0.", **STRENGTH)
+    saturation: float = key(
+        0.0, "The factor is drawn from 1 - x to 1 + x, not below 0.", **STRENGTH
+    )
     hue: float = key(0.0, "The hue moves by -x to x of the colour circle.", least=0, most=0.5)
 
 
@@ -117,8 +123,8 @@ class AugmentationConfig:
     solarization: ChanceConfig = key(ChanceConfig, "Invert pixels above the middle.")
     equalization: ChanceConfig = key(ChanceConfig, "Equalise the histogram.")
     horizontal_flip: ChanceConfig = key(ChanceConfig, "Mirror left and right.")
-    crop_size: int = key(MISSING, "Height and width of a view in pixels.", least=2)
-    num_crops: int = key(1, "Views of each image that this pipeline makes.", least=1)
+    crop_size: int = key(MISSING, "Height and width of a view in pixels.", least=2, most=4096)
+    num_crops: int = key(1, "Views of each image that this pipeline makes.", least=1, most=64)
     mean: list[float] | None = key(
         None, "Mean of each channel of pixels in [0, 1]; null takes the data set's.", **SHARE
     )

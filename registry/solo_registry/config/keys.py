@@ -101,6 +101,28 @@ def check_keys(node: Any, schema: Any, prefix: str = "") -> None:
             check_keys(inner, item.section, f"{name}{part}.")
 
 
+def check_sections(node: Any, schema: Any, prefix: str = "") -> None:
+    """Refuse what stands in place of a section; OmegaConf's error would not name the key.
+
+    Args:
+        node: a section's dict, which may be partial.
+        schema: its dataclass.
+        prefix: the section's name and a dot, for error texts.
+
+    Raises:
+        UserError: the first section that is none.
+    """
+    for item in keys_of(schema):
+        if item.section is not None and item.name in node:
+            name, value = prefix + item.name, node[item.name]
+            container = get_origin(item.declared.kind)
+            Declared({}, kind=list[dict[str, Any]] if container is list else dict).check(
+                name, value
+            )
+            for part, inner in _parts(value, container):
+                check_sections(inner, item.section, f"{name}{part}.")
+
+
 def _parts(value: Any, container: Any) -> Iterator[tuple[str, Any]]:
     """Yield the sections of a value with their names: a section, a list or a dict of such."""
     if container is None:

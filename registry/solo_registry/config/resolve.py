@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from solo_registry.catalog.registry import DATASETS, METHODS
 from solo_registry.config.devices import count_devices, count_processes
 from solo_registry.config.index_file import index_hash, read_indices
-from solo_registry.config.keys import all_keys, check_keys
+from solo_registry.config.keys import all_keys, check_keys, check_sections
 from solo_registry.config.optional import import_umap
 from solo_registry.config.schema import EvaluationConfig, PretrainConfig
 from solo_registry.errors import UserError, nearest
@@ -94,15 +94,19 @@ def merge_schema(cfg: DictConfig) -> DictConfig:
             return [clean(item) for item in value]
         return None if value == "None" else value
 
-    plain = clean(OmegaConf.to_container(cfg, resolve=True))
+    try:
+        plain = clean(OmegaConf.to_container(cfg, resolve=True))
+    except OmegaConfBaseException as error:
+        raise explain(error) from error
     for key in STALE:
         if plain.pop(key, None) is not None:
             warnings.warn(f"{key} is not used: solo-learn does not read it either", stacklevel=2)
+    check_sections(plain, PretrainConfig)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(PretrainConfig), plain)
     except OmegaConfBaseException as error:
         raise explain(error) from error
-    missing = sorted(OmegaConf.missing_keys(merged))
+    missing = sorted(OmegaConf.missing_keys(cfg) | OmegaConf.missing_keys(merged))
     if missing:
         raise UserError(f"the config gives no value for {', '.join(missing)}")
     OmegaConf.set_struct(merged, True)

@@ -12,7 +12,8 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from solo_registry.config.data_schema import SEEDS, SHARE, AugmentationConfig, DataConfig
+from solo_registry.catalog.declared import SHARE, TAU
+from solo_registry.config.data_schema import SEEDS, AugmentationConfig, DataConfig
 from solo_registry.config.keys import key
 
 
@@ -86,7 +87,7 @@ class EvaluationConfig:
 
     enabled: bool = key(True, "Whether anything is measured.")
     knn_k: int = key(20, "Neighbours of the weighted cosine kNN.", least=1)
-    knn_temperature: float = key(0.1, "Temperature of the kNN's weights.", above=0)
+    knn_temperature: float = key(0.1, "Temperature of the kNN's weights.", **TAU)
     max_train: int = key(50_000, "Training images used at most, by the linear probe and kNN.",
                          least=2)  # fmt: skip
     pictures: bool = key(True, "Draw curves, features and similarities.")
@@ -199,14 +200,17 @@ class PretrainConfig:
     devices: Any = key(1, 'A count, a list of ids ("3," is device 3), or auto for all of them.')
     num_nodes: int = key(1, "Machines that train together.", least=1)
     timeout_minutes: float = key(
-        10, "Ours: how long a process waits for the others, at the start too.", above=0
+        10,
+        "Ours: how long a process waits for the others, at the start too.",
+        above=0,
+        most=100_000,
     )
     accelerator: str = key("auto", "Where to train, as Lightning names it: auto, cpu, gpu, mps.")
     strategy: str | None = key("auto", "How processes train together, as Lightning names it.")
     precision: Any = key(32, "Of the numbers, as Lightning names it: 32, 16-mixed, bf16-mixed, 64.")
     sync_batchnorm: bool = key(False, "Whether BatchNorm sees the images of all processes.")
     accumulate_grad_batches: int = key(
-        1, "Batches per optimizer step; adds no negatives to a batch.", least=1
+        1, "Batches per optimizer step; adds no negatives to a batch.", least=1, most=65_536
     )
     gradient_clip_val: float | None = key(
         None, "Largest norm of the gradient; 0 and null do not clip.", least=0

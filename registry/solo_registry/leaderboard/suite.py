@@ -12,11 +12,15 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from solo_registry.catalog.declared import Declared, shown
 from solo_registry.config.data_schema import SEEDS
 from solo_registry.config.keys import key
 from solo_registry.config.resolve import read_section
+from solo_registry.config.settings import whole
 from solo_registry.errors import UserError, nearest
 from solo_registry.jobs.job import SELECTING
+
+MOST_SEEDS = 1000
 
 
 @dataclass
@@ -112,13 +116,15 @@ def parse_seeds(text: str) -> list[int]:
     ([1, 2, 3], [4, 9], [7])
     """
     parts = [part.strip() for part in text.strip("[]").split(",") if part.strip()]
-    if not parts or not all(part.isdigit() for part in parts):
-        raise UserError(f"seeds must be a number of seeds or a list such as [3,7], got '{text}'")
-    seeds = [int(part) for part in parts]
+    seeds = [number for part in parts if (number := whole(part)) is not None]
+    if not seeds or len(seeds) < len(parts):
+        raise UserError(
+            f"seeds must be a number of seeds or a list such as [3,7], got {shown(text)}"
+        )
     if "," in text or text.startswith("["):
         if len(set(seeds)) < len(seeds):
             raise UserError(f"seeds names a seed twice: {text}")
+        Declared(seeds, **SEEDS).check("seeds", seeds)
         return seeds
-    if seeds[0] < 1:
-        raise UserError(f"seeds must be at least 1, got '{text}'")
+    Declared(1, least=1, most=MOST_SEEDS).check("seeds", seeds[0])
     return list(range(1, seeds[0] + 1))

@@ -10,7 +10,7 @@ from lightly.models.modules.heads import SwaVProjectionHead
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from solo_registry.catalog.kwargs import Kwarg
+from solo_registry.catalog.kwargs import COUNT, Kwarg
 from solo_registry.errors import UserError
 from solo_registry.losses import gathered, unit
 from solo_registry.methods.base import BaseMethod, Batch
@@ -34,10 +34,10 @@ class DeepClusterV2Mixin(MethodMixin):
             "Numbers of clusters, one for each head; null is three heads of a tenth of the images, "
             "3,000 at most.",
             kind=list[int],
-            above=0,
+            **COUNT,
         ),
         **softmax_temperature(0.1),
-        "kmeans_iters": Kwarg(10, "Iterations of k-means before each epoch.", above=0),
+        "kmeans_iters": Kwarg(10, "Iterations of k-means before each epoch.", above=0, most=1000),
     }
 
     TWO_VIEWS: ClassVar[bool] = False

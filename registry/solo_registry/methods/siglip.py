@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from solo_registry.catalog.kwargs import Kwarg
+from solo_registry.catalog.kwargs import TAU, Kwarg
 from solo_registry.losses import sigmoid_pairs
 from solo_registry.methods.base import BaseMethod
 from solo_registry.methods.simclr import SimCLRMixin
@@ -26,7 +26,7 @@ class SigLIPMixin(SimCLRMixin):
     INFONCE: ClassVar[bool] = False
     KWARGS: ClassVar[dict[str, Any]] = {
         **SimCLRMixin.KWARGS,
-        "temperature": Kwarg(0.1, "Value that the trained temperature starts from.", above=0),
+        "temperature": Kwarg(0.1, "Value that the trained temperature starts from.", **TAU),
         "bias": Kwarg(-10.0, "Value that the trained bias starts from."),
     }
     TWO_VIEWS: ClassVar[bool] = True
