@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # from the ground up; a room imports rooms before it, never one after it
 ROOMS = (
-    "errors", "console", "optimizers", "catalog", "config", "metrics", "plots", "losses",
+    "errors", "console", "catalog", "config", "optimizers", "metrics", "plots", "losses",
     "backbones", "data", "methods", "verify_ddp", "runs", "training", "evaluation", "inference",
     "jobs", "leaderboard", "sweep", "export", "api", "cli", "__main__",
 )  # fmt: skip

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -11,9 +12,10 @@ from omegaconf import DictConfig
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
 
+from solo_registry.catalog.declared import Declared
 from solo_registry.errors import UserError, nearest
 
-LARS_ONLY = ("eta", "clip_lr", "exclude_bias_n_norm")
+LARS_ONLY = {"eta": 1e-3, "clip_lr": False, "exclude_bias_n_norm": False}  # and their defaults
 
 ParamGroup = dict[str, Any]
 
@@ -39,6 +41,28 @@ def split_by_dimension(groups: Iterable[ParamGroup], **for_vectors: Any) -> list
     return split
 
 
+def check_kwargs(kwargs: Mapping[str, Any], optimizer: type) -> None:
+    """Refuse arguments of another type than the optimizer's default of them, and NaN.
+
+    Raises:
+        UserError: such an argument; unknown ones are left to the optimizer.
+
+    >>> check_kwargs({"momentum": "0.9"}, torch.optim.SGD)
+    Traceback (most recent call last):
+        ...
+    solo_registry.errors.UserError: optimizer.kwargs.momentum must be of type number, got '0.9'
+    """
+    parameters = inspect.signature(optimizer).parameters.items()
+    defaults = {key: parameter.default for key, parameter in parameters} | LARS_ONLY
+    for key, value in kwargs.items():
+        default = defaults.get(key)
+        if isinstance(default, tuple):
+            Declared(default, kind=list[float]).check(f"optimizer.kwargs.{key}", value)
+        elif isinstance(default, int | float):
+            kind = bool if isinstance(default, bool) else float
+            Declared(default, kind=kind).check(f"optimizer.kwargs.{key}", value)
+
+
 def build_optimizer(groups: list[ParamGroup], cfg: DictConfig) -> Optimizer:
     """Build the optimizer of `cfg.optimizer` at its `effective_lr`.
 
@@ -58,12 +82,15 @@ def build_optimizer(groups: list[ParamGroup], cfg: DictConfig) -> Optimizer:
         "adamw": torch.optim.AdamW,
         "sgd": torch.optim.SGD,
     }
-    if name in ("sgd", "lars"):
-        kwargs.setdefault("momentum", 0.9)
     if name == "lars":
         from timm.optim.lars import Lars
 
         classes["lars"] = Lars
+    if name in classes:
+        check_kwargs(kwargs, classes[name])
+    if name in ("sgd", "lars"):
+        kwargs.setdefault("momentum", 0.9)
+    if name == "lars":
         if kwargs.pop("exclude_bias_n_norm", False):
             groups = split_by_dimension(groups, weight_decay=0, always_adapt=False)
         kwargs["trust_coeff"] = kwargs.pop("eta", 1e-3)
@@ -83,7 +110,7 @@ def build_optimizer(groups: list[ParamGroup], cfg: DictConfig) -> Optimizer:
             weight_decay=cfg.optimizer.weight_decay,
             **kwargs,
         )
-    except TypeError as error:
+    except (IndexError, TypeError, ValueError) as error:
         raise UserError(f"optimizer.kwargs do not fit optimizer.name={name}: {error}") from error
     return optimizer
 

@@ -115,3 +115,27 @@ def test_step_and_none_schedules() -> None:
     optimizer.step()
     schedule["scheduler"].step()
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "message"),
+    [
+        ("sgd", {"momentum": "0.9"}, "kwargs.momentum must be of type number, got '0.9'"),
+        ("sgd", {"momentum": float("nan")}, "kwargs.momentum must be finite, got nan"),
+        ("sgd", {"momentum": -1}, "kwargs do not fit optimizer.name=sgd: Invalid momentum"),
+        ("sgd", {"nesterov": "abc"}, "kwargs.nesterov must be of type true or false, got 'abc'"),
+        ("sgd", {"eta": "abc"}, "kwargs.eta must be of type number, got 'abc'"),
+        ("lars", {"eta": "abc"}, "kwargs.eta must be of type number, got 'abc'"),
+        ("lars", {"clip_lr": 3}, "kwargs.clip_lr must be of type true or false, got 3"),
+        ("adamw", {"betas": "abc"}, "kwargs.betas must be of type number list, got 'abc'"),
+        ("adamw", {"betas": [5, 5]}, "kwargs do not fit optimizer.name=adamw: Invalid beta"),
+        ("adamw", {"betas": [0.9]}, "kwargs do not fit optimizer.name=adamw"),
+        ("adam", {"beta": 1}, "kwargs do not fit optimizer.name=adam: .*beta"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(
+    name: str, kwargs: dict[str, Any], message: str
+) -> None:
+    groups = [{"name": "all", "params": list(nn.Linear(2, 2).parameters())}]
+    with pytest.raises(UserError, match=f"optimizer.{message}"):
+        build_optimizer(groups, config(name, **kwargs))

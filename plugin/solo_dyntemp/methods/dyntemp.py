@@ -18,7 +18,7 @@ from solo_dyntemp.temperature import (
     build_temperature,
     temperature_keywords,
 )
-from solo_registry.catalog.kwargs import Kwarg
+from solo_registry.catalog.kwargs import TAU, Kwarg
 from solo_registry.errors import UserError
 from solo_registry.methods.base import Host
 from solo_registry.optimizers import ParamGroup
@@ -36,10 +36,10 @@ class DynTempMixin(Host):
             "cosine", "Name of the temperature function, one of `dyntemp temperatures`."
         ),
         "tau_min": Kwarg(
-            None, "Smallest temperature; null is the function's own default.", kind=float, above=0
+            None, "Smallest temperature; null is the function's own default.", kind=float, **TAU
         ),
         "tau_max": Kwarg(
-            None, "Largest temperature; null is the function's own default.", kind=float, above=0
+            None, "Largest temperature; null is the function's own default.", kind=float, **TAU
         ),
         "temperature_kwargs": Kwarg({}, "Further arguments of the temperature function."),
         "detach_temperature": Kwarg(

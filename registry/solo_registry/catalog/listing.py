@@ -5,16 +5,16 @@ It imports a registered class only to show the `method_kwargs` of a method.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from solo_registry.catalog.declared import LIMIT, spell
 from solo_registry.catalog.kwargs import declared_kwargs
 from solo_registry.catalog.plugins import load_plugins
 from solo_registry.catalog.registry import METHODS, Entry, Registry
 from solo_registry.errors import UserError
 
-HEAD = """\
+HEAD = f"""\
 # Methods
 
 `dyntemp methods --markdown > docs/methods.md` writes this page. The column *from elsewhere* names
@@ -27,8 +27,8 @@ what is not written here:
 All else, including the training steps, is written here from the papers.
 
 The tables of `method_kwargs` follow below, in alphabetical order of the methods. `dyntemp methods
-NAME` prints the table of one method. A float must be finite and may be given as an int. null is
-allowed only where the type says so.
+NAME` prints the table of one method. A number must be finite and at most {LIMIT} in size. It
+may be given as an integer. null is allowed only where the type says so.
 """
 
 
@@ -38,7 +38,7 @@ class KwargRow(NamedTuple):
     key: str
     type: str
     default: str
-    bound: str
+    allowed: str
     help: str
 
 
@@ -50,20 +50,9 @@ def describe_kwargs(name: str) -> list[KwargRow]:
     """
     load_plugins()
     return [
-        KwargRow(key, kwarg.type_name, as_yaml(kwarg.default), kwarg.bound, kwarg.help)
+        KwargRow(key, kwarg.type_name, spell(kwarg.default), kwarg.allowed, kwarg.help)
         for key, kwarg in declared_kwargs(METHODS.get(name)).items()
     ]
-
-
-def as_yaml(value: Any) -> str:
-    """Return a default as it is written in YAML.
-
-    >>> as_yaml(None), as_yaml("cosine"), as_yaml({"tau": 0.1})
-    ('null', 'cosine', '{tau: 0.1}')
-    """
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {as_yaml(item)}" for key, item in value.items()) + "}"
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def matching(registry: Registry, pattern: str) -> list[Entry]:

@@ -38,10 +38,9 @@ SHORT = {
 FLAGS_WITH_VALUE = ("--config-name", "--config-path", "--cfg", "--package")
 FLAGS = ("--multirun", "--run", "--resolve", "--help", "--version", *FLAGS_WITH_VALUE)
 GROUPS = ("method", "data", "augmentations", "recipe")  # those of a run
+DEEPEST = 200  # brackets of a value; Python reads numbers of at most 4,300 digits
 OPEN_SECTIONS = ("backbone.kwargs.", "optimizer.kwargs.", "method_kwargs.temperature_kwargs.")
-DERIVED = {
-    item.name for item in all_keys(PretrainConfig) if item.declared and item.declared.derived
-}
+DERIVED = {item.name for item in all_keys(PretrainConfig) if item.declared.derived}
 
 
 class PluginConfigs(SearchPathPlugin):
@@ -187,6 +186,8 @@ def hydra_words(words: Sequence[str]) -> list[str]:
         check_word(word)
         if (key := key_of(word)) in DERIVED:
             raise UserError(f"{key} follows from other settings and cannot be set: leave it out")
+        if re.search(r"\d{4301}", word) or word.count("{") + word.count("[") > DEEPEST:
+            raise UserError(f"{key} has a number of too many digits, or too many brackets")
         if word.startswith("backbone="):
             word = word.replace("backbone=", "backbone.name=", 1)
         elif word.startswith("runs_dir=~"):  # --multirun makes a folder there before we are asked

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Literal
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from solo_registry.config.settings import setting
+from solo_registry.catalog.declared import shown
+from solo_registry.config.settings import setting, whole
 from solo_registry.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+
+LEAST_CORES = 8  # processes that a CPU may have in any case, to try a config of several devices
 
 
 def read_devices(devices: Any) -> int | list[int] | Literal["auto"]:
@@ -33,10 +37,8 @@ def read_devices(devices: Any) -> int | list[int] | Literal["auto"]:
     if given in ("auto", "-1", -1) and not isinstance(given, list | ListConfig):
         return "auto"
     if isinstance(given, str):
-        parts = [part.strip() for part in given.removesuffix(",").split(",")]
-        if not all(part.isdecimal() for part in parts):
-            raise _refused(devices)
-        given = [int(part) for part in parts] if "," in given else int(parts[0])
+        parts = [whole(part.strip()) for part in given.removesuffix(",").split(",")]
+        given = parts if "," in given else parts[0]
     if type(given) is int:
         if given < 1:
             raise _refused(devices)
@@ -52,7 +54,7 @@ def read_devices(devices: Any) -> int | list[int] | Literal["auto"]:
 def _refused(devices: Any) -> UserError:
     hint = " Device 0 alone is devices=[0]." if str(devices).strip() == "0" else ""
     return UserError(
-        f"devices must be a count, a list of ids or auto, got {devices!r}.{hint} "
+        f"devices must be a count, a list of ids or auto, got {shown(devices)}.{hint} "
         "Examples: devices=2 (two), devices=[0,3] (these two), devices=[3] or '3,' (number 3)"
     )
 
@@ -88,11 +90,20 @@ def on_cpu(cfg: DictConfig) -> bool:
 
 
 def trainer_devices(cfg: DictConfig) -> int | list[int]:
-    """Spell the devices for Lightning's Trainer, so that it takes as many as `count_devices`."""
+    """Spell the devices for Lightning's Trainer, so that it takes as many as `count_devices`.
+
+    Raises:
+        UserError: more processes on a CPU than it has cores, and more than `LEAST_CORES`.
+    """
     devices = read_devices(cfg.devices)
-    if on_cpu(cfg) or not isinstance(devices, list):
-        return count_devices(cfg)  # Lightning's CPU accelerator takes a count, never ids
-    return devices
+    count = count_devices(cfg)
+    if on_cpu(cfg) and count > (most := max(LEAST_CORES, os.cpu_count() or 1)):
+        raise UserError(
+            f"devices={shown(cfg.devices)} would start {count} processes on the CPU: this machine "
+            f"takes {most} at most"
+        )
+    # Lightning's CPU accelerator takes a count, never ids
+    return count if on_cpu(cfg) or not isinstance(devices, list) else devices
 
 
 def device_of(cfg: Any) -> torch.device:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from solo_registry.catalog.declared import shown
+from solo_registry.config.settings import whole
 from solo_registry.config.text_file import read_text
 from solo_registry.errors import UserError
 
@@ -29,9 +31,8 @@ def read_indices(path: Path, length: int | None = None) -> list[int]:
     lines = read_text(path, "data.long_tail.index_file").split()
     seen: dict[int, None] = {}
     for number, line in enumerate(lines, 1):
-        if not line.isdecimal() or len(line) > LONGEST:
-            raise UserError(f"{path}, entry {number}: '{line[:40]}' is no index")
-        index = int(line)
+        if (index := whole(line)) is None:
+            raise UserError(f"{path}, entry {number}: {shown(line)} is no index")
         if length is not None and index >= length:
             raise UserError(f"{path}, entry {number}: index {index} of a set of {length} images")
         if index in seen:

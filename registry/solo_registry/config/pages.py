@@ -8,9 +8,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from solo_registry.catalog.declared import LIMIT, Declared, spell
 from solo_registry.catalog.kwargs import declared_kwargs
 from solo_registry.catalog.registry import METHODS
-from solo_registry.config.keys import LIMIT, Key, all_keys, keys_of, spell
+from solo_registry.config.keys import Key, all_keys, keys_of
 from solo_registry.config.schema import PretrainConfig
 from solo_registry.errors import UserError, nearest
 
@@ -59,11 +60,7 @@ def help_page(cfg: Any, groups: Mapping[str, Sequence[str]], method: str | None)
         lines += [f"method_kwargs: the keys of {method}"]
         given = OmegaConf.select(cfg, "method_kwargs") or {}
         for key, kwarg in declared_kwargs(METHODS.get(method)).items():
-            value = spell(given.get(key, kwarg.default))
-            allowed = ", ".join(filter(None, (kwarg.type_name, kwarg.bound)))
-            lines.append(
-                _line(f"method_kwargs.{key}={value}", kwarg.help.removesuffix("."), allowed)
-            )
+            lines.append(_line(f"method_kwargs.{key}", given.get(key, kwarg.default), kwarg))
         lines.append("")
     own = "  method_kwargs="  # one line for all of them, of use where no method is shown
     keys = _section_lines(cfg, PretrainConfig, "")
@@ -76,8 +73,8 @@ def _section_lines(node: Any, schema: Any, prefix: str) -> Iterator[str]:
     sections = [item for item in keys_of(schema) if item.section is not None]
     for item in keys_of(schema):
         if item.section is None:
-            value = OmegaConf.select(node, item.name, default=item.default)
-            yield _line(f"{prefix}{item.name}={spell(value)}", item.help, _brackets(item))
+            value = OmegaConf.select(node, item.name, default=item.declared.default)
+            yield _line(prefix + item.name, value, item.declared)
     for item in sections:
         part, name = OmegaConf.select(node, item.name), prefix + item.name
         if OmegaConf.is_list(part):
@@ -89,15 +86,17 @@ def _section_lines(node: Any, schema: Any, prefix: str) -> Iterator[str]:
                                   f"{name}.")  # fmt: skip
 
 
-def _line(left: str, text: str, brackets: str) -> str:
-    return f"  {left:<{COLUMN}}  {text}{f' [{brackets}]' if brackets else ''}".rstrip()
+def _line(name: str, value: Any, declared: Declared) -> str:
+    brackets = _brackets(declared)
+    ending = f" [{brackets}]" if brackets else ""
+    return f"  {f'{name}={spell(value)}':<{COLUMN}}  {declared.help}{ending}".rstrip()
 
 
-def _brackets(item: Key) -> str:
+def _brackets(declared: Declared) -> str:
     """Write type and allowed values, one of them where it says all."""
-    assert item.declared is not None
-    says_all = item.declared.choices or item.declared.derived or item.kind in ("text", "any")
-    return ", ".join(filter(None, ("" if says_all else item.kind, item.allowed())))
+    kind = declared.type_name
+    says_all = declared.choices or declared.derived or kind in ("text", "any")
+    return ", ".join(filter(None, ("" if says_all else kind, declared.allowed)))
 
 
 def matching_keys(pattern: str) -> list[Key]:
@@ -122,7 +121,7 @@ def show_keys(pattern: str) -> None:
 
     table = Table("key", "default", "allowed", "what", box=None, header_style="bold")
     for item in matching_keys(pattern):
-        table.add_row(item.name, _default(item), _brackets(item), item.help)
+        table.add_row(item.name, _default(item), _brackets(item.declared), item.help)
     terminal().print(table)
 
 
@@ -133,7 +132,7 @@ def config_page() -> str:
     for item in top:
         if item.section is not None:
             keys = all_keys(item.section, f"{item.name}.")
-            lines.append(_table(f"`{item.name}`", f"{item.help}.\n\n", keys))
+            lines.append(_table(f"`{item.name}`", f"{item.help}\n\n", keys))
     return "".join(lines)
 
 
@@ -143,10 +142,11 @@ def _table(title: str, text: str, keys: Sequence[Key]) -> str:
         default = "" if item.section else f"`{_default(item)}`"
         if item.required:
             default = "required"
-        cells = (f"`{item.name}`", item.kind, default, item.allowed(), item.help)
+        declared = item.declared
+        cells = (f"`{item.name}`", declared.type_name, default, declared.allowed, declared.help)
         rows.append(f"| {' | '.join(cells)} |")
     return f"\n## {title}\n\n{text}" + "\n".join(rows) + "\n"
 
 
 def _default(item: Key) -> str:
-    return "required" if item.required else spell(item.default)
+    return "required" if item.required else spell(item.declared.default)

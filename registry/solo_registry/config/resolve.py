@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from solo_registry.catalog.registry import DATASETS, METHODS
 from solo_registry.config.devices import count_devices, count_processes
 from solo_registry.config.index_file import index_hash, read_indices
-from solo_registry.config.keys import all_keys, check_keys
+from solo_registry.config.keys import all_keys, check_keys, check_sections
 from solo_registry.config.optional import import_umap
 from solo_registry.config.schema import EvaluationConfig, PretrainConfig
 from solo_registry.config.text_file import leaves, refuse_resolvers
@@ -38,29 +38,31 @@ def known_keys(schema: Any = PretrainConfig) -> list[str]:
     return [item.name for item in all_keys(schema)]
 
 
-def read_section(name: str, schema: type[T], node: Any, changes: Sequence[str]) -> T:
-    """Read a YAML section that is no part of a run's config, with the user's changes.
+def read_section(name: str, schema: type[T], node: Any, changes: Sequence[str] = ()) -> T:
+    """Read a section that may be partial, with the user's changes; absent keys get their defaults.
 
     Args:
         name: the section, for error texts.
         schema: its dataclass.
-        node: its YAML.
+        node: its YAML, or a mapping.
         changes: words such as `tuning.seeds=[7,8]`.
 
     Raises:
-        UserError: an unknown key or a value of the wrong type; the nearest right key is named.
+        UserError: an unknown key, or a value that the key does not take; the nearest right key is
+            named.
     """
     try:
         given = OmegaConf.from_dotlist(list(changes))
-        return cast(
-            T, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), node, given))
-        )
+        merged = OmegaConf.merge(OmegaConf.structured(schema), node, given)
+        section = cast(T, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         key = str(error.full_key or error.key)
         reason = str(error).splitlines()[0]
         known = known_keys(schema)
         hint = "" if key in known else nearest(key, known)
         raise UserError(f"{name}.{key}: {reason}.{hint}") from error
+    check_keys(section, schema, f"{name}.")
+    return section
 
 
 def unknown_key(key: str, siblings: Iterable[str] = ()) -> UserError:
@@ -102,11 +104,12 @@ def merge_schema(cfg: DictConfig) -> DictConfig:
     for key in STALE:
         if plain.pop(key, None) is not None:
             warnings.warn(f"{key} is not used: solo-learn does not read it either", stacklevel=2)
+    check_sections(plain, PretrainConfig)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(PretrainConfig), plain)
     except OmegaConfBaseException as error:
         raise explain(error) from error
-    missing = sorted(OmegaConf.missing_keys(merged))
+    missing = sorted(OmegaConf.missing_keys(cfg) | OmegaConf.missing_keys(merged))
     if missing:
         raise UserError(f"the config gives no value for {', '.join(missing)}")
     OmegaConf.set_struct(merged, True)

@@ -12,7 +12,8 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from solo_registry.config.data_schema import SEEDS, SHARE, AugmentationConfig, DataConfig
+from solo_registry.catalog.declared import SHARE, TAU
+from solo_registry.config.data_schema import SEEDS, AugmentationConfig, DataConfig
 from solo_registry.config.keys import key
 
 
@@ -21,29 +22,29 @@ class BackboneConfig:
     """Which network makes the features."""
 
     name: str = key(
-        "resnet18", "A short name (`dyntemp backbones`) or timm/NAME for any timm model"
+        "resnet18", "A short name (`dyntemp backbones`) or timm/NAME for any timm model."
     )
-    kwargs: dict[str, Any] = key(dict, "Keyword arguments of the network's constructor")
+    kwargs: dict[str, Any] = key(dict, "Keyword arguments of the network's constructor.")
 
 
 @dataclass
 class OptimizerConfig:
     """How the weights move. `lr` is per 256 images of a step; `effective_lr` is what is used."""
 
-    name: str = key("lars", "The optimizer", choices=("adam", "adamw", "lars", "sgd"))
-    batch_size: int = key(256, "Images per device and forward pass", least=1)
-    lr: float = key(0.3, "Learning rate per 256 images of an optimizer step", least=0)
-    weight_decay: float = key(1e-4, "Weight decay", least=0)
+    name: str = key("lars", "The optimizer.", choices=("adam", "adamw", "lars", "sgd"))
+    batch_size: int = key(256, "Images per device and forward pass.", least=1)
+    lr: float = key(0.3, "Learning rate per 256 images of an optimizer step.", least=0)
+    weight_decay: float = key(1e-4, "Weight decay.", least=0)
     classifier_lr: float = key(
-        0.1, "Learning rate of the online linear classifier, per 256 images as well", least=0
+        0.1, "Learning rate of the online linear classifier, per 256 images as well.", least=0
     )
-    exclude_bias_n_norm_wd: bool = key(False, "Whether biases and norms get no weight decay")
-    kwargs: dict[str, Any] = key(dict, "More arguments of the optimizer, such as momentum")
+    exclude_bias_n_norm_wd: bool = key(False, "Whether biases and norms get no weight decay.")
+    kwargs: dict[str, Any] = key(dict, "More arguments of the optimizer, such as momentum.")
     effective_lr: float | None = key(
-        None, "Ours: lr x images of an optimizer step / 256", derived=True
+        None, "Ours: lr x images of an optimizer step / 256.", derived=True
     )
     effective_classifier_lr: float | None = key(
-        None, "Ours: classifier_lr x images of an optimizer step / 256", derived=True
+        None, "Ours: classifier_lr x images of an optimizer step / 256.", derived=True
     )
 
 
@@ -51,32 +52,32 @@ class OptimizerConfig:
 class SchedulerConfig:
     """How the learning rate moves."""
 
-    name: str = key("warmup_cosine", "The schedule", choices=("none", "step", "warmup_cosine"))
-    warmup_epochs: float = key(10, "Epochs of linear warmup; max_epochs at most", least=0)
-    warmup_start_lr: float = key(3e-5, "Effective rate at the start, not per 256 images", least=0)
-    min_lr: float = key(0.0, "Effective rate at the end of the cosine, not per 256 images", least=0)
+    name: str = key("warmup_cosine", "The schedule.", choices=("none", "step", "warmup_cosine"))
+    warmup_epochs: float = key(10, "Epochs of linear warmup; max_epochs at most.", least=0)
+    warmup_start_lr: float = key(3e-5, "Effective rate at the start, not per 256 images.", least=0)
+    min_lr: float = key(0.0, "Effective rate at the end, not per 256 images.", least=0)
     lr_decay_steps: list[int] | None = key(
-        None, "Epochs at which name=step divides the rate by 10", least=1
+        None, "Epochs at which name=step divides the rate by 10.", least=1
     )
-    interval: str = key("step", "How often the rate changes", choices=("epoch", "step"))
+    interval: str = key("step", "How often the rate changes.", choices=("epoch", "step"))
 
 
 @dataclass
 class MomentumConfig:
     """The moving average of momentum methods: m goes from base_tau to final_tau by a cosine."""
 
-    base_tau: float = key(0.99, "m at the start; 1 keeps the average as it is", **SHARE)
-    final_tau: float = key(1.0, "m at the end", **SHARE)
-    classifier: bool = key(False, "Train an online classifier on the average's features too")
+    base_tau: float = key(0.99, "m at the start; 1 keeps the average as it is.", **SHARE)
+    final_tau: float = key(1.0, "m at the end.", **SHARE)
+    classifier: bool = key(False, "Train an online classifier on the average's features too.")
 
 
 @dataclass
 class KnnEvalConfig:
     """Online kNN on each epoch's training features."""
 
-    enabled: bool = key(False, "Whether it is measured")
-    k: int = key(20, "Number of neighbours", least=1)
-    distance_func: str = key("euclidean", "Distance of two features",
+    enabled: bool = key(False, "Whether it is measured.")
+    k: int = key(20, "Number of neighbours.", least=1)
+    distance_func: str = key("euclidean", "Distance of two features.",
                              choices=("cosine", "euclidean"))  # fmt: skip
 
 
@@ -84,87 +85,87 @@ class KnnEvalConfig:
 class EvaluationConfig:
     """Ours: what is measured when training ends, on frozen features of the last epoch."""
 
-    enabled: bool = key(True, "Whether anything is measured")
-    knn_k: int = key(20, "Neighbours of the weighted cosine kNN", least=1)
-    knn_temperature: float = key(0.1, "Temperature of the kNN's weights", above=0)
-    max_train: int = key(50_000, "Training images used at most, by the linear probe and kNN",
+    enabled: bool = key(True, "Whether anything is measured.")
+    knn_k: int = key(20, "Neighbours of the weighted cosine kNN.", least=1)
+    knn_temperature: float = key(0.1, "Temperature of the kNN's weights.", **TAU)
+    max_train: int = key(50_000, "Training images used at most, by the linear probe and kNN.",
                          least=2)  # fmt: skip
-    pictures: bool = key(True, "Draw curves, features and similarities")
-    map: str = key("tsne", "Map of the features; umap needs the package umap-learn",
+    pictures: bool = key(True, "Draw curves, features and similarities.")
+    map: str = key("tsne", "Map of the features; umap needs the package umap-learn.",
                    choices=("tsne", "umap"))  # fmt: skip
-    linear: bool = key(True, "Fit the linear probe, which of all measures takes the most time")
-    baselines: bool = key(True, "Measure raw pixels and the untrained backbone too")
+    linear: bool = key(True, "Fit the linear probe, which of all measures takes the most time.")
+    baselines: bool = key(True, "Measure raw pixels and the untrained backbone too.")
 
 
 @dataclass
 class TelemetryConfig:
     """Ours: trajectory.parquet and mechanism.parquet; before, during and after training."""
 
-    every_n_epochs: int = key(10, "Epochs between measurements; 0 measures nothing", least=0)
-    images: int = key(1024, "Training images measured, in batches of the training's size", least=2)
-    bins: int = key(100, "Bins of the similarity, on [-1, 1]", least=2, most=10_000)
+    every_n_epochs: int = key(10, "Epochs between measurements; 0 measures nothing.", least=0)
+    images: int = key(1024, "Training images measured, in batches of the training's size.", least=2)
+    bins: int = key(100, "Bins of the similarity, on [-1, 1].", least=2, most=10_000)
 
 
 @dataclass
 class CheckpointConfig:
     """When a run saves checkpoints/last.ckpt."""
 
-    enabled: bool = key(True, "Accepted, not used: a run always saves")
-    dir: str | None = key(None, "Accepted, not used: a run saves in its own folder")
-    frequency: int = key(1, "Epochs between saves; the last epoch is always saved", least=1)
-    keep_prev: bool = key(False, "Keep epoch-N.ckpt of every save as well")
+    enabled: bool = key(True, "Accepted, not used: a run always saves.")
+    dir: str | None = key(None, "Accepted, not used: a run saves in its own folder.")
+    frequency: int = key(1, "Epochs between saves; the last epoch is always saved.", least=1)
+    keep_prev: bool = key(False, "Keep epoch-N.ckpt of every save as well.")
 
 
 @dataclass
 class WandbConfig:
     """Weights & Biases; used when enabled or when `logger` is wandb."""
 
-    enabled: bool = key(False, "Whether the run logs there")
-    entity: str | None = key(None, "Account or team; null is your default")
-    project: str = key("solo-dyntemp", "Project")
-    offline: bool = key(False, "Write to the run's folder, to be sent later by `wandb sync`")
+    enabled: bool = key(False, "Whether the run logs there.")
+    entity: str | None = key(None, "Account or team; null is your default.")
+    project: str = key("solo-dyntemp", "Project.")
+    offline: bool = key(False, "Write to the run's folder, to be sent later by `wandb sync`.")
 
 
 @dataclass
 class PerformanceConfig:
     """Switches that change speed only."""
 
-    disable_channel_last: bool = key(False, "Keep images and weights in the channels-first layout")
+    disable_channel_last: bool = key(False, "Keep images and weights in the channels-first layout.")
 
 
 @dataclass
 class AutoResumeConfig:
     """A run resumes from its own folder, and from no other."""
 
-    enabled: bool = key(True, "Whether an unfinished run goes on; false starts it anew")
-    max_hours: int = key(36, "Accepted, not used: there is no limit")
+    enabled: bool = key(True, "Whether an unfinished run goes on; false starts it anew.")
+    max_hours: int = key(36, "Accepted, not used: there is no limit.")
 
 
 @dataclass
 class AutoUmapConfig:
     """solo-learn's section, accepted and not used: the map is drawn when training ends."""
 
-    enabled: bool = key(False, "Accepted, not used: see evaluation.map")
-    dir: str | None = key(None, "Accepted, not used")
-    frequency: int = key(1, "Accepted, not used")
+    enabled: bool = key(False, "Accepted, not used: see evaluation.map.")
+    dir: str | None = key(None, "Accepted, not used.")
+    frequency: int = key(1, "Accepted, not used.")
 
 
 @dataclass
 class DaliConfig:
     """For `data.format=dali`, which takes `data.num_workers` threads."""
 
-    device: str = key("auto", "Where views are made; auto is where the run is",
+    device: str = key("auto", "Where views are made; auto is where the run is.",
                       choices=("auto", "cpu", "gpu"))  # fmt: skip
-    encode_indexes_into_labels: bool = key(False, "Accepted, not used: indexes are always true")
+    encode_indexes_into_labels: bool = key(False, "Accepted, not used: indexes are always true.")
 
 
 @dataclass
 class PretrainConfig:
     """One pretraining run."""
 
-    method: str = key(MISSING, "Name of the method; `dyntemp methods` lists them")
+    method: str = key(MISSING, "Name of the method; `dyntemp methods` lists them.")
     method_kwargs: dict[str, Any] = key(
-        dict, "The method's own keys: `dyntemp pretrain method=NAME --help` lists them"
+        dict, "The method's own keys: `dyntemp pretrain method=NAME --help` lists them."
     )
     momentum: MomentumConfig = field(default_factory=MomentumConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
@@ -176,43 +177,46 @@ class PretrainConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
 
-    name: str | None = key(None, "First folder of the run; null is METHOD-DATASET")
-    seed: int = key(5, "Seed of everything random in the run", **SEEDS)
-    runs_dir: str = key("runs", "Ours: folder in which runs get their folders")
+    name: str | None = key(None, "First folder of the run; null is METHOD-DATASET.")
+    seed: int = key(5, "Seed of everything random in the run.", **SEEDS)
+    runs_dir: str = key("runs", "Ours: folder in which runs get their folders.")
     resume_from_checkpoint: str | None = key(
-        None, "A checkpoint of the same settings and images to go on from; null is the run's own"
+        None, "A checkpoint of the same settings and images to go on from; null is the run's own."
     )
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     auto_resume: AutoResumeConfig = field(default_factory=AutoResumeConfig)
     auto_umap: AutoUmapConfig = field(default_factory=AutoUmapConfig)
     dali: DaliConfig = field(default_factory=DaliConfig)
-    logger: str = key("csv", "Ours: who else gets the numbers; metrics.csv is always written",
+    logger: str = key("csv", "Ours: who else gets the numbers; metrics.csv is always written.",
                       choices=("csv", "tensorboard", "wandb"))  # fmt: skip
     wandb: WandbConfig = field(default_factory=WandbConfig)
-    progress: str = key("auto", "Ours: how progress is shown; auto is a bar on a terminal",
+    progress: str = key("auto", "Ours: how progress is shown; auto is a bar on a terminal.",
                         choices=("auto", "bar", "lines", "none"))  # fmt: skip
-    debug_augmentations: bool = key(False, "Accepted, not used: see scripts/show_views.py")
+    debug_augmentations: bool = key(False, "Accepted, not used: see scripts/show_views.py.")
     performance: PerformanceConfig = field(default_factory=PerformanceConfig)
 
     # handed to Lightning's Trainer
-    max_epochs: int = key(100, "Epochs of training", least=1)
-    devices: Any = key(1, 'A count, a list of ids ("3," is device 3), or auto for all of them')
-    num_nodes: int = key(1, "Machines that train together", least=1)
+    max_epochs: int = key(100, "Epochs of training.", least=1)
+    devices: Any = key(1, 'A count, a list of ids ("3," is device 3), or auto for all of them.')
+    num_nodes: int = key(1, "Machines that train together.", least=1)
     timeout_minutes: float = key(
-        10, "Ours: how long a process waits for the others, at the start too", above=0
+        10,
+        "Ours: how long a process waits for the others, at the start too.",
+        above=0,
+        most=100_000,
     )
-    accelerator: str = key("auto", "Where to train, as Lightning names it: auto, cpu, gpu, mps")
-    strategy: str | None = key("auto", "How processes train together, as Lightning names it")
-    precision: Any = key(32, "Of the numbers, as Lightning names it: 32, 16-mixed, bf16-mixed, 64")
-    sync_batchnorm: bool = key(False, "Whether BatchNorm sees the images of all processes")
+    accelerator: str = key("auto", "Where to train, as Lightning names it: auto, cpu, gpu, mps.")
+    strategy: str | None = key("auto", "How processes train together, as Lightning names it.")
+    precision: Any = key(32, "Of the numbers, as Lightning names it: 32, 16-mixed, bf16-mixed, 64.")
+    sync_batchnorm: bool = key(False, "Whether BatchNorm sees the images of all processes.")
     accumulate_grad_batches: int = key(
-        1, "Batches per optimizer step; adds no negatives to a batch", least=1
+        1, "Batches per optimizer step; adds no negatives to a batch.", least=1, most=65_536
     )
     gradient_clip_val: float | None = key(
-        None, "Largest norm of the gradient; 0 and null do not clip", least=0
+        None, "Largest norm of the gradient; 0 and null do not clip.", least=0
     )
-    check_val_every_n_epoch: int = key(1, "Epochs between online measurements", least=1)
-    log_every_n_steps: int = key(50, "Steps between lines of the logger", least=1)
-    deterministic: Any = key("warn", "Use deterministic algorithms; warn where there is none",
+    check_val_every_n_epoch: int = key(1, "Epochs between online measurements.", least=1)
+    log_every_n_steps: int = key(50, "Steps between lines of the logger.", least=1)
+    deterministic: Any = key("warn", "Use deterministic algorithms; warn where there is none.",
                              choices=(True, False, "warn"))  # fmt: skip
-    benchmark: bool | None = key(None, "Let cuDNN try algorithms; null is Lightning's choice")
+    benchmark: bool | None = key(None, "Let cuDNN try algorithms; null is Lightning's choice.")

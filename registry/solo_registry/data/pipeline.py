@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from typing import Any
 
 from solo_registry.config.data_schema import AugmentationConfig
-from solo_registry.config.keys import check_keys
-from solo_registry.errors import UserError, nearest
+from solo_registry.config.resolve import read_section
+from solo_registry.errors import UserError
 
 
 def read_pipeline(augmentation: Any) -> AugmentationConfig:
@@ -26,22 +23,10 @@ def read_pipeline(augmentation: Any) -> AugmentationConfig:
     >>> read_pipeline({"crop_size": 32, "horizontal_flop": {"prob": 0.5}})
     Traceback (most recent call last):
         ...
-    solo_registry.errors.UserError: augmentations has no key 'horizontal_flop'. Did you mean \
-'horizontal_flip'?
+    solo_registry.errors.UserError: augmentations.horizontal_flop: Key 'horizontal_flop' not in \
+'AugmentationConfig'. Did you mean 'horizontal_flip'?
     """
-    schema = OmegaConf.structured(AugmentationConfig)
-    try:
-        merged = OmegaConf.merge(schema, augmentation)
-        pipeline = cast(AugmentationConfig, OmegaConf.to_object(merged))
-    except OmegaConfBaseException as error:
-        key = str(error.full_key or error.key)
-        section, _, leaf = key.rpartition(".")
-        known = OmegaConf.select(schema, section) if section else schema
-        if known is not None and leaf not in known:
-            hint = nearest(leaf, map(str, known))
-            raise UserError(f"augmentations has no key '{key}'.{hint}") from error
-        raise UserError(f"augmentations key '{key}': {str(error).splitlines()[0]}") from error
-    check_keys(pipeline, AugmentationConfig, "augmentations.")
+    pipeline = read_section("augmentations", AugmentationConfig, augmentation)
     low, high = pipeline.rrc.crop_min_scale, pipeline.rrc.crop_max_scale
     if low > high:
         raise UserError(

@@ -230,8 +230,7 @@ def evaluate_again(
     Raises:
         UserError: `path` is neither a run folder nor a checkpoint.
     """
-    given = OmegaConf.structured(EvaluationConfig)
-    given.update(LoadedRun(path).cfg.evaluation)
+    given = LoadedRun(path).cfg.evaluation
     given.update(changes | {"enabled": True})
     check_evaluation(given)
     return evaluate_run(path, given, console, other=other, **where)

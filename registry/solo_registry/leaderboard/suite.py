@@ -12,28 +12,33 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from solo_registry.config.keys import check_choice
+from solo_registry.catalog.declared import Declared, shown
+from solo_registry.config.data_schema import SEEDS
+from solo_registry.config.keys import check_keys, key
 from solo_registry.config.resolve import read_section
+from solo_registry.config.settings import whole
 from solo_registry.errors import UserError, nearest
 from solo_registry.jobs.job import SELECTING
+
+MOST_SEEDS = 1000
 
 
 @dataclass
 class TuningConfig:
     """The budget of every strategy, on images held out of train; test images are not used."""
 
-    points: int = 1  # number of settings that each strategy tries
-    seeds: list[int] = field(default_factory=lambda: [1001])  # different from the final seeds
-    validation_fraction: float = 0.2
+    points: int = key(1, "Number of settings that each strategy tries.", least=1)
+    seeds: list[int] = key([1001], "Different from the final seeds.", **SEEDS)
+    validation_fraction: float = key(0.2, "Share of train that is held out.", above=0, below=1)
 
 
 @dataclass
 class StrategyConfig:
     """One row of the table: fixed arguments, and a grid of values to choose from."""
 
-    words: list[str] = field(default_factory=list)
-    grid: dict[str, list[Any]] = field(default_factory=dict)  # every combination is a point
-    about: str = ""
+    words: list[str] = key(list, "Arguments of every run of it.")
+    grid: dict[str, list[Any]] = key(dict, "Values of keys; every combination is a point.")
+    about: str = key("", "What it is.")
 
     def points(self) -> list[tuple[str, ...]]:
         """Return the arguments of each point of the grid.
@@ -51,10 +56,11 @@ class StrategyConfig:
 class SuiteConfig:
     """A comparison."""
 
-    about: str = ""
-    words: list[str] = field(default_factory=list)  # arguments of every run
-    metric: str = "knn_acc1"  # selects on validation and is tested in the report
-    reference: str = MISSING  # the strategy that the others are tested against
+    about: str = key("", "What it compares.")
+    words: list[str] = key(list, "Arguments of every run.")
+    metric: str = key("knn_acc1", "Selects on validation and is tested in the report.",
+                      choices=SELECTING)  # fmt: skip
+    reference: str = key(MISSING, "The strategy that the others are tested against.")
     tuning: TuningConfig = field(default_factory=TuningConfig)
     strategies: dict[str, StrategyConfig] = field(default_factory=dict)
 
@@ -91,16 +97,13 @@ def read_suite(name: str, node: Any, changes: Sequence[str], chosen: Sequence[st
 
 def check_suite(name: str, suite: SuiteConfig) -> None:
     """Refuse values that no comparison can use, and budgets that differ."""
-    check_choice("suite.metric", suite.metric, SELECTING)
-    if not 0 < suite.tuning.validation_fraction < 1:
-        fraction = suite.tuning.validation_fraction
-        raise UserError(f"suite.tuning.validation_fraction must be in (0, 1), got {fraction}")
+    check_keys(suite, SuiteConfig, "suite.")
     if not suite.tuning.seeds:
         raise UserError("suite.tuning.seeds names no seed")
-    for key, strategy in suite.strategies.items():
+    for row, strategy in suite.strategies.items():
         if (count := len(strategy.points())) != suite.tuning.points:
             raise UserError(
-                f"suite '{name}': strategy '{key}' has {count} points in its grid, but every "
+                f"suite '{name}': strategy '{row}' has {count} points in its grid, but every "
                 f"strategy gets the same budget of suite.tuning.points={suite.tuning.points}"
             )
 
@@ -115,13 +118,15 @@ def parse_seeds(text: str) -> list[int]:
     ([1, 2, 3], [4, 9], [7])
     """
     parts = [part.strip() for part in text.strip("[]").split(",") if part.strip()]
-    if not parts or not all(part.isdigit() for part in parts):
-        raise UserError(f"seeds must be a number of seeds or a list such as [3,7], got '{text}'")
-    seeds = [int(part) for part in parts]
+    seeds = [number for part in parts if (number := whole(part)) is not None]
+    if not seeds or len(seeds) < len(parts):
+        raise UserError(
+            f"seeds must be a number of seeds or a list such as [3,7], got {shown(text)}"
+        )
     if "," in text or text.startswith("["):
         if len(set(seeds)) < len(seeds):
             raise UserError(f"seeds names a seed twice: {text}")
+        Declared(seeds, **SEEDS).check("seeds", seeds)
         return seeds
-    if seeds[0] < 1:
-        raise UserError(f"seeds must be at least 1, got '{text}'")
+    Declared(1, least=1, most=MOST_SEEDS).check("seeds", seeds[0])
     return list(range(1, seeds[0] + 1))

@@ -10,7 +10,7 @@ from lightly.models.modules.heads import NNCLRPredictionHead, NNCLRProjectionHea
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from solo_registry.catalog.kwargs import Kwarg
+from solo_registry.catalog.kwargs import TAU, WIDTH, Kwarg
 from solo_registry.errors import UserError
 from solo_registry.losses import infonce_paired, normalize
 from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
@@ -51,8 +51,8 @@ class All4OneMixin(ContrastiveMixin, MomentumProjectorMixin):
 
     KWARGS: ClassVar[dict[str, Any]] = {
         **projector_widths(2048, 256, "Width of the projections, a multiple of 8."),
-        "pred_hidden_dim": Kwarg(4096, "Width of both predictors' hidden layers.", above=0),
-        "temperature": Kwarg(0.2, "Temperature of the loss over the neighbours.", above=0),
+        "pred_hidden_dim": Kwarg(4096, "Width of both predictors' hidden layers.", **WIDTH),
+        "temperature": Kwarg(0.2, "Temperature of the loss over the neighbours.", **TAU),
         "queue_size": QUEUE_SIZE,
     }
 

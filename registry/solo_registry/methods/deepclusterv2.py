@@ -10,7 +10,7 @@ from lightly.models.modules.heads import SwaVProjectionHead
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from solo_registry.catalog.kwargs import Kwarg
+from solo_registry.catalog.kwargs import COUNT, Kwarg
 from solo_registry.errors import UserError
 from solo_registry.losses import gathered, normalize
 from solo_registry.methods.base import BaseMethod, Batch
@@ -33,10 +33,11 @@ class DeepClusterV2Mixin(MethodMixin):
             None,
             "Numbers of clusters, one for each head; null is three heads of a tenth of the images, "
             "3,000 at most.",
-            kind=list,
+            kind=list[int],
+            **COUNT,
         ),
         **softmax_temperature(0.1),
-        "kmeans_iters": Kwarg(10, "Iterations of k-means before each epoch.", above=0),
+        "kmeans_iters": Kwarg(10, "Iterations of k-means before each epoch.", above=0, most=1000),
     }
 
     TWO_VIEWS: ClassVar[bool] = False
@@ -54,13 +55,8 @@ class DeepClusterV2Mixin(MethodMixin):
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
         """Check the numbers of clusters."""
         cfg = super().add_and_assert_specific_cfg(cfg)
-        counts = cfg.method_kwargs.num_prototypes
-        if counts is not None and not (
-            counts and all(type(count) is int and count >= 1 for count in counts)
-        ):
-            raise UserError(
-                f"method_kwargs.num_prototypes must be a list of counts of 1 or more, got {counts}"
-            )
+        if cfg.method_kwargs.num_prototypes == []:
+            raise UserError("method_kwargs.num_prototypes is empty: give a count for each head")
         return cfg
 
     def project(self, feats: Tensor) -> dict[str, Any]:

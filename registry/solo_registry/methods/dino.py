@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from solo_registry.catalog.kwargs import Kwarg
+from solo_registry.catalog.kwargs import COUNT, TAU, Kwarg
 from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.methods.parts.heads import DINOHead
 from solo_registry.methods.parts.kwargs import projector_widths
@@ -21,7 +21,7 @@ class DINOMixin(MethodMixin, MomentumProjectorMixin):
 
     KWARGS: ClassVar[dict[str, Any]] = {
         **projector_widths(2048, 256),
-        "num_prototypes": Kwarg(4096, "Number of prototypes.", above=0),
+        "num_prototypes": Kwarg(4096, "Number of prototypes.", **COUNT),
         "use_bn_in_head": Kwarg(False, "Whether the projector has BatchNorm."),
         "norm_last_layer": Kwarg(True, "Whether the prototypes keep length 1."),
         "clip_grad": Kwarg(
@@ -32,10 +32,10 @@ class DINOMixin(MethodMixin, MomentumProjectorMixin):
         "freeze_last_layer": Kwarg(
             1, "First epochs in which the prototypes are not trained.", least=0
         ),
-        "student_temperature": Kwarg(0.1, "Temperature of the student.", above=0),
-        "teacher_temperature": Kwarg(0.07, "Temperature of the teacher after warmup.", above=0),
+        "student_temperature": Kwarg(0.1, "Temperature of the student.", **TAU),
+        "teacher_temperature": Kwarg(0.07, "Temperature of the teacher after warmup.", **TAU),
         "warmup_teacher_temperature": Kwarg(
-            0.04, "Temperature of the teacher at the start of its warmup.", above=0
+            0.04, "Temperature of the teacher at the start of its warmup.", **TAU
         ),
         "warmup_teacher_temperature_epochs": Kwarg(
             0, "Epochs in which the teacher's temperature changes linearly.", least=0

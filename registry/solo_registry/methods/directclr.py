@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from solo_registry.catalog.kwargs import Kwarg
+from solo_registry.catalog.kwargs import WIDTH, Kwarg
 from solo_registry.errors import UserError
 from solo_registry.methods.base import BaseMethod
 from solo_registry.methods.simclr import SimCLRMixin
@@ -38,7 +38,7 @@ class DirectCLRMixin(SimCLRMixin):
             None,
             "Number of features in the loss; null is the paper's share, 360 of 2048.",
             kind=int,
-            above=0,
+            **WIDTH,
         ),
         "temperature": 0.1,
     }

@@ -11,7 +11,7 @@ from lightly.utils.dist import world_size
 from omegaconf import DictConfig
 from torch import Tensor
 
-from solo_registry.catalog.kwargs import Kwarg
+from solo_registry.catalog.kwargs import COUNT, Kwarg
 from solo_registry.data.hashing import mix
 from solo_registry.losses import to_float32
 from solo_registry.methods.base import BaseMethod, Batch
@@ -32,8 +32,10 @@ class LeJEPAMixin(MethodMixin):
         "lamb": Kwarg(
             0.05, "SIGReg's share of the loss; the rest is the invariance.", least=0, most=1
         ),
-        "num_vectors": Kwarg(1024, "Random directions of SIGReg in each step.", above=0),
-        "knots": Kwarg(17, "Frequencies at which SIGReg compares distributions.", least=2),
+        "num_vectors": Kwarg(1024, "Random directions of SIGReg in each step.", **COUNT),
+        "knots": Kwarg(
+            17, "Frequencies at which SIGReg compares distributions.", least=2, most=10_000
+        ),
         "t_max": Kwarg(3.0, "Largest of SIGReg's frequencies.", above=0),
     }
     TWO_VIEWS: ClassVar[bool] = False

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from solo_registry.catalog.kwargs import Kwarg
+from solo_registry.catalog.kwargs import WIDTH, Kwarg
 from solo_registry.errors import UserError
 from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.masking import KeepPatches, PixelDecoder
@@ -33,9 +33,9 @@ class MAEMixin(MethodMixin):
 
     KWARGS: ClassVar[dict[str, Any]] = {
         "decoder_embed_dim": Kwarg(
-            512, "Width of the decoder, a multiple of 4 and of its heads.", above=0
+            512, "Width of the decoder, a multiple of 4 and of its heads.", **WIDTH
         ),
-        "decoder_depth": Kwarg(8, "Number of the decoder's blocks.", above=0),
+        "decoder_depth": Kwarg(8, "Number of the decoder's blocks.", above=0, most=256),
         "decoder_num_heads": Kwarg(16, "Attention heads of each of the decoder's blocks.", above=0),
         "mask_ratio": Kwarg(0.75, "Share of the patches that are hidden.", above=0, below=1),
         "norm_pix_loss": Kwarg(

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from omegaconf import DictConfig
 from torch import Tensor
 
-from solo_registry.catalog.kwargs import Kwarg
+from solo_registry.catalog.kwargs import TAU, Kwarg
 from solo_registry.losses import normalize
 from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.methods.parts.heads import projector
@@ -48,9 +48,9 @@ class ReSSLMixin(MethodMixin, MomentumProjectorMixin):
     ONE_IMAGE: ClassVar[bool] = True
     KWARGS: ClassVar[dict[str, Any]] = {
         **projector_widths(4096, 256),
-        "temperature_q": Kwarg(0.1, "Temperature of the student.", above=0),
+        "temperature_q": Kwarg(0.1, "Temperature of the student.", **TAU),
         "temperature_k": Kwarg(
-            0.04, "Temperature of the teacher; lower than the student's sharpens it.", above=0
+            0.04, "Temperature of the teacher; lower than the student's sharpens it.", **TAU
         ),
         "queue_size": QUEUE_SIZE,
     }

@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from solo_registry.catalog.kwargs import Kwarg
+from solo_registry.catalog.kwargs import TAU, Kwarg
 from solo_registry.losses import sigmoid_pairs
 from solo_registry.methods.base import BaseMethod
 from solo_registry.methods.simclr import SimCLRMixin
@@ -26,7 +26,7 @@ class SigLIPMixin(SimCLRMixin):
     INFONCE: ClassVar[bool] = False
     KWARGS: ClassVar[dict[str, Any]] = {
         **SimCLRMixin.KWARGS,
-        "temperature": Kwarg(0.1, "Start value of the trained temperature.", above=0),
+        "temperature": Kwarg(0.1, "Start value of the trained temperature.", **TAU),
         "bias": Kwarg(-10.0, "Start value of the trained bias."),
     }
     TWO_VIEWS: ClassVar[bool] = True

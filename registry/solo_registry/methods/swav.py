@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.optim import Optimizer
 
-from solo_registry.catalog.kwargs import Kwarg
+from solo_registry.catalog.kwargs import COUNT, Kwarg
 from solo_registry.losses import normalize
 from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.heads import Prototypes
@@ -30,9 +30,9 @@ class SwAVMixin(MethodMixin):
 
     KWARGS: ClassVar[dict[str, Any]] = {
         **projector_widths(2048, 128),
-        "num_prototypes": Kwarg(3000, "Number of prototypes.", above=0),
+        "num_prototypes": Kwarg(3000, "Number of prototypes.", **COUNT),
         **softmax_temperature(0.1),
-        "sk_iters": Kwarg(3, "Iterations of Sinkhorn-Knopp.", above=0),
+        "sk_iters": Kwarg(3, "Iterations of Sinkhorn-Knopp.", above=0, most=1000),
         "sk_epsilon": Kwarg(0.05, "Smoothness of the codes in Sinkhorn-Knopp.", above=0),
         "queue_size": replace(
             QUEUE_SIZE, help=f"{QUEUE_SIZE.help} 0 is no queue.", above=None, least=0

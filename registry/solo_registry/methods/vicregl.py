@@ -9,7 +9,7 @@ from lightly.models.modules.heads import VicRegLLocalProjectionHead
 from omegaconf import DictConfig
 from torch import Tensor
 
-from solo_registry.catalog.kwargs import Kwarg
+from solo_registry.catalog.kwargs import COUNT, WIDTH, Kwarg
 from solo_registry.errors import UserError
 from solo_registry.methods.base import BaseMethod
 from solo_registry.methods.vicreg import VICRegMixin
@@ -27,12 +27,12 @@ class VICRegLMixin(VICRegMixin):
 
     KWARGS: ClassVar[dict[str, Any]] = {
         **VICRegMixin.KWARGS,
-        "local_proj_dim": Kwarg(512, "Width of the local projector's layers.", above=0),
+        "local_proj_dim": Kwarg(512, "Width of the local projector's layers.", **WIDTH),
         "alpha": Kwarg(0.75, "Share of the loss on pooled features.", least=0, most=1),
         "num_matches": Kwarg(
             20,
             "Pairs of local features of a view, or all if the map has fewer.",
-            above=0,
+            **COUNT,
         ),
     }
     VARIANCE_FACTOR: ClassVar[float] = 1.0

@@ -27,7 +27,9 @@ class WMSEMixin(MethodMixin):
 
     KWARGS: ClassVar[dict[str, Any]] = {
         **projector_widths(1024, 64),
-        "whitening_iters": Kwarg(1, "Random divisions of the batch in each step.", above=0),
+        "whitening_iters": Kwarg(
+            1, "Random divisions of the batch in each step.", above=0, most=1000
+        ),
         "whitening_size": Kwarg(
             128,
             "Images that are whitened together: a divisor of the batch, at least twice "

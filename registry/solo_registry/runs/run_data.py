@@ -88,7 +88,7 @@ def refuse_foreign_checkpoint(path: Path, cfg: DictConfig, opened: OpenedData) -
     Raises:
         UserError: the record in the checkpoint's run folder names other images.
     """
-    owner = RunFolder(path.absolute().parents[1])
+    owner = RunFolder(path.absolute().parent.parent)
     record = read_record(owner)
     if record is not None and record["settings"] == settings_hash(cfg):
         cure = "Put them back to go on with it"

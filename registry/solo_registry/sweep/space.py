@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from solo_registry.config.keys import check_choice
+from solo_registry.config.data_schema import SEEDS
+from solo_registry.config.keys import key as declare
 from solo_registry.config.resolve import read_section
 from solo_registry.errors import UserError, nearest
 from solo_registry.jobs.job import SELECTING
@@ -30,11 +31,11 @@ class ParameterConfig:
     that no trial breaks an order such as tau_min <= tau_max.
     """
 
-    key: str = ""  # key of the run's config; the parameter's own name if empty
-    low: Any = None
-    high: Any = None
-    log: bool = False  # whether values are uniform on a logarithmic scale
-    choices: list[Any] = field(default_factory=list)
+    key: str = declare("", "Key of the run's config; the parameter's own name if empty.")
+    low: Any = declare(None, "A number, or an earlier parameter.")
+    high: Any = declare(None, "A number, or an earlier parameter.")
+    log: bool = declare(False, "Whether values are uniform on a logarithmic scale.")
+    choices: list[Any] = declare(list, "Values in place of a range.")
 
     def ends(self, point: Point) -> tuple[float, float]:
         """Return the range's ends, given the values of earlier parameters."""
@@ -65,25 +66,27 @@ class ParameterConfig:
 class PrunerConfig:
     """The rule that ends a trial before its last epoch."""
 
-    name: str = "median"  # or halving, hyperband, none
-    startup_trials: int = 5  # trials that must have finished before "median" ends one
-    warmup: float = 0.5  # share of the epochs that every trial may run
+    name: str = declare("median", "The rule.", choices=PRUNERS)
+    startup_trials: int = declare(5, "Trials that finish before median ends one.", least=0)
+    warmup: float = declare(0.5, "Share of the epochs that every trial may run.", above=0, below=1)
 
 
 @dataclass
 class SpaceConfig:
     """A search."""
 
-    about: str = ""
-    words: list[str] = field(default_factory=list)  # arguments of every trial
+    about: str = declare("", "What it searches.")
+    words: list[str] = declare(list, "Arguments of every trial.")
     parameters: dict[str, ParameterConfig] = field(default_factory=dict)
-    metric: str = "knn_acc1"  # selects the winner, after the last epoch
-    intermediate: str = "val_knn_acc1"  # the pruner sees it, after each epoch
-    trials: int = 30
-    random_trials: int = 10  # trials that are drawn uniformly before the sampler learns
-    seed: int = 1001  # seed of every trial's run; differs from the seeds of final runs
-    sampler_seed: int = 0
-    validation_fraction: float = 0.2
+    metric: str = declare("knn_acc1", "Selects the winner, after the last epoch.",
+                          choices=SELECTING)  # fmt: skip
+    intermediate: str = declare("val_knn_acc1", "The pruner sees it, after each epoch.",
+                                choices=INTERMEDIATE)  # fmt: skip
+    trials: int = declare(30, "Number of trials.", least=1)
+    random_trials: int = declare(10, "Trials drawn uniformly before the sampler learns.", least=1)
+    seed: int = declare(1001, "Seed of every trial's run; not a final run's.", **SEEDS)
+    sampler_seed: int = declare(0, "Seed of the sampler.", **SEEDS)
+    validation_fraction: float = declare(0.2, "Share of train held out.", above=0, below=1)
     pruner: PrunerConfig = field(default_factory=PrunerConfig)
 
     def point(self, shares: Mapping[str, float]) -> dict[str, Any]:
@@ -116,23 +119,6 @@ def read_space(name: str, node: Any, changes: Sequence[str]) -> SpaceConfig:
         UserError: an unknown key, name or value; the message names the nearest right one.
     """
     space = read_section("sweep", SpaceConfig, node, changes)
-    for key, value, allowed in (
-        ("metric", space.metric, SELECTING),
-        ("intermediate", space.intermediate, INTERMEDIATE),
-        ("pruner.name", space.pruner.name, PRUNERS),
-    ):
-        check_choice(f"sweep.{key}", value, allowed)
-    for key, number in (("trials", space.trials), ("random_trials", space.random_trials)):
-        if number < 1:
-            raise UserError(f"sweep.{key} must be at least 1, got {number}")
-    if space.pruner.startup_trials < 0:
-        raise UserError(
-            f"sweep.pruner.startup_trials must be 0 or more, got {space.pruner.startup_trials}"
-        )
-    for key, share in (("validation_fraction", space.validation_fraction),
-                       ("pruner.warmup", space.pruner.warmup)):  # fmt: skip
-        if not 0 < share < 1:
-            raise UserError(f"sweep.{key} must be in (0, 1), got {share}")
     if not space.parameters:
         raise UserError(f"space '{name}' has no parameters")
     _check_parameters(name, space)
@@ -175,7 +161,7 @@ def _check_ends(key: str, config: ParameterConfig, space: SpaceConfig, before: l
     for end in ("low", "high"):
         value = getattr(config, end)
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not (value in ranges if isinstance(value, str) else number and math.isfinite(value)):
+        if not (value in ranges if isinstance(value, str) else number):
             hint = nearest(value, ranges) if isinstance(value, str) else ""
             raise UserError(
                 f"{key}.{end} must be a number or an earlier parameter with a range, got "

@@ -274,11 +274,11 @@ def build_trainer(
     logger = build_logger(cfg, run)
     if logger:
         callbacks.append(LearningRateMonitor("step"))
-    strategy = build_strategy(cfg)
+    strategy, devices = build_strategy(cfg), trainer_devices(cfg)
     try:
         trainer = Trainer(
             accelerator=cfg.accelerator,
-            devices=trainer_devices(cfg),
+            devices=devices,
             num_nodes=cfg.num_nodes,
             strategy=strategy,
             precision=cfg.precision,

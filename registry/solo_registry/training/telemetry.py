@@ -23,6 +23,7 @@ from solo_registry.metrics.mechanism import Mechanism
 from solo_registry.metrics.protocol import Features, geometry
 from solo_registry.runs.run_folder import RunFolder, atomic_write
 from solo_registry.training.callbacks import CostFile
+from solo_registry.training.divergence import check_outputs
 
 MOST_VIEWS = 2048  # views whose pairs are compared at a time; the matrix of pairs takes 32 MB
 
@@ -84,6 +85,7 @@ class Telemetry(Callback):
             for indexes in self.batches:
                 feats.append(self.one_batch(model, indexes, mechanism))
         first, second, targets = (torch.cat(parts) for parts in zip(*feats, strict=True))
+        check_outputs("the telemetry", first, second)
         pair = (first, second) if model.num_large_crops > 1 else None
         where = geometry(Features(first, targets), pair)
         found = {name: value for name, value in where.items() if value is not None}

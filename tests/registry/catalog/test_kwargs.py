@@ -29,7 +29,8 @@ def test_a_plain_value_is_a_new_default_of_what_a_base_class_declares() -> None:
     assert default_kwargs(Further) == {"temperature": 0.5, "size": 64, "weight": 1.0, "note": None}
     declared = declared_kwargs(Further)
     assert declared["temperature"] == Kwarg(0.5, "Divides the similarities.", above=0)
-    assert declared["size"].type_name == "int or null" and declared["size"].bound == "above 0"
+    assert declared["size"].type_name == "integer or null"
+    assert declared["size"].allowed == "at least 1"
 
 
 @pytest.mark.parametrize("value", [-3, 0.0, 2.5])
@@ -41,10 +42,10 @@ def test_a_plain_value_of_a_new_key_has_no_bound(value: float) -> None:
     ("key", "value", "text"),
     [
         ("weight", float("nan"), "weight must be finite, got nan"),
-        ("weight", "much", "weight must be of type float, got 'much'"),
-        ("weight", None, "weight must be of type float, got None"),
+        ("weight", "much", "weight must be of type number, got 'much'"),
+        ("weight", None, "weight must be of type number, got null"),
         ("temperature", 0, "temperature must be above 0 and finite, got 0"),
-        ("size", 1.5, "size must be of type int, got 1.5"),
+        ("size", 1.5, "size must be of type integer or null, got 1.5"),
     ],
 )
 def test_what_a_key_does_not_take_is_named(key: str, value: Any, text: str) -> None:
@@ -54,7 +55,9 @@ def test_what_a_key_does_not_take_is_named(key: str, value: Any, text: str) -> N
 
 def test_the_nearest_choice_is_named() -> None:
     kwarg = Kwarg("auto", "Kernel.", choices=("auto", "dense", "tiled"))
-    with pytest.raises(UserError, match=r"one of auto, dense, tiled, got 'tile'\. Did you mean 't"):
+    with pytest.raises(
+        UserError, match=r"implementation is 'tile'\. Did you mean 'tiled'\? Allowed: a"
+    ):
         kwarg.check("implementation", "tile")
 
 

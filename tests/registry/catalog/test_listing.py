@@ -26,7 +26,8 @@ def test_every_key_of_every_method_has_its_line_on_the_page_and_in_the_terminal(
         table = page.partition(f"\n### {name}\n")[2].partition("\n###")[0]
         for row in describe_kwargs(name):
             assert (
-                f"| `{row.key}` | {row.type} | {row.default} | {row.bound} | {row.help} |" in table
+                f"| `{row.key}` | {row.type} | {row.default} | {row.allowed} | {row.help} |"
+                in table
             )
     show(METHODS, "siglip")
     shown = capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -58,7 +59,7 @@ def test_auto_is_one_process_on_a_cpu_and_every_gpu_elsewhere(
 
 WRONG = (
     None, True, False, 0, "0", -2, "-2", 2.5, "2.5", "", ",", "0,,1", "a,b", "many", [], [0, 0],
-    [-1], ["0"], [True], {"0": 1},
+    [-1], ["0"], [True], {"0": 1}, "9" * 5000,
 )  # fmt: skip
 
 
@@ -66,6 +67,15 @@ WRONG = (
 def test_what_lightning_would_not_read_is_a_paragraph(tiny: Tiny, given: Any) -> None:
     with pytest.raises(UserError, match="devices must be a count, a list of ids or auto, got"):
         resolve(tiny("simclr", devices=given))
+
+
+def test_a_cpu_takes_as_many_processes_as_it_has_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    cfg = OmegaConf.create({"devices": 1000, "accelerator": "cpu"})
+    with pytest.raises(UserError, match="devices=1000 would start 1000 processes on the CPU"):
+        trainer_devices(cfg)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1000)
+    assert trainer_devices(cfg) == 1000
+    assert count_devices(cfg) == 1000  # a board of a large machine is read on every machine
 
 
 def test_the_rate_follows_from_how_many_devices_there_are(tiny: Tiny) -> None:

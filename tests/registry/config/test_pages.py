@@ -35,7 +35,7 @@ def test_the_page_in_docs_is_fresh() -> None:
 def test_help_shows_every_key_with_the_value_of_the_words() -> None:
     lines = help_lines("data=cifar10", "optimizer.lr=0.7", "-m", "seed=1,2", "--cfg", "job")
     assert lines["optimizer.lr=0.7"].endswith(
-        "Learning rate per 256 images of an optimizer step [number, 0 or more]"
+        "Learning rate per 256 images of an optimizer step. [number, 0 or more]"
     )
     assert "data.dataset=cifar10" in lines and "seed=5" in lines
     shown = {line.partition("=")[0].replace("augmentations.0.", "augmentations.") for line in lines}
@@ -48,7 +48,7 @@ def test_help_shows_the_keys_of_a_method_that_is_named(words: tuple[str, ...]) -
     lines = help_lines(*words)
     for key, kwarg in declared.items():
         (line,) = (line for line in lines if line.startswith(f"method_kwargs.{key}="))
-        assert kwarg.help.removesuffix(".") in lines[line] and kwarg.bound in lines[line]
+        assert kwarg.help in lines[line] and kwarg.allowed in lines[line]
     set_by_hand = help_lines(*words, "method_kwargs.proj_hidden_dim=13")
     assert "method_kwargs.proj_hidden_dim=13" in set_by_hand
 

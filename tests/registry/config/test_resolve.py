@@ -64,6 +64,9 @@ def test_the_hash_follows_what_numbers_depend_on(tiny: Tiny, override: str, same
         ("optimizer.name=sdg", r"optimizer.name is 'sdg'. Did you mean 'sgd'\? Allowed: adam"),
         ("scheduler.name=cosine", r"scheduler.name is 'cosine'. Did you mean 'warmup_cosine'"),
         ("scheduler.name=step", r"lr_decay_steps"),
+        ("data.long_tail=[1]", r"data.long_tail must be of type keys, got \[1\]"),
+        ("augmentations=[7]", r"augmentations must be of type keys list, got \[7\]"),
+        ("seed=${nowhere}", r"seed"),
         ("max_epochs=0", r"max_epochs must be at least 1, got 0"),
         ("optimizer.lr=-1", r"optimizer.lr must be 0 or more and finite, got -1"),
         ("optimizer.lr=.nan", r"optimizer.lr must be 0 or more and finite, got nan"),
@@ -72,13 +75,13 @@ def test_the_hash_follows_what_numbers_depend_on(tiny: Tiny, override: str, same
         ("data.dataset=digit", r"unknown data set 'digit'. Did you mean 'digits'"),
         ("method=simclr_dyntmp", r"unknown method 'simclr_dyntmp'. Did you mean 'simclr_dyntemp'"),
         ("method_kwargs.tau_mim=0.1", r"no method_kwargs.tau_mim. Did you mean 'tau_min'"),
-        ("method_kwargs.tau_min=0", r"tau_min must be above 0 and finite, got 0"),
-        ("method_kwargs.tau_min=-0.1", r"tau_min must be above 0 and finite, got -0.1"),
-        ("method_kwargs.tau_min=.nan", r"tau_min must be above 0 and finite, got nan"),
+        ("method_kwargs.tau_min=0", r"tau_min must be in \[0.0001, 100\], got 0"),
+        ("method_kwargs.tau_min=-0.1", r"tau_min must be in \[0.0001, 100\], got -0.1"),
+        ("method_kwargs.tau_min=.nan", r"tau_min must be in \[0.0001, 100\], got nan"),
         ("method_kwargs.tau_min=0.5", r"tau_min must not exceed tau_max, got 0.5 > 0.2"),
-        ("method_kwargs.tau_max=hot", r"tau_max must be of type float, got 'hot'"),
+        ("method_kwargs.tau_max=hot", r"tau_max must be of type number or null, got 'hot'"),
         ("method_kwargs.temperature=cosin", r"Did you mean 'cosine'"),
-        ("method_kwargs.proj_output_dim=0", r"proj_output_dim must be above 0 and finite, got 0"),
+        ("method_kwargs.proj_output_dim=0", r"proj_output_dim must be from 1 to 16384, got 0"),
     ],
 )
 def test_bad_input_is_refused_with_the_value_and_the_nearest_name(
@@ -92,6 +95,9 @@ def test_a_missing_key_is_named(tiny: Tiny) -> None:
     given = tiny("simclr")
     del given.data.dataset
     with pytest.raises(UserError, match=r"no value for data.dataset"):
+        resolve(given)
+    given = tiny("simclr", seed="???")
+    with pytest.raises(UserError, match=r"no value for seed"):
         resolve(given)
 
 

@@ -142,20 +142,23 @@ def test_reads_a_typed_config_node(noise: MakeNoise) -> None:
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        ({"gaussian_blurr": {"prob": 1}}, "no key 'gaussian_blurr'. Did you mean 'gaussian_blur'"),
-        ({"rrc": {"min_scale": 0.1}}, r"no key 'rrc.min_scale'. Did you mean 'crop_min_scale'"),
+        ({"gaussian_blurr": {"prob": 1}}, "gaussian_blurr: .* Did you mean 'gaussian_blur'"),
+        ({"rrc": {"min_scale": 0.1}}, "rrc.min_scale: .* Did you mean 'rrc.crop_min_scale'"),
         ({"horizontal_flip": {"prob": 1.5}}, r"horizontal_flip.prob must be in \[0, 1\], got 1.5"),
-        ({"grayscale": {"prob": "often"}}, "'grayscale.prob'.*often"),
+        ({"grayscale": {"prob": "often"}}, "grayscale.prob: .*often"),
         ({"color_jitter": {"hue": 0.7}}, r"color_jitter.hue must be in \[0, 0.5\], got 0.7"),
-        ({"color_jitter": {"contrast": -1}}, "color_jitter.contrast must be 0 or more"),
+        ({"color_jitter": {"contrast": -1}}, r"color_jitter.contrast must be in \[0, 10\]"),
         (
             {"rrc": {"crop_min_scale": 0.9, "crop_max_scale": 0.5}},
             "crop_min_scale must not exceed crop_max_scale, got 0.9 > 0.5",
         ),
         ({"rrc": {"crop_min_scale": 0.0}}, r"rrc.crop_min_scale must be in \(0, 1\], got 0.0"),
-        ({"crop_size": 0}, "crop_size must be at least 2, got 0"),
-        ({"num_crops": 0}, "num_crops must be at least 1, got 0"),
-        ({"color_jitter": {"brightness": float("nan")}}, "brightness must be 0 or more and finite"),
+        ({"crop_size": 0}, "crop_size must be from 2 to 4096, got 0"),
+        ({"num_crops": 0}, "num_crops must be from 1 to 64, got 0"),
+        (
+            {"color_jitter": {"brightness": float("nan")}},
+            r"brightness must be in \[0, 10\], got nan",
+        ),
     ],
 )
 def test_wrong_values_are_refused(simclr: Pipeline, change: dict[str, Any], error: str) -> None:
@@ -164,7 +167,7 @@ def test_wrong_values_are_refused(simclr: Pipeline, change: dict[str, Any], erro
 
 
 def test_a_pipeline_needs_its_crop_size(noise: MakeNoise) -> None:
-    with pytest.raises(UserError, match="'crop_size'"):
+    with pytest.raises(UserError, match=r"augmentations\.crop_size: "):
         read_pipeline({"num_crops": 2})
     with pytest.raises(UserError, match="augmentations is empty"):
         Views([], noise().info)

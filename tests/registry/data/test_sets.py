@@ -121,7 +121,7 @@ def test_grey_to_rgb_and_back(noise: MakeNoise) -> None:
 
 def test_channels_apply_to_every_set_in_memory() -> None:
     assert load(channels=3)[0][0].shape == (3, 8, 8)
-    with pytest.raises(UserError, match=r"data.channels is '2'. Allowed: 1, 3, null"):
+    with pytest.raises(UserError, match=r"data.channels is 2. Allowed: 1, 3, null"):
         load(channels=2)
 
 

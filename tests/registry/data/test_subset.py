@@ -62,6 +62,7 @@ def test_a_fraction_is_taken_of_what_the_tail_left() -> None:
         ("1\n-2\n", "entry 2: '-2' is no index"),
         ("1\n2.5\n", "entry 2: '2.5' is no index"),
         ("7\n40\n", "entry 2: index 40 of a set of 40 images"),
+        ("1\n" + "9" * 5000, "entry 2: '999.*[.]{3} is no index"),
         ("7\n3\n7\n", "entry 3: index 7 is there twice"),
     ],
 )

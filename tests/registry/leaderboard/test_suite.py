@@ -59,7 +59,24 @@ def test_bad_suite_words_are_named(change: str, message: str) -> None:
         read_suite("s", NODE, [change], [])
 
 
-@pytest.mark.parametrize("text", ["", "x", "-1", "0", "[1,1]", "1.5", "[]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "-1",
+        "0",
+        "[1,1]",
+        "1.5",
+        "[]",
+        "²",
+        "99999999999",
+        "9" * 5000,
+        "[99999999999]",
+        "[4294967296]",
+        "1001",
+    ],
+)
 def test_bad_seeds_are_refused(text: str) -> None:
     with pytest.raises(UserError, match="seeds"):
         parse_seeds(text)

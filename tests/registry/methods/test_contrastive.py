@@ -18,11 +18,11 @@ Tiny = Callable[..., DictConfig]
 @pytest.mark.parametrize(
     ("name", "override", "text"),
     [
-        ("debiased", "tau_plus=1", "tau_plus must be 0 or more and below 1, got 1"),
-        ("debiased", "tau_plus=-0.1", "tau_plus must be 0 or more and below 1"),
+        ("debiased", "tau_plus=1", r"tau_plus must be in \[0, 1\), got 1"),
+        ("debiased", "tau_plus=-0.1", r"tau_plus must be in \[0, 1\)"),
         ("hcl", "beta=-1", "beta must be 0 or more and finite"),
-        ("rince", "q=1.5", r"q must be above 0 and at most 1, got 1\.5"),
-        ("rince", "lambda_param=2", "lambda_param must be above 0 and at most 1"),
+        ("rince", "q=1.5", r"q must be in \(0, 1\], got 1\.5"),
+        ("rince", "lambda_param=2", r"lambda_param must be in \(0, 1\]"),
         ("rince", "temperature=0.001", "keep q / temperature up to 80"),
         ("directclr", "loss_dim=17", "from 1 to the backbone's 16 features, got 17"),
     ],

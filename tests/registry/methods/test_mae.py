@@ -70,7 +70,7 @@ def test_one_view_is_enough(mae: Make, batch: Any) -> None:
             ("backbone.name=resnet18_narrow",),
             "vision transformer, such as backbone=vit_tiny; .*resnet18",
         ),
-        (("method_kwargs.mask_ratio=1.0",), "mask_ratio must be above 0 and below 1, got 1.0"),
+        (("method_kwargs.mask_ratio=1.0",), "mask_ratio must be in \\(0, 1\\), got 1.0"),
         (("method_kwargs.decoder_num_heads=3",), "decoder_embed_dim, 16, must be divisible by 4"),
         (("backbone.kwargs.patch_size=1", "method_kwargs.norm_pix_loss=true"), "single number"),
     ],

@@ -82,7 +82,7 @@ def test_a_key_of_solo_learns_yaml_that_nothing_reads_is_dropped(tiny: Tiny) -> 
     [
         ("wmse", "whitening_size=100", "must divide optimizer.batch_size, 128"),
         ("wmse", "whitening_size=8", "at least twice method_kwargs.proj_output_dim, 16"),
-        ("wmse", "whitening_eps=-0.1", "whitening_eps must be 0 or more and at most 1"),
+        ("wmse", "whitening_eps=-0.1", r"whitening_eps must be in \[0, 1\]"),
         ("all4one", "proj_output_dim=12", "must be a multiple of 8, got 12"),
         ("vicreg", "cov_loss_weight=-1.0", "cov_loss_weight must be 0 or more"),
         ("nnbyol", "queue_size=100", "must be divisible by the batch of 128"),

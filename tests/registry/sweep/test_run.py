@@ -167,7 +167,7 @@ def test_if_nothing_finishes_the_reason_is_told(
         (["max_epoch=3"], "Did you mean 'max_epochs'"),
         (["data=digts"], "Did you mean 'digits'"),
         (["sweep.parameters.tau_min.low=-1", "sweep.parameters.tau_min.log=false",
-          "sweep.parameters.tau_max.log=false"], "tau_min must be above 0"),
+          "sweep.parameters.tau_max.log=false"], r"tau_min must be in \[0.0001, 100\]"),
     ],
 )  # fmt: skip
 def test_bad_words_are_told_before_anything_runs(

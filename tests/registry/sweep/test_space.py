@@ -58,7 +58,7 @@ def test_half_way_is_the_geometric_mean_on_a_logarithmic_scale() -> None:
         ("parameters.tau_min.low=tau_max", "an earlier parameter with a range, got 'tau_max'"),
         ("parameters.tau_min.high=optimizer.name", "earlier parameter with a range"),
         ("parameters.tau_min.high=true", "must be a number"),
-        ("parameters.tau_min.high=.nan", "must be a number"),
+        ("parameters.tau_min.high=.nan", "high must be finite, got nan"),
         ("parameters.tau_min.low=0", "not positive, but log is true"),
         ("parameters.tau_min.low=2", "low reaches 2, above high"),
         ("parameters.tau_min.high=3", "tau_max: low reaches 3, above high"),

@@ -97,6 +97,15 @@ def test_a_learning_rate_that_is_too_high_is_told_in_the_first_epoch(tiny: Tiny)
 
 
 @pytest.mark.slow
+def test_features_that_overflow_are_told_as_divergence(tiny: Tiny) -> None:
+    with pytest.raises(UserError, match=r"NaN or infinite.*training has diverged"):
+        pretrain(
+            tiny("simclr", *FEW, "max_epochs=1", "optimizer.weight_decay=2e9",
+                 "optimizer.batch_size=64", "telemetry.images=32", "telemetry.every_n_epochs=1")
+        )  # fmt: skip
+
+
+@pytest.mark.slow
 def test_with_gradient_accumulation_the_optimizers_step_is_named(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
