@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 from solo_registry.config.json_file import MORE, Count, Number, Percent, Positive
 
 
-class Measures(TypedDict, total=False):
+class Measures(TypedDict):
     """The numbers of one row of a result; None is what was not measured."""
 
     __pydantic_config__ = MORE  # type: ignore[misc]
