@@ -69,7 +69,7 @@ setup(
         "torch>=2.10",  # before: torch.load(weights_only=True) could run code or corrupt memory
         "torchvision>=0.25",
         "lightning>=2.6.6",  # 2.6.2 and 2.6.3 are malicious, others run code of a checkpoint
-        "timm>=1.0.31",  # before: Swin took no small crops; before 1.0.26 checkpoints were unpickled
+        "timm>=1.0.31",  # before 1.0.26 it unpickled checkpoints; Swin takes small crops now
         "hydra-core>=1.3.8",  # before: more ways from a `_target_` to running code
         "torchmetrics>=1.4",
         "lightly>=1.6,<2",
