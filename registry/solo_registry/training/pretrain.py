@@ -110,12 +110,15 @@ def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
     model = build_method(cfg, data)
     synced = cfg.sync_batchnorm and count_processes(cfg) > 1
     two_images(cfg.optimizer.batch_size, model, "optimizer.batch_size", synced=synced)
+    trainer = build_trainer(cfg, run, console, data, environment)
     if not is_further(environment):
         lock.enter_context(alone(run, cfg, environment, console))
     if run.read_result() is not None:  # another process has finished it meanwhile
         console.print(f"already finished: {run.path}", soft_wrap=True)
         return Trained(run, cfg, None, not is_further(environment))
-    trainer = build_trainer(cfg, run, console, data, environment)
+    if logger := build_logger(cfg, run):
+        trainer.loggers = [logger]
+        trainer.callbacks.append(LearningRateMonitor("step"))  # type: ignore[attr-defined]
     resume = checkpoint_to_resume(cfg, run, opened)
     if trainer.is_global_zero:
         epochs = resume[1] if resume else 0
@@ -271,9 +274,6 @@ def build_trainer(
         callbacks.append(RichProgressBar(leave=False))
     elif cfg.progress != "none":
         callbacks.append(EpochLines(console))
-    logger = build_logger(cfg, run)
-    if logger:
-        callbacks.append(LearningRateMonitor("step"))
     strategy, devices = build_strategy(cfg), trainer_devices(cfg)
     try:
         trainer = Trainer(
@@ -292,7 +292,7 @@ def build_trainer(
             deterministic=cfg.deterministic,
             benchmark=cfg.benchmark,
             callbacks=callbacks,
-            logger=logger or False,
+            logger=False,  # `train` adds it: it may begin to write
             plugins=[WholeCheckpointIO(), environment],
             default_root_dir=run.path,  # Lightning looks for a SLURM job's checkpoint here
             enable_checkpointing=True,
