@@ -31,6 +31,12 @@ METHODS = [
 ]  # fmt: skip
 
 
+# 143 images in batches of 32, for what any run shows
+SHORT = ("max_epochs=1", "data.fraction=0.1", "optimizer.batch_size=32",
+         "telemetry.every_n_epochs=0")  # fmt: skip
+BRIEF = (*SHORT, "evaluation.enabled=false")
+
+
 def as_text(run: RunFolder) -> dict[str, str]:
     return {name: (run.path / name).read_text() for name in ("result.json", "metrics.csv")}
 
@@ -41,7 +47,7 @@ def test_a_run_stopped_and_resumed_ends_as_an_unbroken_one(
     tiny: Tiny, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extra = ["max_epochs=3", "data.num_workers=1", "knn_eval.enabled=true"]
-    extra += ["telemetry.every_n_epochs=1"]
+    extra += ["telemetry.every_n_epochs=1", "data.fraction=0.25", "optimizer.batch_size=32"]
     unbroken = pretrain(tiny(method, *extra))
     broken = tiny(method, *extra, f"runs_dir={tmp_path}/broken")
 
@@ -129,7 +135,7 @@ def test_other_evaluation_settings_measure_again_without_training(tiny: Tiny) ->
     written = set()
 
     def results(*words: str) -> Any:
-        run = pretrain(tiny("simclr", "max_epochs=1", *words))
+        run = pretrain(tiny("simclr", *SHORT, *words))
         written.add(run.checkpoint.stat().st_mtime_ns)
         return json.loads(run.result.read_text())["results"]
 
@@ -145,11 +151,11 @@ def test_other_evaluation_settings_measure_again_without_training(tiny: Tiny) ->
 
 @pytest.mark.slow
 def test_a_result_of_before_a_setting_is_not_measured_again(tiny: Tiny) -> None:
-    run = pretrain(tiny("simclr", "max_epochs=1"))
+    run = pretrain(tiny("simclr", *SHORT))
     result = json.loads(run.result.read_text())
     del result["evaluation"]["map"]
     write_json(run.result, result)
-    pretrain(tiny("simclr", "max_epochs=1"))
+    pretrain(tiny("simclr", *SHORT))
     assert json.loads(run.result.read_text()) == result
 
 
@@ -165,7 +171,7 @@ def test_seeds_and_temperatures_have_folders_of_their_own(tiny: Tiny) -> None:
 
 @pytest.mark.slow
 def test_the_checkpoint_of_another_config_is_refused(tiny: Tiny) -> None:
-    run = pretrain(tiny("simclr", "max_epochs=1", "evaluation.enabled=false"))
+    run = pretrain(tiny("simclr", *BRIEF))
     other = tiny(
         "simclr", "method_kwargs.temperature=0.5", f"resume_from_checkpoint={run.checkpoint}"
     )
@@ -190,7 +196,7 @@ def test_a_checkpoint_that_holds_code_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "empty", "foreign"])
 def test_a_damaged_checkpoint_is_named_before_training(tiny: Tiny, damage: str) -> None:
-    given = tiny("simclr", "max_epochs=1", "evaluation.enabled=false")
+    given = tiny("simclr", *BRIEF)
     run = pretrain(given)
     if damage == "foreign":
         torch.save({"state_dict": {}}, run.checkpoint)
@@ -203,14 +209,14 @@ def test_a_damaged_checkpoint_is_named_before_training(tiny: Tiny, damage: str) 
 
 @pytest.mark.slow
 def test_resuming_from_a_copy_of_the_runs_own_checkpoint(tiny: Tiny, tmp_path: Path) -> None:
-    given = tiny("simclr", "max_epochs=1", "evaluation.enabled=false")
+    given = tiny("simclr", *BRIEF)
     run = pretrain(given)
     copy = run.checkpoint.rename(tmp_path / "copy.ckpt")
-    pretrain(tiny("simclr", "max_epochs=1", f"resume_from_checkpoint={copy}"))
+    pretrain(tiny("simclr", *SHORT, f"resume_from_checkpoint={copy}"))
     assert run.checkpoint.read_bytes() == copy.read_bytes()
     assert run.read_result() is not None
     with pytest.raises(UserError, match="belongs to another config or seed"):
-        pretrain(tiny("simclr", "max_epochs=1", "seed=6", f"resume_from_checkpoint={copy}"))
+        pretrain(tiny("simclr", *SHORT, "seed=6", f"resume_from_checkpoint={copy}"))
 
 
 @pytest.mark.slow
@@ -246,7 +252,7 @@ def test_online_knn_with_more_neighbours_than_images_is_refused(tiny: Tiny) -> N
 
 @pytest.mark.slow
 def test_tensorboard_is_a_config_choice(tiny: Tiny) -> None:
-    run = pretrain(tiny("simclr", "max_epochs=1", "logger=tensorboard", "evaluation.enabled=false"))
+    run = pretrain(tiny("simclr", *BRIEF, "logger=tensorboard"))
     assert list((run.path / "tensorboard").glob("events.out.tfevents.*"))
     assert run.metrics.exists()
 
