@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -72,6 +73,12 @@ def unknown_key(key: str, siblings: Iterable[str] = ()) -> UserError:
     return UserError(f"unknown config key '{key}'.{hint} `dyntemp pretrain --help` lists the keys.")
 
 
+@cache
+def schema_node() -> DictConfig:
+    """Return the schema's defaults as a node, which nobody changes; to make it takes long."""
+    return cast(DictConfig, OmegaConf.structured(PretrainConfig))
+
+
 def merge_schema(cfg: DictConfig) -> DictConfig:
     """Lay `cfg` over the schema's defaults, as a copy.
 
@@ -97,7 +104,7 @@ def merge_schema(cfg: DictConfig) -> DictConfig:
         if plain.pop(key, None) is not None:
             warnings.warn(f"{key} is not used: solo-learn does not read it either", stacklevel=2)
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(PretrainConfig), plain)
+        merged = OmegaConf.merge(schema_node(), plain)  # which copies the first
     except OmegaConfBaseException as error:
         raise explain(error) from error
     missing = sorted(OmegaConf.missing_keys(merged))

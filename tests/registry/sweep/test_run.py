@@ -77,6 +77,7 @@ def test_a_failed_trial_is_a_row_and_is_tried_again_only_if_asked(
     assert not search("here", FEW, "retry=true").of_state("failed")
 
 
+@pytest.mark.slow
 def test_if_nothing_finishes_the_reason_is_told(
     search: Search, formula: type[Formula], tmp_path: Path
 ) -> None:
