@@ -63,4 +63,5 @@ def test_a_few_epochs_beat_the_untrained_backbone(
 
     untrained = probe()
     train(model, cfg, -1)
-    assert probe() > untrained
+    # a loss of the wrong sign gains up to 4 points with simclr_dyntemp, mocov2plus, swav and dino
+    assert probe() > untrained + (5 if method in KINDS else 0)
