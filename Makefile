@@ -3,25 +3,29 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOWEST_TOOLS := black==26.3.1 'pytest>=9' 'pytest-xdist>=3.6' 'hypothesis>=6.100'
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadgroup
+# a file of tests is one worker's, so that what a module shares is made once; long tests come first
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo check test test-all lowest lint types duplicates clean
+.PHONY: demo check test test-all lowest pytest lint types duplicates clean
 
 # Create an environment, install, pretrain on the embedded data, measure and draw.
 demo: $(VENV)/.installed
 	$(BIN)/dyntemp pretrain method=simclr_dyntemp data=digits
 
 # While you work, under a minute: lint, types, and the tests that neither train nor start processes.
-check: $(VENV)/.installed-test lint types
-	$(PYTEST) -m "not slow and not distributed and not nightly"
+check: lint
+	@$(MAKE) --no-print-directory --jobs 2 types pytest MARKS="not slow and not distributed and not nightly"
 
 # What CI runs: every property, on one method of each kind of state.
-test: $(VENV)/.installed-test lint types
-	$(PYTEST) -m "not nightly"
+test: lint
+	@$(MAKE) --no-print-directory --jobs 2 types pytest MARKS="not nightly"
 
 # Every night: every property on all 44 methods and all recipes, duplicate blocks, coverage.
 test-all: $(VENV)/.installed-all lint types duplicates
 	$(PYTEST) --cov
+
+pytest: $(VENV)/.installed-test
+	$(PYTEST) -m "$(MARKS)"
 
 # The tests of `make check` on the lowest versions that setup.py allows; every night, for Python 3.10.
 lowest: $(VENV)/bin/pip

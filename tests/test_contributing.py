@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.forked import run_forked
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 QUICK = (
@@ -52,7 +50,7 @@ def install(site: Path) -> None:
     (info / "entry_points.txt").write_text(f"[solo_registry.plugins]\n{point[1]} = {point[2]}\n")
 
 
-# several commands in one process, since importing torch takes longest
+# several commands in one process, as the guide's package is imported once
 PROGRAM = """
 import json, sys
 from solo_registry.cli.main import main
@@ -72,13 +70,12 @@ print(build_temperature("step"))
 def dyntemp(tmp_path: Path) -> Callable[..., str]:
     """Return a function that runs commands where the guide's package is installed."""
     install(tmp_path / "site")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"}
+    program = tmp_path / "site" / "program.py"
+    program.write_text(PROGRAM)
+    site = {"PYTHONPATH": str(tmp_path / "site")}
 
     def run(*commands: tuple[str, ...]) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, json.dumps(commands)],
-            capture_output=True, text=True, cwd=tmp_path, env=environment,
-        )  # fmt: skip
+        done = run_forked(program, json.dumps(commands), cwd=tmp_path, env=site)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

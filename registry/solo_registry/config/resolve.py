@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -78,6 +79,12 @@ def unknown_key(key: str, siblings: Iterable[str] = ()) -> UserError:
     return UserError(f"unknown config key '{key}'.{hint} `dyntemp pretrain --help` lists the keys.")
 
 
+@cache
+def schema_node() -> DictConfig:
+    """Return the schema's defaults as a node, which nobody changes; to make it takes long."""
+    return cast(DictConfig, OmegaConf.structured(PretrainConfig))
+
+
 def merge_schema(cfg: DictConfig) -> DictConfig:
     """Lay `cfg` over the schema's defaults, as a copy.
 
@@ -106,7 +113,7 @@ def merge_schema(cfg: DictConfig) -> DictConfig:
             warnings.warn(f"{key} is not used: solo-learn does not read it either", stacklevel=2)
     check_sections(plain, PretrainConfig)
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(PretrainConfig), plain)
+        merged = OmegaConf.merge(schema_node(), plain)  # which copies the first
     except OmegaConfBaseException as error:
         raise explain(error) from error
     missing = sorted(OmegaConf.missing_keys(cfg) | OmegaConf.missing_keys(merged))

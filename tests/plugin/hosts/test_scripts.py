@@ -25,7 +25,6 @@ ON_CPU = [
 pytestmark = [
     pytest.mark.solo,
     pytest.mark.slow,
-    pytest.mark.xdist_group("solo"),
     pytest.mark.skipif(FOLDER is None, reason="solo-learn is not on the path"),
 ]
 

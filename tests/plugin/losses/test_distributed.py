@@ -18,26 +18,15 @@ spec.loader.exec_module(worker)
 
 # Triton's kernels need an interpreter here, which a process must choose before its start
 TRITON = {"TRITON_INTERPRET": "1"} if importlib.util.find_spec("triton") else {}
-# together, so that one worker starts the processes of `results`
-pytestmark = [pytest.mark.distributed, pytest.mark.xdist_group("gloo")]
+pytestmark = pytest.mark.distributed
 
 
 @pytest.fixture(scope="module", params=[2, 4])
 def results(request, tmp_path_factory):
     """What every process saved; they run once for all tests."""
     folder = tmp_path_factory.mktemp("gloo")
-    arguments = [str(request.param), str(folder)]
-    environment = {**os.environ, **TRITON}
-    processes = [
-        subprocess.Popen([sys.executable, str(WORKER), str(rank), *arguments], env=environment)
-        for rank in range(request.param)
-    ]
-    try:
-        codes = [process.wait(timeout=120) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert codes == [0] * request.param
+    command = [sys.executable, str(WORKER), str(request.param), str(folder)]
+    subprocess.run(command, env={**os.environ, **TRITON}, check=True, timeout=120)
     return [torch.load(folder / f"{rank}.pt") for rank in range(request.param)]
 
 

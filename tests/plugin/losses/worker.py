@@ -1,11 +1,13 @@
-"""One process of a distributed run: computes every case on its share and saves the results.
+"""The processes of a distributed run: each computes every case on its share and saves the results.
 
-Called as: TRITON_INTERPRET=1 worker.py RANK WORLD FOLDER. The parent process computes the same on
-the whole batch; it cannot interpret Triton's kernels and takes the dense one instead, in double.
+Called as: TRITON_INTERPRET=1 worker.py WORLD FOLDER. The processes are forks of one, since to
+import torch and Triton takes longest. The test computes the same on the whole batch; it cannot
+interpret Triton's kernels and takes the dense one instead, in double.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 from pathlib import Path
@@ -173,8 +175,8 @@ def unequal_message(rank):
     return ""
 
 
-def main():
-    rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+def work(rank, world, folder):
+    """Be one process of the group."""
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=world
@@ -188,6 +190,17 @@ def main():
     torch.save(results, folder / f"{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
+
+
+def main():
+    world, folder = int(sys.argv[1]), Path(sys.argv[2])
+    fork = multiprocessing.get_context("fork")
+    ranks = [fork.Process(target=work, args=(rank, world, folder)) for rank in range(world)]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join()
+    sys.exit(any(rank.exitcode for rank in ranks))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,10 @@ accelerator: "gpu"
 strategy: "ddp"
 precision: 16-mixed
 """
-SMALL = ("backbone=resnet10_narrow", "max_epochs=1", "data.num_workers=0", "progress=lines")
+SMALL = (
+    "backbone=resnet10_narrow", "max_epochs=1", "data.num_workers=0", "progress=lines",
+    "evaluation.baselines=false", "evaluation.linear=false", "evaluation.pictures=false",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -206,9 +209,9 @@ def test_a_solo_learn_yaml_runs_with_our_method_on_top(dyntemp: Dyntemp, tmp_pat
 @pytest.mark.distributed
 def test_two_processes_train_one_run(tmp_path: Path) -> None:
     words = ["method=mocov2plus_dyntemp", "devices=2", "strategy=ddp", "accelerator=cpu"]
-    size = ["optimizer.batch_size=128", "evaluation.pictures=false"]
+    words += ["optimizer.batch_size=128"]
     done = subprocess.run(
-        [sys.executable, "-m", "solo_registry", "pretrain", *words, *size, *SMALL],
+        [sys.executable, "-m", "solo_registry", "pretrain", *words, *SMALL],
         capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -108,6 +108,7 @@ def test_broken_fashion_mnist_names_the_file(
     not arrays.DEBIAN_FASHION_MNIST.is_dir(),
     reason="Debian's dataset-fashion-mnist is not installed",
 )
+@pytest.mark.slow
 def test_the_real_fashion_mnist(tmp_path: Path) -> None:
     train = arrays.fashion_mnist(SimpleNamespace(train_path=tmp_path), "train")
     val = arrays.fashion_mnist(SimpleNamespace(train_path=tmp_path), "val")

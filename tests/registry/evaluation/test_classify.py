@@ -32,14 +32,10 @@ LINEAR = Recipe(frozen=True, epochs=4, lr=0.1)
 FINETUNE = Recipe(frozen=False, epochs=4, lr=0.05)
 
 
-# together, so that one worker trains the run
-pytestmark = pytest.mark.xdist_group("classify")
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     runs_dir = tmp_path_factory.mktemp("trained")
-    words = ("max_epochs=3", "telemetry.every_n_epochs=0")
+    words = ("max_epochs=3", "telemetry.every_n_epochs=0", "evaluation.linear=false")
     return pretrain(tiny_config(runs_dir, "simclr", *words))
 
 

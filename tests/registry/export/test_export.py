@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from rich.console import Console
 from sklearn.datasets import load_sample_images
+from tests.conftest import tiny_config
 from typer.testing import CliRunner
 
 from solo_registry.cli.main import app
@@ -36,10 +38,37 @@ VIT = {"name": "vit_tiny", "kwargs": {"embed_dim": 24, "depth": 2, "num_heads": 
 WIDE = {"name": "wide_resnet28w2", "kwargs": {"depth": 10}}
 
 
-def trained(tiny: Tiny, backbone: dict[str, Any], *words: str) -> RunFolder:
-    given = tiny("simclr_dyntemp", "max_epochs=1", "telemetry.every_n_epochs=0", *words)
-    given.backbone = backbone
-    return pretrain(given)
+QUICK = (
+    "max_epochs=1", "telemetry.every_n_epochs=0", "evaluation.baselines=false",
+    "evaluation.linear=false",
+)  # fmt: skip
+Trained = Callable[..., RunFolder]
+
+
+@pytest.fixture(scope="module")
+def originals() -> dict[str, RunFolder]:
+    """The runs that `trained` copies; each is trained once."""
+    return {}
+
+
+@pytest.fixture
+def trained(
+    originals: dict[str, RunFolder], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Trained:
+    """Return a maker of finished runs, which a test may change: trained(PLAIN, "seed=3")."""
+
+    def make(backbone: dict[str, Any], *words: str) -> RunFolder:
+        key = f"{backbone} {words}"
+        if key not in originals:
+            runs_dir = tmp_path_factory.mktemp("runs")
+            given = tiny_config(runs_dir, "simclr_dyntemp", *QUICK, *words)
+            given.backbone = backbone
+            originals[key] = pretrain(given)
+        run = originals[key]
+        copy = tmp_path.joinpath("runs", *run.path.parts[-3:])
+        return RunFolder(Path(shutil.copytree(run.path, copy)))
+
+    return make
 
 
 def features_of_run(run: RunFolder, images: torch.Tensor, *, trained: bool = True) -> torch.Tensor:
@@ -85,9 +114,9 @@ def features_of_card(folder: Path, images: torch.Tensor, monkeypatch: Any) -> to
     ids=["low_resolution", "plain", "vit", "not_timm"],
 )
 def test_the_cards_code_gives_the_features_of_the_run(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, backbone: Any, targets: tuple[str, ...]
+    trained: Trained, monkeypatch: pytest.MonkeyPatch, backbone: Any, targets: tuple[str, ...]
 ) -> None:
-    run = trained(tiny, backbone)
+    run = trained(backbone)
     images = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)).double()
     expected = features_of_run(run, images)
     for to in targets:
@@ -102,9 +131,9 @@ def test_the_cards_code_gives_the_features_of_the_run(
 @pytest.mark.slow
 @pytest.mark.parametrize("backbone", [PLAIN, VIT], ids=["plain", "vit"])
 def test_timm_gives_it_another_head_and_other_channels(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, backbone: Any
+    trained: Trained, monkeypatch: pytest.MonkeyPatch, backbone: Any
 ) -> None:
-    run = trained(tiny, backbone)
+    run = trained(backbone)
     images = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)).double()
     expected = features_of_run(run, images)
     for to in ("timm", "huggingface"):
@@ -120,8 +149,8 @@ def test_timm_gives_it_another_head_and_other_channels(
 
 
 @pytest.mark.slow
-def test_a_model_of_colour_images_takes_grey_ones(tiny: Tiny) -> None:
-    run = trained(tiny, PLAIN, "data.channels=3")
+def test_a_model_of_colour_images_takes_grey_ones(trained: Trained) -> None:
+    run = trained(PLAIN, "data.channels=3")
     folder = f"local-dir:{export_run(run.path, 'huggingface', None, QUIET)}"
     grey = timm.create_model(folder, pretrained=True, in_chans=1).double().eval()
     images = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)).double()
@@ -154,7 +183,7 @@ def test_timms_transform_gives_the_features_of_evaluation(
 ) -> None:  # fmt: skip
     words = f"data.train_path={photographs}", f"data.val_path={photographs}", "evaluation.knn_k=3"
     crops = [{"crop_size": size, "num_crops": 2}]
-    given = tiny("simclr_dyntemp", "max_epochs=1", "telemetry.every_n_epochs=0", *words)
+    given = tiny("simclr_dyntemp", *QUICK, *words)
     OmegaConf.update(given, "data.dataset", "custom")
     given.backbone, given.augmentations = backbone, crops
     given.optimizer.batch_size = 8
@@ -179,7 +208,7 @@ def test_timms_transform_gives_the_features_of_evaluation(
 @pytest.mark.slow
 def test_timms_transform_of_sets_of_one_size(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     crops = [{"crop_size": 12, "num_crops": 2}]
-    given = tiny("simclr_dyntemp", "max_epochs=1", "telemetry.every_n_epochs=0")
+    given = tiny("simclr_dyntemp", *QUICK)
     given.backbone, given.augmentations = PLAIN, crops
     run = pretrain(given)
     images = load_set(run.read_config().data, "val")
@@ -204,9 +233,9 @@ def test_timm_computes_the_resize_back() -> None:
 
 @pytest.mark.slow
 def test_the_card_holds_row_temperature_and_a_recipe_of_the_same_hash(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = trained(tiny, NARROW, "evaluation.pictures=true")
+    run = trained(NARROW, "evaluation.pictures=true", "evaluation.linear=true")
     folder = export_run(run.path, "timm", None, QUIET)
     assert {path.name for path in folder.iterdir()} == {
         "README.md", "model.safetensors", "recipe.yaml", "temperature.png"
@@ -226,15 +255,15 @@ def test_the_card_holds_row_temperature_and_a_recipe_of_the_same_hash(
 
 
 @pytest.mark.slow
-def test_what_cannot_be_exported_is_said_before_anything_is_written(tiny: Tiny) -> None:
-    run = trained(tiny, NARROW)
+def test_what_cannot_be_exported_is_said_before_anything_is_written(trained: Trained) -> None:
+    run = trained(NARROW)
     with pytest.raises(UserError, match=r"unknown target 'tim'\. Did you mean 'timm'"):
         export_run(run.path, "tim", None, QUIET)
     with pytest.raises(UserError, match=r"3x3 stem .* Use --to timm"):
         export_run(run.path, "huggingface", None, QUIET)
     with pytest.raises(UserError, match="not a finished run's folder"):
         export_run(run.checkpoint, "timm", None, QUIET)
-    wide = trained(tiny, WIDE)
+    wide = trained(WIDE)
     with pytest.raises(UserError, match=r"'wide_resnet28w2' is not timm's: use --to torch"):
         export_run(wide.path, "timm", None, QUIET)
     assert not (run.path / "export").exists() and not (wide.path / "export").exists()
@@ -244,8 +273,8 @@ def test_what_cannot_be_exported_is_said_before_anything_is_written(tiny: Tiny) 
 
 
 @pytest.mark.slow
-def test_the_command(tiny: Tiny, tmp_path: Path) -> None:
-    run = trained(tiny, PLAIN)
+def test_the_command(trained: Trained, tmp_path: Path) -> None:
+    run = trained(PLAIN)
     words = ["export", str(run.path), "--to", "huggingface", "--out", str(tmp_path / "out")]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output

@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 from rich.console import Console
+from tests.forked import Forked
 
 from solo_registry.leaderboard.report import write_report
 from solo_registry.leaderboard.run import run_board
@@ -58,12 +59,9 @@ def needs(package: str) -> None:
         pytest.skip(f"hydra-{package}-launcher is not installed: pip install '.[{package}]'")
 
 
-def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+def start(folder: Path, *words: str) -> Forked:
     """Start the command as a terminal does: with a process group of its own."""
-    return subprocess.Popen(
-        command(*words), cwd=folder, text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    return Forked("-m", "solo_registry", "leaderboard", "run", *words, cwd=folder)
 
 
 def wait_for(folder: Path, name: str, count: int = 1) -> None:
@@ -113,10 +111,10 @@ def test_killed_with_9_and_stopped_by_ctrl_c_it_ends_with_the_same_table(
     assert stopped.returncode == 130 and "The same command goes on" in err
     assert "Traceback" not in out + err and left_of(stopped.pid) == []
     assert len(list(broken.rglob("result.json"))) < 3
-    again = command(*QUICK, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    done = subprocess.run(again, cwd=broken, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert "final fixed temperature=0." in done.stdout
+    again = start(broken, *QUICK, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    out, err = again.communicate(timeout=300)
+    assert again.returncode == 0, err
+    assert "final fixed temperature=0." in out
     monkeypatch.chdir(whole)
     run_board(QUICK, QUIET)
     assert table(broken) == table(whole)

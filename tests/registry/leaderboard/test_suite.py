@@ -181,6 +181,7 @@ def test_the_validation_split_is_cut_from_train(tiny: Any) -> None:
     assert counts == [round(0.2 * n) for n in whole.train_set.targets.bincount().tolist()]
 
 
+@pytest.mark.slow
 def test_selection_takes_the_best_whole_point_and_says_why() -> None:
     suite = read_suite("s", NODE, [], ["fixed"])
 

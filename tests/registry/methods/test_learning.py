@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import DictConfig
+from tests.registry.methods.conftest import KINDS
 from torch import Tensor
 
 from solo_registry.config.resolve import resolve
@@ -17,7 +18,7 @@ from solo_registry.runs.model import build_method
 
 Make = Callable[..., DictConfig]
 LEARN = (
-    "max_epochs=12", "optimizer.name=adamw", "optimizer.lr=8e-3", "optimizer.batch_size=64",
+    "optimizer.name=adamw", "optimizer.lr=8e-3", "optimizer.batch_size=64",
     "optimizer.classifier_lr=1e-2", "optimizer.weight_decay=1e-4", "scheduler.warmup_epochs=1",
     "momentum.base_tau=0.9",
 )  # fmt: skip
@@ -46,7 +47,8 @@ def test_a_few_epochs_beat_the_untrained_backbone(
 ) -> None:
     if needs.cannot_learn:
         pytest.skip(needs.cannot_learn)
-    given = small(usual, *LEARN, backbone=BACKBONES[usual])
+    epochs = 3 if method in KINDS else 12  # the others have time, at night
+    given = small(usual, *LEARN, f"max_epochs={epochs}", backbone=BACKBONES[usual])
     given.method_kwargs.update({k: v for k, v in HEADS.items() if k in given.method_kwargs})
     given.merge_with_dotlist(list(needs.learn))
     cfg = resolve(given)
@@ -61,4 +63,5 @@ def test_a_few_epochs_beat_the_untrained_backbone(
 
     untrained = probe()
     train(model, cfg, -1)
-    assert probe() > untrained
+    # a loss of the wrong sign gains up to 4 points with simclr_dyntemp, mocov2plus, swav and dino
+    assert probe() > untrained + (5 if method in KINDS else 0)

@@ -18,7 +18,6 @@ CERTIFICATES: dict[str, Certificate] = {}  # of all methods: the processes are s
 
 
 @pytest.mark.distributed
-@pytest.mark.xdist_group("certificates")  # the processes are started once
 def test_two_processes_get_the_gradient_of_one(
     small_of: Callable[..., Make], needs_of: Any, method: str
 ) -> None:

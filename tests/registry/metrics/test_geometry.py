@@ -150,6 +150,7 @@ def test_what_is_undefined_is_refused(feats):
         uniformity(feats.log())
 
 
+@pytest.mark.slow
 def test_ten_thousand_features_take_seconds():
     generator = torch.Generator().manual_seed(0)
     feats = torch.randn(10_000, 512, generator=generator)

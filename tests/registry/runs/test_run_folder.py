@@ -4,14 +4,13 @@ import errno
 import json
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.forked import run_forked
 
 from solo_registry.errors import UserError
 from solo_registry.runs.run_folder import (
@@ -52,7 +51,9 @@ try:
 except UserError as error:
     print("refused:", error)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    script = tmp_path.with_name("fill_the_disk.py")
+    script.write_text(program)
+    done = run_forked(script)
     assert "refused: no space on the disk" in done.stdout and str(path) in done.stdout, done.stderr
     assert torch.load(path, weights_only=True) == {"epoch": 1}
     assert os.listdir(tmp_path) == ["last.ckpt"]

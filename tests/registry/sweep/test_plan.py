@@ -21,6 +21,7 @@ def planner(hydra: object, *words: str, changes: tuple[str, ...] = ()) -> Planne
     return Planner("cosine", space, [*WORDS, *words], hydra)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_trial_measures_what_selects_on_held_out_images() -> None:
     with hydra_session([], "runs") as hydra:
         trial, given = planner(hydra).trial(1, POINT)
@@ -63,6 +64,7 @@ def test_words_that_the_sweep_sets_are_refused(word: str, reason: str) -> None:
     assert reason in str(caught.value)
 
 
+@pytest.mark.slow
 def test_without_pruning_a_trial_is_the_run_of_a_suites_tuning() -> None:
     node = {"words": ["evaluation.pictures=false"], "reference": "one", "tuning": {"points": 2},
             "strategies": {"one": {"words": [*WORDS, "method_kwargs.temperature=cosine"],

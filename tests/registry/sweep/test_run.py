@@ -146,6 +146,7 @@ def test_a_trial_that_was_measured_in_another_way_is_measured_again(
     assert formula.epochs_run > ran
 
 
+@pytest.mark.slow
 def test_if_nothing_finishes_the_reason_is_told(
     search: Search, formula: type[Formula], tmp_path: Path
 ) -> None:

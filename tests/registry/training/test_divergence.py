@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import DictConfig
+from tests.forked import run_forked
 from torch import Tensor
 
 from solo_registry.console import terminal
@@ -117,11 +115,8 @@ def test_with_gradient_accumulation_the_optimizers_step_is_named(
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_all_processes_end_where_one_diverges(tmp_path: Path) -> None:
-    words = [str(tmp_path), "simclr", "8", "all", "devices=2", "strategy=ddp"]
-    done = subprocess.run(
-        [sys.executable, str(WORKER), *words], capture_output=True, text=True, timeout=120,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "NAN_AT": "1/9"},
-    )  # fmt: skip
+    words = [tmp_path, "simclr", 8, "all", "devices=2", "strategy=ddp"]
+    done = run_forked(WORKER, *words, env={"NAN_AT": "1/9"})
     assert done.returncode == 1  # of the worker; `cli.main` makes it 2
     assert done.stderr.count("training diverged: the loss of step 9 is not finite (epoch 2") == 1
     assert "Traceback" not in done.stderr

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
+from tests.forked import Forked, torchrun
 from torch import Tensor
 
 from solo_dyntemp.hosts.found import solo_learn
@@ -25,12 +23,13 @@ K, CLASSES = 5, 7
 def run(folder: Path, method: str, images: int, labelled: str, processes: int) -> dict[str, str]:
     """Train, and return the last row of metrics.csv."""
     words = [f"devices={processes}", *(["strategy=ddp"] if processes > 1 else [])]
-    done = subprocess.run(
-        [sys.executable, str(WORKER), str(folder), method, str(images), labelled, *words],
-        capture_output=True, text=True, timeout=180, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("epoch 2/2") == 1
+    ranks = [
+        Forked(WORKER, folder, method, images, labelled, *words, env=variables)
+        for variables in (torchrun(processes) if processes > 1 else [{}])
+    ]
+    outs, errs = zip(*(rank.communicate() for rank in ranks), strict=True)
+    assert not any(rank.returncode for rank in ranks), errs
+    assert "".join(outs).count("epoch 2/2") == 1
     (path,) = folder.rglob("metrics.csv")
     with path.open() as file:
         return list(csv.DictReader(file))[-1]

@@ -32,6 +32,12 @@ METHODS = [
 ]  # fmt: skip
 
 
+# 143 images in batches of 32, for what any run shows
+SHORT = ("max_epochs=1", "data.fraction=0.1", "optimizer.batch_size=32",
+         "telemetry.every_n_epochs=0")  # fmt: skip
+BRIEF = (*SHORT, "evaluation.enabled=false")
+
+
 def as_text(run: RunFolder) -> dict[str, str]:
     return {name: (run.path / name).read_text() for name in ("result.json", "metrics.csv")}
 
@@ -42,7 +48,7 @@ def test_a_run_stopped_and_resumed_ends_as_an_unbroken_one(
     tiny: Tiny, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extra = ["max_epochs=3", "data.num_workers=1", "knn_eval.enabled=true"]
-    extra += ["telemetry.every_n_epochs=1"]
+    extra += ["telemetry.every_n_epochs=1", "data.fraction=0.25", "optimizer.batch_size=32"]
     unbroken = pretrain(tiny(method, *extra))
     broken = tiny(method, *extra, f"runs_dir={tmp_path}/broken")
 
@@ -130,7 +136,7 @@ def test_other_evaluation_settings_measure_again_without_training(tiny: Tiny) ->
     written = set()
 
     def results(*words: str) -> Any:
-        run = pretrain(tiny("simclr", "max_epochs=1", *words))
+        run = pretrain(tiny("simclr", *SHORT, *words))
         written.add(run.checkpoint.stat().st_mtime_ns)
         return json.loads(run.result.read_text())["results"]
 
@@ -146,11 +152,11 @@ def test_other_evaluation_settings_measure_again_without_training(tiny: Tiny) ->
 
 @pytest.mark.slow
 def test_a_result_of_before_a_setting_is_not_measured_again(tiny: Tiny) -> None:
-    run = pretrain(tiny("simclr", "max_epochs=1"))
+    run = pretrain(tiny("simclr", *SHORT))
     result = json.loads(run.result.read_text())
     del result["evaluation"]["map"]
     run.write_result(result)
-    pretrain(tiny("simclr", "max_epochs=1"))
+    pretrain(tiny("simclr", *SHORT))
     assert json.loads(run.result.read_text()) == result
 
 
@@ -166,7 +172,7 @@ def test_seeds_and_temperatures_have_folders_of_their_own(tiny: Tiny) -> None:
 
 @pytest.mark.slow
 def test_the_checkpoint_of_another_config_is_refused(tiny: Tiny) -> None:
-    run = pretrain(tiny("simclr", "max_epochs=1", "evaluation.enabled=false"))
+    run = pretrain(tiny("simclr", *BRIEF))
     other = tiny(
         "simclr", "method_kwargs.temperature=0.5", f"resume_from_checkpoint={run.checkpoint}"
     )
@@ -191,7 +197,7 @@ def test_a_checkpoint_that_holds_code_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "empty", "foreign"])
 def test_a_damaged_checkpoint_is_named_before_training(tiny: Tiny, damage: str) -> None:
-    given = tiny("simclr", "max_epochs=1", "evaluation.enabled=false")
+    given = tiny("simclr", *BRIEF)
     run = pretrain(given)
     if damage == "foreign":
         torch.save({"state_dict": {}}, run.checkpoint)
@@ -204,14 +210,14 @@ def test_a_damaged_checkpoint_is_named_before_training(tiny: Tiny, damage: str) 
 
 @pytest.mark.slow
 def test_resuming_from_a_copy_of_the_runs_own_checkpoint(tiny: Tiny, tmp_path: Path) -> None:
-    given = tiny("simclr", "max_epochs=1", "evaluation.enabled=false")
+    given = tiny("simclr", *BRIEF)
     run = pretrain(given)
     copy = run.checkpoint.rename(tmp_path / "copy.ckpt")
-    pretrain(tiny("simclr", "max_epochs=1", f"resume_from_checkpoint={copy}"))
+    pretrain(tiny("simclr", *SHORT, f"resume_from_checkpoint={copy}"))
     assert run.checkpoint.read_bytes() == copy.read_bytes()
     assert run.read_result() is not None
     with pytest.raises(UserError, match="belongs to another config or seed"):
-        pretrain(tiny("simclr", "max_epochs=1", "seed=6", f"resume_from_checkpoint={copy}"))
+        pretrain(tiny("simclr", *SHORT, "seed=6", f"resume_from_checkpoint={copy}"))
 
 
 class Killed(Exception):
@@ -241,15 +247,15 @@ def kill_after(monkeypatch: pytest.MonkeyPatch, epoch: int, given: DictConfig) -
     return begun
 
 
-SHORT = ("data.fraction=0.1", "optimizer.batch_size=64", "evaluation.enabled=false",
-         "telemetry.images=32")  # fmt: skip
+FEW = ("data.fraction=0.1", "optimizer.batch_size=64", "evaluation.enabled=false",
+       "telemetry.images=32")  # fmt: skip
 
 
 @pytest.mark.slow
 def test_started_at_a_named_checkpoint_and_killed_it_goes_on_from_its_own(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = (*SHORT, "max_epochs=4", "telemetry.every_n_epochs=0")
+    words = (*FEW, "max_epochs=4", "telemetry.every_n_epochs=0")
     assert kill_after(monkeypatch, 0, tiny("simclr", *words)) == [0]
     (saved,) = tmp_path.rglob("last.ckpt")
     copy = saved.rename(tmp_path / "copy.ckpt")
@@ -262,7 +268,7 @@ def test_started_at_a_named_checkpoint_and_killed_it_goes_on_from_its_own(
 def test_a_part_without_telemetry_keeps_the_rows_of_the_others(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = (*SHORT, "max_epochs=4")
+    words = (*FEW, "max_epochs=4")
     for epoch, every in ((0, 1), (1, 0), (9, 1)):
         kill_after(monkeypatch, epoch, tiny("simclr", *words, f"telemetry.every_n_epochs={every}"))
     (table,) = tmp_path.rglob("trajectory.parquet")
@@ -273,7 +279,7 @@ def test_a_part_without_telemetry_keeps_the_rows_of_the_others(
 def test_other_threads_are_told_and_kept(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = (*SHORT, "max_epochs=2", "telemetry.every_n_epochs=0")
+    words = (*FEW, "max_epochs=2", "telemetry.every_n_epochs=0")
     kill_after(monkeypatch, 0, tiny("simclr", *words))
     torch.set_num_threads(2)
     told = Console(file=io.StringIO(), width=400)
@@ -288,7 +294,7 @@ def test_other_threads_are_told_and_kept(
 @pytest.mark.distributed
 def test_a_run_that_is_started_twice_is_trained_once(tmp_path: Path) -> None:
     words = ["method=simclr", "evaluation.pictures=false", "max_epochs=3", "progress=lines",
-             "backbone.kwargs.channels=[8,8,16,16]", "data.num_workers=0", *SHORT]  # fmt: skip
+             "backbone.kwargs.channels=[8,8,16,16]", "data.num_workers=0", *FEW]  # fmt: skip
     words.remove("evaluation.enabled=false")
     command = [sys.executable, "-m", "solo_registry", "pretrain", *words, "evaluation.knn_k=5"]
     started = [
@@ -337,7 +343,7 @@ def test_online_knn_with_more_neighbours_than_images_is_refused(tiny: Tiny) -> N
 
 @pytest.mark.slow
 def test_tensorboard_is_a_config_choice(tiny: Tiny) -> None:
-    run = pretrain(tiny("simclr", "max_epochs=1", "logger=tensorboard", "evaluation.enabled=false"))
+    run = pretrain(tiny("simclr", *BRIEF, "logger=tensorboard"))
     assert list((run.path / "tensorboard").glob("events.out.tfevents.*"))
     assert run.metrics.exists()
 

@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import DictConfig
+from tests.forked import Forked
 
 from solo_registry.config.identity import config_hash
 from solo_registry.config.resolve import resolve
@@ -176,19 +176,15 @@ COMMAND = ("-m", "solo_registry", "pretrain", *WORDS)
 
 
 @contextlib.contextmanager
-def started(folder: Path, *words: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+def started(folder: Path, *words: str, **variables: str) -> Iterator[Forked]:
     """Start a command, and leave no process of it behind."""
-    process = subprocess.Popen(
-        [sys.executable, *words], cwd=folder, text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
-    )  # fmt: skip
+    process = Forked(*words, cwd=folder, env=variables)
     try:
         yield process
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()
 
 
 def free_port() -> int:
@@ -216,9 +212,9 @@ def test_a_signal_ends_a_process_that_waits_for_its_partner(
             time.sleep(0.2)
         time.sleep(0.5)
         process.send_signal(number)
-        assert process.wait(10) == -number
-        assert process.stdout is not None
-        assert "waiting for the other nodes, 10 minutes at most" in process.stdout.read()
+        out, _ = process.communicate(10)
+        assert process.returncode == -number
+        assert "waiting for the other nodes, 10 minutes at most" in out
 
 
 @pytest.mark.distributed
@@ -226,9 +222,9 @@ def test_a_rendezvous_without_a_partner_ends_in_time(tmp_path: Path) -> None:
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "NODE_RANK": "0"}
     words = (*COMMAND, "num_nodes=2", "timeout_minutes=0.02")
     with started(tmp_path, *words, **meeting) as process:
-        out, _ = process.communicate(timeout=120)
-        assert process.returncode == 2 and "did not connect" in out and "timeout_minutes" in out
-        assert "Traceback" not in out
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 2 and "did not connect" in err and "timeout_minutes" in err
+        assert "Traceback" not in err
 
 
 @pytest.mark.distributed
@@ -236,8 +232,8 @@ def test_a_port_that_is_taken_is_a_paragraph(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
         with started(tmp_path, *COMMAND, "devices=2", MASTER_PORT=port) as process:
-            out, _ = process.communicate(timeout=120)
-    assert process.returncode == 2 and f"port {port}" in out and "Traceback" not in out
+            _, err = process.communicate(timeout=120)
+    assert process.returncode == 2 and f"port {port}" in err and "Traceback" not in err
     assert not list(tmp_path.iterdir())
 
 
@@ -245,8 +241,8 @@ def test_a_port_that_is_taken_is_a_paragraph(tmp_path: Path) -> None:
 @pytest.mark.distributed
 def test_slurm_without_srun_trains_as_many_processes_as_the_config_says(tmp_path: Path) -> None:
     with started(tmp_path, *COMMAND, "devices=2", **ALLOCATION) as process:
-        out, _ = process.communicate(timeout=120)
-    assert process.returncode == 0 and "x 2 devices x" in out, out
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0 and "x 2 devices x" in out, out + err
     row = next(tmp_path.rglob("metrics.csv")).read_text().splitlines()[1]
     assert row.split(",")[1] == "2"  # 1,437 images make 2 steps of 2 x 256, not 5 of 256
 
@@ -259,9 +255,9 @@ def test_two_tasks_of_srun_train_one_run(tmp_path: Path) -> None:
         started(tmp_path, *COMMAND, "devices=2", **ranks[0]) as first,
         started(tmp_path, *COMMAND, "devices=2", **ranks[1]) as second,
     ):
-        out, _ = first.communicate(timeout=120)
-        quiet, _ = second.communicate(timeout=120)
-    assert (first.returncode, second.returncode) == (0, 0), out + quiet
+        out, err = first.communicate(timeout=120)
+        quiet, more = second.communicate(timeout=120)
+    assert (first.returncode, second.returncode) == (0, 0), err + more
     assert out.count("epoch 1/1") == 1 and "epoch" not in quiet
 
 
@@ -270,6 +266,6 @@ def test_two_tasks_of_srun_train_one_run(tmp_path: Path) -> None:
 def test_torchrun_with_a_config_for_one_is_refused(tmp_path: Path) -> None:
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     with started(tmp_path, *torchrun, *COMMAND, "devices=1") as process:
-        out, _ = process.communicate(timeout=120)
-    assert process.returncode != 0 and "torchrun has started 2 processes" in out
+        _, err = process.communicate(timeout=120)
+    assert process.returncode != 0 and "torchrun has started 2 processes" in err
     assert not list(tmp_path.iterdir())

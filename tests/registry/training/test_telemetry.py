@@ -13,6 +13,8 @@ from solo_registry.jobs.pretrain import pretrain
 from solo_registry.runs.model import read_checkpoint
 
 Tiny = Callable[..., DictConfig]
+# 143 images in batches of 32, of which 128 are measured
+FEW = ("data.fraction=0.1", "optimizer.batch_size=32", "evaluation.enabled=false")
 
 
 @pytest.mark.slow
@@ -21,10 +23,7 @@ def test_measuring_changes_nothing_of_the_training(
     tiny: Tiny, tmp_path: object, method: str
 ) -> None:
     off = ["telemetry.every_n_epochs=0", f"runs_dir={tmp_path}/off"]
-    runs = [
-        pretrain(tiny(method, "evaluation.enabled=false", *words))
-        for words in (off, ["telemetry.every_n_epochs=1"])
-    ]
+    runs = [pretrain(tiny(method, *FEW, *words)) for words in (off, ["telemetry.every_n_epochs=1"])]
     assert not list(runs[0].path.glob("*.parquet"))
     assert runs[0].identity == runs[1].identity  # telemetry is no part of the hash
     assert runs[0].metrics.read_bytes() == runs[1].metrics.read_bytes()
@@ -35,8 +34,8 @@ def test_measuring_changes_nothing_of_the_training(
 
 @pytest.mark.slow
 def test_epochs_and_columns(tiny: Tiny) -> None:
-    words = ["max_epochs=3", "telemetry.every_n_epochs=2", "evaluation.enabled=false"]
-    run = pretrain(tiny("simclr_dyntemp", *words))
+    words = ("optimizer.batch_size=128", "max_epochs=3", "telemetry.every_n_epochs=2")
+    run = pretrain(tiny("simclr_dyntemp", *FEW, *words))
     trajectory = pd.read_parquet(run.path / "trajectory.parquet")
     mechanism = pd.read_parquet(run.path / "mechanism.parquet")
     assert trajectory["epoch"].tolist() == [0, 2, 3] == mechanism["epoch"].unique().tolist()

@@ -23,8 +23,7 @@ from solo_dyntemp.losses.kernels.settings import KernelSettings
 from solo_dyntemp.temperature import CosineTemperature, DualConstantTemperature, as_temperature
 
 pytest.importorskip("triton", reason="triton is not installed")
-# together, so that one worker starts the process of `results`
-pytestmark = [pytest.mark.distributed, pytest.mark.xdist_group("triton")]
+pytestmark = pytest.mark.distributed
 
 WORKER = Path(__file__).with_name("triton_worker.py")
 spec = importlib.util.spec_from_file_location("triton_worker", WORKER)
