@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from types import NoneType
@@ -102,7 +102,7 @@ def check_keys(node: Any, schema: Any, prefix: str = "") -> None:
 
 
 def check_sections(node: Any, schema: Any, prefix: str = "") -> None:
-    """Refuse what stands in place of a section; OmegaConf's error would not name the key.
+    """Refuse a section that is none, and a key that is one; OmegaConf would not name them.
 
     Args:
         node: a section's dict, which may be partial.
@@ -110,17 +110,20 @@ def check_sections(node: Any, schema: Any, prefix: str = "") -> None:
         prefix: the section's name and a dot, for error texts.
 
     Raises:
-        UserError: the first section that is none.
+        UserError: the first of them.
     """
     for item in keys_of(schema):
-        if item.section is not None and item.name in node:
-            name, value = prefix + item.name, node[item.name]
+        if item.name not in node:
+            continue
+        name, value = prefix + item.name, node[item.name]
+        if item.section is not None:
             container = get_origin(item.declared.kind)
-            Declared({}, kind=list[dict[str, Any]] if container is list else dict).check(
-                name, value
-            )
+            kind = list[dict[str, Any]] if container is list else dict
+            Declared({}, kind=kind).check(name, value)
             for part, inner in _parts(value, container):
                 check_sections(inner, item.section, f"{name}{part}.")
+        elif isinstance(value, Mapping):
+            item.declared.check(name, value)
 
 
 def _parts(value: Any, container: Any) -> Iterator[tuple[str, Any]]:

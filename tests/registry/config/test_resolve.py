@@ -65,6 +65,8 @@ def test_the_hash_follows_what_numbers_depend_on(tiny: Tiny, override: str, same
         ("scheduler.name=cosine", r"scheduler.name is 'cosine'. Did you mean 'warmup_cosine'"),
         ("scheduler.name=step", r"lr_decay_steps"),
         ("data.long_tail=[1]", r"data.long_tail must be of type keys, got \[1\]"),
+        ("wandb.entity={a: 1}", "wandb.entity must be of type text or null, got {a: 1}"),
+        ("augmentations=[{mean: {a: 1}}]", r"augmentations.0.mean must be of type number list or"),
         ("augmentations=[7]", r"augmentations must be of type keys list, got \[7\]"),
         ("seed=${nowhere}", r"seed"),
         ("max_epochs=0", r"max_epochs must be at least 1, got 0"),
