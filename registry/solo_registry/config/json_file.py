@@ -30,7 +30,7 @@ class Versioned(TypedDict):
     schema_version: int
 
 
-def read_json(path: Path, shape: Any, what: str, cure: str, version: int | None = None) -> Any:
+def read_shaped(path: Path, shape: Any, what: str, cure: str, version: int | None = None) -> Any:
     """Read a JSON file of a shape.
 
     Args:

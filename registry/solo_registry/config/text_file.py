@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import stat
 from collections.abc import Iterator
@@ -54,20 +53,6 @@ def read_text(path: str | Path, key: str) -> str:
         raise UserError(f"{key}={path} is no text in UTF-8: {error}") from error
     except (OSError, RuntimeError, ValueError) as error:  # no home folder; a NUL in the path
         raise UserError(f"cannot read {key}={path}: {error}") from error
-
-
-def read_json(path: str | Path, key: str) -> Any:
-    """Return the content of a JSON file.
-
-    Raises:
-        UserError: it cannot be read, or is no JSON.
-    """
-    try:
-        return json.loads(read_text(path, key))
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{key}={path} is no JSON, or damaged: {error}") from error
 
 
 def read_yaml(path: str | Path, key: str, *, places: bool = False) -> Any:

@@ -30,7 +30,7 @@ from solo_registry.metrics.accuracy import top_accuracy
 from solo_registry.runs.loaded_run import LoadedRun
 from solo_registry.runs.lock import held
 from solo_registry.runs.model import read_checkpoint, two_images
-from solo_registry.runs.read import json_text, read_json, signed
+from solo_registry.runs.read import json_text, read_signed, signed
 from solo_registry.runs.run_folder import remove_parts, write_json
 from solo_registry.training.callbacks import LastCheckpoint, SeedEpoch, WholeCheckpointIO
 from solo_registry.training.divergence import Divergence, check_outputs
@@ -260,7 +260,7 @@ def protocol(recipe: Recipe, size: int, lr: float, view: dict[str, Any], images:
 def already_there(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     """Return the saved result if it has these settings, else None, also for a damaged file."""
     try:
-        found = read_json(path)
+        found = read_signed(path)
     except UserError:
         return None
     return found if found.get("settings") == settings else None

@@ -15,7 +15,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from solo_registry.config.json_file import read_json
+from solo_registry.config.json_file import read_shaped
 from solo_registry.config.text_file import open_file
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.board import Board
@@ -158,7 +158,7 @@ def _public(file: Path) -> bytes:
     """Read a file of a run without its private parts; nothing is kept of one that is damaged."""
     try:
         if file.suffix == ".json" and file.name != "result.json":
-            found = read_json(file, dict[str, Any], "a JSON object", "remove it")
+            found = read_shaped(file, dict[str, Any], "a JSON object", "remove it")
             return json_text({key: found[key] for key in found if key not in PRIVATE}).encode()
         if file.name == "resolved.yaml":
             cfg: Any = read_yaml(file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 
-from solo_registry.config.json_file import Number, read_json
+from solo_registry.config.json_file import Number, read_shaped
 from solo_registry.errors import UserError, nearest
 from solo_registry.jobs.job import Job
 from solo_registry.leaderboard.suite import SuiteConfig, check_suite
@@ -76,10 +76,10 @@ class Board:
         file, selected = path / "board.json", path / "selected.json"
         if not file.exists():
             raise UserError(f"no board at {path}: it has no board.json")
-        board = cls(path, read_json(file, Plan, "a board's plan", CURE, BOARD_VERSION))
+        board = cls(path, read_shaped(file, Plan, "a board's plan", CURE, BOARD_VERSION))
         if selected.exists():  # not while the tuning runs
             what = "a board's selection"
-            board.selected = read_json(selected, dict[str, Choice], what, CURE)
+            board.selected = read_shaped(selected, dict[str, Choice], what, CURE)
         try:
             check_suite(board.plan.name, board.plan.suite)
             board.check()

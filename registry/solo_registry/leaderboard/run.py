@@ -22,7 +22,7 @@ from solo_registry.leaderboard.suite import parse_seeds, read_suite
 from solo_registry.leaderboard.tuning import select
 from solo_registry.runs.lock import held
 from solo_registry.runs.records import Record, read_record
-from solo_registry.runs.run_folder import RunFolder
+from solo_registry.runs.run_folder import RunFolder, remove_parts
 
 
 @dataclass
@@ -110,6 +110,7 @@ def run_board(words: Sequence[str], console: Console) -> Board:
             soft_wrap=True, highlight=False, markup=False,
         )  # fmt: skip
         with held(path, console):
+            remove_parts(path)
             _fill(board, planner, hydra, console)
     return Board.read(path)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from solo_registry.errors import UserError
-from solo_registry.runs.read import read_json
+from solo_registry.runs.read import read_signed
 
 PACKAGES = (
     "solo-dyntemp", "torch", "torchvision", "lightning", "timm", "hydra-core", "omegaconf",
@@ -65,7 +65,7 @@ def known_parts(path: Path, epochs: int) -> list[dict[str, Any]]:
     A file of an older version tells of one part, the last. A damaged file tells of none.
     """
     try:
-        found = read_json(path) if path.exists() else {}
+        found = read_signed(path) if path.exists() else {}
     except UserError:
         found = {}
     parts = found.get("parts", [_part(found, 0)] if found else [])

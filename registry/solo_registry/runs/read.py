@@ -32,7 +32,7 @@ def json_text(content: Any) -> str:
 
 
 def signed(content: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of a JSON file with its checksum, which `read_json` compares."""
+    """Return the content of a JSON file with its checksum, which `read_signed` compares."""
     return content | {"sha256": checksum(json_text(content))}
 
 
@@ -56,7 +56,7 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path} is damaged: {error}") from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_signed(path: Path) -> dict[str, Any]:
     """Return the content of a JSON file; where it has a checksum, it must fit.
 
     Raises:

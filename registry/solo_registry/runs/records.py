@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from solo_registry.config.identity import is_named
-from solo_registry.config.json_file import LARGEST, read_json
+from solo_registry.config.json_file import LARGEST, read_shaped
 from solo_registry.config.schema import EvaluationConfig
 from solo_registry.config.text_file import open_file
 from solo_registry.errors import UserError
@@ -211,7 +211,7 @@ def _optional(path: Path, shape: Any) -> dict[str, Any]:
     """
     if not path.exists():
         return {}
-    found: dict[str, Any] = read_json(path, shape, f"a run's {path.name}", "remove it")
+    found: dict[str, Any] = read_shaped(path, shape, f"a run's {path.name}", "remove it")
     return found
 
 

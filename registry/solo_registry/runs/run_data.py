@@ -12,7 +12,7 @@ from solo_registry.config.identity import settings_hash
 from solo_registry.data.opened import OpenedData
 from solo_registry.data.sets import SetInfo
 from solo_registry.errors import UserError
-from solo_registry.runs.read import read_json, signed
+from solo_registry.runs.read import read_signed, signed
 from solo_registry.runs.run_folder import RunFolder
 
 SCHEMA_VERSION = 1
@@ -41,7 +41,7 @@ def data_record(cfg: DictConfig, opened: OpenedData, info: SetInfo) -> dict[str,
 def read_record(run: RunFolder) -> dict[str, Any] | None:
     """Return data.json of a run; None if it does not exist, cannot be read or has been changed."""
     try:
-        record = read_json(run.data)
+        record = read_signed(run.data)
         _ = record["digest"], record["settings"], record["paths"], record["images"], record["info"]
     except (UserError, KeyError):
         return None

@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_registry.config.identity import config_hash
-from solo_registry.config.json_file import read_json
+from solo_registry.config.json_file import read_shaped
 from solo_registry.config.resolve import merge_schema
 from solo_registry.errors import UserError
 from solo_registry.runs.environment import change, environment, known_parts, with_part
@@ -215,7 +215,7 @@ class RunFolder:
         """
         if not self.result.exists():
             return None
-        result: dict[str, Any] = read_json(
+        result: dict[str, Any] = read_shaped(
             self.result, Result, "a run's result", "remove it", SCHEMA_VERSION
         )
         if self.checksum.exists() and checksum(read_text(self.result)) not in read_text(

@@ -1,4 +1,4 @@
-"""The shapes of a run's JSON files; `read_json` refuses a file of another."""
+"""The shapes of a run's JSON files; `read_shaped` refuses a file of another."""
 
 from __future__ import annotations
 

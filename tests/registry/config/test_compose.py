@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from solo_registry.config.compose import run_with_config
 from solo_registry.config.resolve import resolve
-from solo_registry.config.text_file import read_json, read_text, read_yaml
+from solo_registry.config.text_file import read_text, read_yaml
 from solo_registry.errors import UserError
 from solo_registry.jobs.hydra_launcher import hydra_session
 from solo_registry.leaderboard.archive import _public
@@ -237,14 +237,10 @@ def test_what_is_no_text_or_yaml_or_json_is_a_paragraph(tmp_path: Path) -> None:
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "deep").write_text("[" * 5000)
     (tmp_path / "self").write_text("a: &a [*a]")
-    (tmp_path / "text").write_text("one, two")
-    for reader in (read_text, read_json, read_yaml):
+    for reader in (read_text, read_yaml):
         for path in (tmp_path, pipe, tmp_path / "none", tmp_path / "bytes", "a\0b", "~nobody/x"):
             with pytest.raises(UserError):
                 reader(path, "key")
-    for name in ("deep", "text", "self"):
-        with pytest.raises(UserError):
-            read_json(tmp_path / name, "key")
     for name in ("deep", "self", "bomb"):
         with pytest.raises(UserError):
             read_yaml(tmp_path / name, "key")

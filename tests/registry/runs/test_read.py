@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from solo_registry.errors import UserError
 from solo_registry.runs.loaded_run import LoadedRun
 from solo_registry.runs.model import read_checkpoint
-from solo_registry.runs.read import json_text, read_json, read_yaml, sealed, signed
+from solo_registry.runs.read import json_text, read_signed, read_yaml, sealed, signed
 from solo_registry.runs.run_folder import RunFolder, write_json
 
 MakeRun = Callable[..., RunFolder]
@@ -105,14 +105,14 @@ def test_a_changed_line_of_a_sealed_yaml_is_noticed(tmp_path: Path) -> None:
 def test_what_is_no_json_of_ours_is_named(tmp_path: Path, data: bytes, told: str) -> None:
     (tmp_path / "data.json").write_bytes(data)
     with pytest.raises(UserError, match=rf"data\.json .*{told}|{told}"):
-        read_json(tmp_path / "data.json")
+        read_signed(tmp_path / "data.json")
 
 
 def test_a_pipe_or_a_folder_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name in ("pipe", "."):
         with pytest.raises(UserError, match=r"cannot read .* no file but a folder, a pipe"):
-            read_json(tmp_path / name)
+            read_signed(tmp_path / name)
 
 
 def test_a_changed_number_of_a_result_is_noticed(make_run: MakeRun) -> None:
