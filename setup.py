@@ -14,6 +14,7 @@ EXTRAS = {
     "dali": [DALI],
     "h5": ["h5py>=3.11"],
     "tensorboard": ["tensorboard>=2.16.2"],
+    "onnx": ["onnx>=1.18", "onnxscript>=0.5.4"],
     "umap": ["umap-learn>=0.5.12"],
     "wandb": ["wandb>=0.17"],
     "joblib": ["hydra-joblib-launcher>=1.2"],

@@ -153,7 +153,7 @@ finetune = classifier(
 
 def export(
     run: Run,
-    to: Annotated[str, typer.Option(help="timm, huggingface or torch.")] = "timm",
+    to: Annotated[str, typer.Option(help="timm, huggingface, torch or onnx.")] = "timm",
     out: Annotated[Path | None, typer.Option(help="Folder; default: export/ in the run.")] = None,
 ) -> None:
     """Write the backbone as safetensors with a model card: result, tau curve, recipe."""

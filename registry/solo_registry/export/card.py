@@ -13,6 +13,7 @@ from solo_registry.data.augment import eval_resize
 from solo_registry.data.sets import SetInfo
 from solo_registry.plots.tables import ROW_NAMES
 
+LIBRARIES = {"torch": "pytorch", "onnx": "onnx"}
 MEASURES = {
     "knn_acc1": ("kNN %", ".2f"),
     "linear_acc1": ("linear probe %", ".2f"),
@@ -64,7 +65,7 @@ def card(
     return "\n".join(
         [
             "---",
-            f"library_name: {'pytorch' if to == 'torch' else 'timm'}",
+            f"library_name: {LIBRARIES.get(to, 'timm')}",
             "tags: [image-feature-extraction, self-supervised, contrastive]",
             f"datasets: [{prose(cfg.data.dataset)}]",
             "---",
@@ -126,6 +127,16 @@ def card(
 def loading(to: str, cfg: DictConfig, call: dict[str, Any] | None) -> list[str]:
     """Return lines of Python that build `model` with its weights, if run in the card's folder."""
     channels = cfg.data.image_channels
+    if to == "onnx":
+        return [
+            "import numpy as np",
+            "import onnxruntime",
+            "",
+            'session = onnxruntime.InferenceSession("backbone.onnx")',
+            "",
+            "def model(images):  # float32 (N, C, H, W), preprocessed",
+            '    return session.run(["features"], {"images": np.asarray(images)})[0]',
+        ]
     if call is None:
         kwargs = "".join(f", {key}={value!r}" for key, value in plain(cfg.backbone.kwargs).items())
         build = [
@@ -161,7 +172,7 @@ def loading(to: str, cfg: DictConfig, call: dict[str, Any] | None) -> list[str]:
 
 def by_config(to: str, call: dict[str, Any] | None) -> bool:
     """Whether the folder has a config.json from which timm builds the model."""
-    return to != "torch" and call is not None and not call["low_resolution"]
+    return to not in LIBRARIES and call is not None and not call["low_resolution"]
 
 
 def transform(to: str, cfg: DictConfig, call: dict[str, Any] | None, info: SetInfo) -> list[str]:
@@ -199,6 +210,8 @@ def further(to: str, call: dict[str, Any] | None, channels: int) -> list[str]:
         return []
     mode = {1: "grey ('L')", 3: "RGB"}.get(channels)
     lines = ["", f"`transform` takes a PIL image, {mode}."] if mode else [""]
+    if to == "onnx":
+        return lines
     if not by_config(to, call):
         return [*lines, "A classifier comes by `model.reset_classifier(10)`."]
     return [

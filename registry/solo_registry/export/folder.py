@@ -17,19 +17,27 @@ from solo_registry.backbones import LOW_RESOLUTION, build_backbone
 from solo_registry.data.sets import SetInfo
 from solo_registry.errors import UserError, nearest
 from solo_registry.export.card import by_config, card, plain, preprocessing
+from solo_registry.export.onnx import onnx_bytes, require_onnx
 from solo_registry.runs.loaded_run import LoadedRun
 from solo_registry.runs.lock import held
 from solo_registry.runs.read import json_text
 from solo_registry.runs.run_folder import atomic_folder, atomic_write, remove_parts
 
-TARGETS = ("timm", "huggingface", "torch")
+FILES = {
+    "timm": "model.safetensors",
+    "huggingface": "model.safetensors",
+    "torch": "backbone.pt",
+    "onnx": "backbone.onnx",
+}
+"""The file of the weights, by target."""
 
 
 def export_run(path: Path, to: str, out: Path | None, console: Console) -> Path:
     """Write the backbone of a finished run.
 
     Every target gets `README.md` (the model card), `recipe.yaml` (the config as given), the picture
-    of tau, and the weights: `model.safetensors` for timm and huggingface, `backbone.pt` for torch.
+    of tau, and the weights: `model.safetensors` for timm and huggingface, `backbone.pt` for torch,
+    `backbone.onnx` for onnx, which holds the whole backbone.
 
     All is read and checked before anything is written.
 
@@ -40,7 +48,7 @@ def export_run(path: Path, to: str, out: Path | None, console: Console) -> Path:
 
     Args:
         path: the run folder.
-        to: "timm", "huggingface" or "torch".
+        to: "timm", "huggingface", "torch" or "onnx".
         out: the folder; `export/<to>` in the run by default.
         console: where the result is printed.
 
@@ -50,8 +58,10 @@ def export_run(path: Path, to: str, out: Path | None, console: Console) -> Path:
     Raises:
         UserError: an unknown target, no finished run, or a backbone that the target cannot rebuild.
     """
-    if to not in TARGETS:
-        raise UserError(f"unknown target '{to}'.{nearest(to, TARGETS)} Known: {', '.join(TARGETS)}")
+    if to not in FILES:
+        raise UserError(f"unknown target '{to}'.{nearest(to, FILES)} Known: {', '.join(FILES)}")
+    if to == "onnx":
+        require_onnx()
     loaded = LoadedRun(path)
     run, cfg = loaded.folder, loaded.cfg
     result = run.read_result()
@@ -73,8 +83,12 @@ def export_run(path: Path, to: str, out: Path | None, console: Console) -> Path:
     picture = run.plots / "temperature.png"
     shown = picture.name if picture.exists() else None
     text = card(to, cfg, call, info, result, int(backbone.num_features), shown)  # type: ignore[arg-type]
-    name = "backbone.pt" if to == "torch" else "model.safetensors"
-    files = {name: packed(weights, to), "recipe.yaml": recipe.encode(), "README.md": text.encode()}
+    name = FILES[to]
+    files = {
+        name: packed(backbone, weights, to, cfg),
+        "recipe.yaml": recipe.encode(),
+        "README.md": text.encode(),
+    }
     if call is not None and by_config(to, call):
         files["config.json"] = json_text(hub_config(cfg, call, info, backbone)).encode()
     out = out or run.path / "export" / to
@@ -90,8 +104,10 @@ def export_run(path: Path, to: str, out: Path | None, console: Console) -> Path:
     return out
 
 
-def packed(weights: dict[str, Tensor], to: str) -> bytes:
+def packed(backbone: nn.Module, weights: dict[str, Tensor], to: str, cfg: DictConfig) -> bytes:
     """Return the content of the file of weights; their own writers hide why a write fails."""
+    if to == "onnx":
+        return onnx_bytes(backbone, cfg.data.image_channels, cfg.augmentations[0].crop_size)
     if to != "torch":
         content: bytes = save(weights, metadata={"format": "pt"})
         return content
@@ -135,8 +151,10 @@ def backbone_weights(state: dict[str, Tensor], backbone: nn.Module) -> dict[str,
 
 def check_target(to: str, cfg: DictConfig, call: dict[str, Any] | None) -> None:
     """Refuse a target that cannot rebuild the backbone."""
-    if call is None and to != "torch":
-        raise UserError(f"backbone '{cfg.backbone.name}' is not timm's: use --to torch")
+    if call is None and to not in ("torch", "onnx"):
+        raise UserError(
+            f"backbone '{cfg.backbone.name}' is not timm's: use --to torch or --to onnx"
+        )
     if to == "huggingface" and call is not None and call["low_resolution"]:
         raise UserError(
             "timm's hub format rebuilds a model from arguments, and no argument of its ResNets "

@@ -313,3 +313,23 @@ def test_a_folder_that_cannot_be_written_is_named_and_nothing_is_left(
         export_run(run.path, "timm", None, QUIET)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in folder.parent.iterdir()] == ["timm"]
+
+
+@pytest.mark.slow
+@pytest.mark.nightly
+def test_onnx_gives_the_features_of_the_run(trained: Trained, monkeypatch: Any) -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    run = trained(NARROW)
+    folder = export_run(run.path, "onnx", None, QUIET)
+    assert {file.name for file in folder.iterdir()} >= {"backbone.onnx", "README.md", "recipe.yaml"}
+    images = torch.randn(5, 1, 8, 8)
+    theirs = run_card(folder, monkeypatch)["model"](images)
+    ours = features_of_run(run, images.double())
+    assert abs(theirs - ours.numpy()).max() < 1e-4 * ours.abs().max()
+
+
+def test_onnx_asks_for_its_packages(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("solo_registry.export.onnx.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"needs onnx and onnxscript: pip install '.*\[onnx\]'"):
+        export_run(tmp_path, "onnx", None, QUIET)
