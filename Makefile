@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadgroup
 
-.PHONY: demo check test test-all lint types duplicates clean
+.PHONY: demo check test test-all lint types duplicates site clean
 
 # Create an environment, install, pretrain on the embedded data, measure and draw.
 demo: $(VENV)/.installed
@@ -31,6 +31,10 @@ types: $(VENV)/.installed-test
 
 duplicates: $(VENV)/.installed-test
 	$(BIN)/pylint registry/solo_registry plugin/solo_dyntemp
+
+# The documentation as a site that needs no net: open build/site/index.html
+site: $(VENV)/.installed-test
+	$(BIN)/sphinx-build -W --keep-going -q -c docs . build/site
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
