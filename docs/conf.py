@@ -7,6 +7,7 @@ index: its bold lines and lists become the navigation. Nothing is loaded from th
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 INDEX = "docs/README"
+PLAYGROUND = "docs/temperature.html"  # one file with its scripts inside: copied, not parsed
 
 project = "solo-dyntemp"
 author = copyright = "The solo-dyntemp maintainers"
@@ -57,6 +59,9 @@ def read(app: Sphinx, name: str, content: list[str]) -> None:
         content[0] += navigation(content[0])
     if name == "docs/api":
         content[0] = interface(content[0])
+    content[0] = re.sub(
+        rf"\[([^\]]+)\]\(({Path(PLAYGROUND).name})\)", r'<a href="\2">\1</a>', content[0]
+    )
 
 
 def docstring(
@@ -71,8 +76,9 @@ def docstring(
 
 
 def finish(app: Sphinx, error: Exception | None) -> None:
-    """Lead from the folder's own page to the index."""
+    """Copy the page with the sliders, and lead from the folder's own page to the index."""
     if error is None and app.builder.format == "html":
+        shutil.copy(ROOT / PLAYGROUND, app.outdir / PLAYGROUND)
         start = f'<meta http-equiv="refresh" content="0; url={INDEX}.html">\n'
         (app.outdir / "index.html").write_text(f"<!doctype html>\n{start}", encoding="utf-8")
 

@@ -65,6 +65,8 @@ def test_the_site_is_built_and_loads_nothing_from_the_net(site: Path) -> None:
     assert all(
         f'id="solo_dyntemp.losses.{name}"' in interface for name in solo_dyntemp.losses.__all__
     )
+    assert 'href="temperature.html">' in texts[site / "docs" / "README.html"]
+    assert (site / "docs" / "temperature.html").is_file()
 
 
 def test_a_page_that_loads_something_is_found() -> None:
