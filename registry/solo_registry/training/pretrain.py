@@ -26,6 +26,7 @@ from solo_registry.config.index_file import INDEX_FILE, write_indices
 from solo_registry.config.resolve import lr_product, resolve
 from solo_registry.data.module import PretrainDataModule, build_data
 from solo_registry.data.opened import OpenedData, open_data
+from solo_registry.data.preview import draw_views
 from solo_registry.errors import UserError
 from solo_registry.runs.lifetime import STOPPED, is_stop, parent_of_all
 from solo_registry.runs.model import build_method, read_checkpoint, two_images
@@ -118,6 +119,8 @@ def train(given: DictConfig, console: Console) -> Trained:
         if data.train_set.indices is not None:
             with atomic_write(run.path / INDEX_FILE) as part:
                 write_indices(data.train_set.indices, part)
+        if cfg.debug_augmentations:
+            console.print(f"views: {draw_views(data, run.plots / 'views.png')}", soft_wrap=True)
         if text := notice(cfg):
             console.print(text, soft_wrap=True)
         console.print(f"run folder {run.path}\n{lr_product(cfg)}", soft_wrap=True, highlight=False)
