@@ -25,6 +25,7 @@ include_patterns = ["docs/*.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELO
 root_doc = INDEX
 myst_heading_anchors = 4
 highlight_language = "none"
+smartquotes = False  # a prime after τ is a derivative
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
