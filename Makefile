@@ -6,7 +6,7 @@ LOWEST_TOOLS := black==26.3.1 'pytest>=9' 'pytest-xdist>=3.6' 'hypothesis>=6.100
 # a file of tests is one worker's, so that what a module shares is made once; long tests come first
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo check test test-all lowest pytest lint types duplicates clean
+.PHONY: demo check test test-all lowest pytest lint types duplicates site clean
 
 # Create an environment, install, pretrain on the embedded data, measure and draw.
 demo: $(VENV)/.installed
@@ -45,6 +45,10 @@ types: $(VENV)/.installed-test
 
 duplicates: $(VENV)/.installed-test
 	$(BIN)/pylint registry/solo_registry plugin/solo_dyntemp
+
+# The documentation as a site that needs no net: open build/site/index.html
+site: $(VENV)/.installed-test
+	$(BIN)/sphinx-build -W --keep-going -q -c docs . build/site
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)

@@ -10,7 +10,9 @@ CONFIGS = {
     "solo_dyntemp.solo_configs": "configs/solo_learn",
 }
 DALI = "nvidia-dali-cuda130>=2.4; sys_platform == 'linux'"
+DOCS = ["sphinx>=8.1,<10", "myst-parser>=4,<6", "furo>=2024.8.6"]
 EXTRAS = {
+    "docs": DOCS,
     "dali": [DALI],
     "h5": ["h5py>=3.11"],
     "tensorboard": ["tensorboard>=2.16.2"],
@@ -22,6 +24,7 @@ EXTRAS = {
     "ray": ["hydra-ray-launcher>=1.2.2"],
     "sweep": ["optuna>=5"],
     "test": [
+        *DOCS,
         "black==26.3.1",  # solo-learn's formatter, for what goes there
         "mypy==2.4.1",
         "pandas-stubs",

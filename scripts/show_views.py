@@ -23,6 +23,7 @@ from solo_registry.catalog.plugins import load_plugins
 from solo_registry.data.module import PretrainDataModule
 from solo_registry.data.sets import ImageSet, SetInfo, TensorSet, load_set
 from solo_registry.errors import UserError
+from solo_registry.plots.views import image_grid
 
 LOADERS = {"image_folder": "one by one", "on_device": "on device", "dali": "DALI"}
 
@@ -58,31 +59,11 @@ def views(images: ImageSet, augmentations: Any, form: str, seed: int, count: int
 
 def plot_views(images: ImageSet, by_loader: dict[str, list[Tensor]], count: int, out: Path) -> None:
     """Draw the grid."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    number = len(next(iter(by_loader.values())))
-    columns = 1 + number * len(by_loader)
-    figure, axes = plt.subplots(
-        count, columns, figsize=(1.1 * columns, 1.15 * count), squeeze=False, layout="constrained"
-    )
-    for row in range(count):
-        cells: list[tuple[str, Tensor]] = [("image", images[row][0] / 255)]
-        for view in range(number):
-            cells += [
-                (f"view {view + 1}\n{LOADERS[form]}", shown[view][row])
-                for form, shown in by_loader.items()
-            ]
-        for axis, (title, pixels) in zip(axes[row], cells, strict=True):
-            colour = pixels if len(pixels) == 3 else pixels[:1].expand(3, -1, -1)
-            axis.imshow(colour.permute(1, 2, 0).clamp(0, 1))
-            axis.set_axis_off()
-            if row == 0:
-                axis.set_title(title, fontsize=7)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=110)
+    columns: dict[str, list[Tensor]] = {"image": [images[row][0] / 255 for row in range(count)]}
+    for view in range(len(next(iter(by_loader.values())))):
+        for form, shown in by_loader.items():
+            columns[f"view {view + 1}\n{LOADERS[form]}"] = list(shown[view][:count])
+    image_grid(columns, out)
 
 
 def main() -> None:

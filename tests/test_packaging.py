@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -28,3 +29,13 @@ def test_git_ignores_no_source() -> None:
     command = ["git", "check-ignore", "--no-index", *sources]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert found.stdout.split() == [], found.stderr
+
+
+def test_an_image_gets_what_an_installation_needs() -> None:
+    """All that setup.py reads, and nothing that a user's folder may hold besides."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    sent = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    paths = re.findall(r'"(\w+[./][\w./]+)"', (ROOT / "setup.py").read_text())
+    needed = {path.partition("/")[0] for path in paths if (ROOT / path).exists()}
+    assert "*" in lines and all((ROOT / path).exists() for path in sent)
+    assert {"README.md", "configs", "plugin", "registry"} == needed <= sent

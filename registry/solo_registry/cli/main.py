@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -124,6 +125,27 @@ def verify_ddp(
             raise SystemExit(1)
 
     run_with_config(check, ctx.args)
+
+
+@app.command(context_settings=WORDS, options_metavar="[OPTIONS] [KEY=VALUE]...")
+def views(
+    ctx: typer.Context,
+    images: Annotated[int, typer.Option(min=1, help="How many images.")] = 6,
+    out: Annotated[Path, typer.Option(help="The picture.")] = Path("views.png"),
+) -> None:
+    """Draw images and their augmented views: dyntemp views data=custom data.train_path=photos.
+
+    Takes the arguments of pretrain. A row is an image: the original first, then each view.
+    """
+    from solo_registry.config.compose import run_with_config
+
+    def show(cfg: DictConfig) -> None:
+        from solo_registry.data.module import build_data
+        from solo_registry.data.preview import draw_views, settings_for_preview
+
+        typer.echo(draw_views(build_data(settings_for_preview(cfg, out)), out, images=images))
+
+    run_with_config(show, ctx.args)
 
 
 @app.command()

@@ -10,9 +10,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation
 
 from solo_registry.leaderboard.grid import Grid, grids
 from solo_registry.leaderboard.rows import Row, Table
+from solo_registry.plots.labels import spread
 from solo_registry.plots.names import LABELS
 from solo_registry.plots.style import BLACK, BLUE, COLOURS, ORANGE, attempt, new_figure, save
 
@@ -66,22 +69,26 @@ def accuracy(table: Table, rows: Sequence[Row], out: Path) -> Path:
 
 
 def plane(rows: Sequence[Row], out: Path) -> Path:
-    """Draw each row's mean in the plane of uniformity and tolerance."""
+    """Draw each row's mean in the plane of uniformity and tolerance; equal ones side by side."""
     (axis,) = new_figure(1, 1, width=8.0, height=4.4)
-    for place, row in enumerate(rows):
+    known = [row for row in rows if row.values("uniformity") and row.values("tolerance")]
+    looks = [
+        (COLOURS[i % len(COLOURS)], MARKS[i // len(COLOURS) % len(MARKS)])
+        for i in range(len(known))
+    ]
+    means = np.zeros((len(known), 2))
+    for place, (row, (colour, _)) in enumerate(zip(known, looks, strict=True)):
         x, y = row.summary("uniformity"), row.summary("tolerance")
-        if x.mean is None or y.mean is None:
-            continue
-        axis.errorbar(
-            [x.mean],
-            [y.mean],
-            xerr=[x.std or 0.0],
-            yerr=[y.std or 0.0],
-            fmt=MARKS[place // len(COLOURS) % len(MARKS)],
-            color=COLOURS[place % len(COLOURS)],
-            label=row.name,
-            markersize=7,
-        )
+        means[place] = x.mean or 0.0, y.mean or 0.0
+        axis.errorbar(means[place, :1], means[place, 1:], xerr=[x.std or 0.0], yerr=[y.std or 0.0],
+                      color=colour, fmt="none", elinewidth=1.2)  # fmt: skip
+    figure = axis.get_figure(root=True)
+    assert isinstance(figure, Figure)
+    offsets = spread(axis.transData.transform(means), 8.0)
+    for row, (colour, mark), mean, offset in zip(known, looks, means, offsets, strict=True):
+        moved = ScaledTranslation(offset[0] / 72, offset[1] / 72, figure.dpi_scale_trans)
+        axis.plot(*mean, mark, color=colour, label=row.name, markersize=7, markeredgecolor="white",
+                  transform=axis.transData + moved)  # fmt: skip
     axis.set_xlabel("uniformity (lower: more uniform)")
     axis.set_ylabel("tolerance (higher: classes closer)")
     _legend(axis)
@@ -133,6 +140,7 @@ def trajectories(rows: Sequence[Row], out: Path) -> Path | None:
             axis.plot(mean.index + 1, mean, style, color=colour, label=name, linewidth=1.6)
             axis.fill_between(mean.index + 1, mean - std, mean + std, color=colour, alpha=0.12)
         axis.set_xlabel("epoch")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_ylabel(CURVE_LABELS.get(column, "training loss"))
     _legend(axes[-1])
     return save(axes[0], out)

@@ -8,14 +8,18 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from solo_registry.plots.style import (
-    COLOURS,
-    new_figure,
-    save,
-)
+from solo_registry.plots.labels import legend_below
+from solo_registry.plots.style import COLOURS, new_figure, save
 
 _PANELS = {
-    "Loss": ("loss", re.compile(r"^(train|val)_(?!.*step$).*loss(_epoch)?$")),
+    "Loss of the method": (
+        "loss",
+        re.compile(r"^train_(?!.*class_)(?!.*step$).*loss(_epoch)?$"),
+    ),
+    "Loss of the online probe": (
+        "loss",
+        re.compile(r"^(train_(momentum_)?class|val_(momentum_)?(class_)?)_?loss(_epoch)?$"),
+    ),
     "Online linear probe": ("top-1 accuracy (%)", re.compile(r"^(train|val)_acc1(_epoch)?$")),
     "Online kNN": ("accuracy (%)", re.compile(r"^(train|val)_knn_acc[15](_epoch)?$")),
     "Learning rate": ("learning rate", re.compile(r"^lr(-.*)?$")),
@@ -23,7 +27,7 @@ _PANELS = {
 
 
 def training_curves(metrics: pd.DataFrame | Path | str, out: Path | str) -> Path:
-    """Draw loss, online accuracy, online kNN and learning rate against the epoch.
+    """Draw losses, online accuracy, online kNN and learning rate against the epoch.
 
     Args:
         metrics: a `metrics.csv` of Lightning's CSVLogger or its table, with the columns `epoch` and
@@ -52,7 +56,7 @@ def training_curves(metrics: pd.DataFrame | Path | str, out: Path | str) -> Path
         raise ValueError(f"metrics hold no curve that can be drawn, got {list(table.columns)}")
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    axes = new_figure(rows, columns, height=0.3 + 2.7 * rows)
+    axes = new_figure(rows, columns, height=0.3 + 3.0 * rows)
     for axis, (title, (unit, names)) in zip(axes, panels.items(), strict=False):
         by_step = title == "Learning rate"
         for colour, name in zip(COLOURS * len(names), sorted(names), strict=False):
@@ -65,7 +69,7 @@ def training_curves(metrics: pd.DataFrame | Path | str, out: Path | str) -> Path
         axis.set(title=title, xlabel="epoch", ylabel=unit)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         if not by_step or len(names) > 1:
-            axis.legend(frameon=False, fontsize="small")
+            legend_below(axis, 2)
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
     return save(axes[0], out)

@@ -10,7 +10,6 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 import torch.nn.functional as F
-from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from solo_registry.config.optional import import_umap
 from solo_registry.metrics.checks import check_feats, check_targets
+from solo_registry.plots.labels import names_beside
 from solo_registry.plots.style import COLOURS, new_figure, save
 
 Method = Literal["tsne", "umap", "pca"]
@@ -41,9 +41,9 @@ def feature_map(
 ) -> Path:
     """Draw l2-normalised features in the plane, coloured by class.
 
-    Each class's name stands where most of its points are. At most 2000 points are drawn, a seeded
-    choice. t-SNE and UMAP start from the principal components, so that the picture is a function of
-    the features and the seed. With fewer than 20 points, and for features that all coincide, the
+    Each class's name stands beside its points. At most 2000 points are drawn, a seeded choice.
+    t-SNE and UMAP start from the principal components, so that the picture is a function of the
+    features and the seed. With fewer than 20 points, and for features that all coincide, the
     principal components are drawn instead.
 
     Args:
@@ -74,6 +74,7 @@ def feature_map(
 
     (axis,) = new_figure(1, 1, width=7.0, height=5.0)
     axis.grid(False)
+    places: dict[str, Plane] = {}  # of a class's name: amid its points
     for number in np.unique(labels):
         points = plane[labels == number]
         name = "unlabelled" if number < 0 else class_names[number]
@@ -84,10 +85,7 @@ def feature_map(
         )
         if number >= 0 and len(class_names) <= _MOST_NAMED:
             middle = np.median(points, axis=0)
-            nearest = points[np.square(points - middle).sum(axis=1).argmin()]
-            x, y = (float(value) for value in nearest)
-            text = axis.text(x, y, name, ha="center", va="center", fontsize="small")
-            text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+            places[name] = points[np.square(points - middle).sum(axis=1).argmin()]
     axis.set(xticks=[], yticks=[], xlabel=f"{label} 1 (no unit)", ylabel=f"{label} 2 (no unit)")
     axis.set_title(f"{title}\n{label}, {len(plane)} of {len(feats)} images")
     if len(np.unique(labels)) <= _MOST_NAMED:
@@ -98,6 +96,8 @@ def feature_map(
             loc="center left",
             bbox_to_anchor=(1, 0.5),
         )
+    if places:
+        names_beside(axis, list(places), np.stack(list(places.values())), plane)
     return save(axis, out)
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from solo_registry.plots.labels import legend_below
 from solo_registry.plots.style import BLUE, COLOURS, GREEN, ORANGE, new_figure, save
 
 _POPULATIONS = {
@@ -117,13 +118,15 @@ def trajectory_picture(table: pd.DataFrame | Path | str, out: Path | str) -> Pat
         raise ValueError(f"the table holds no curve that can be drawn, got {list(table.columns)}")
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    axes = new_figure(rows, columns, width=4 * columns, height=0.3 + 2.9 * rows)
+    axes = new_figure(rows, columns, width=4 * columns, height=0.3 + 3.3 * rows)
     for axis, (title, curves) in zip(axes, panels.items(), strict=False):
-        for colour, (key, label) in zip(COLOURS, curves.items(), strict=False):
-            axis.plot(table["epoch"], table[key], "o-", color=colour, markersize=3, label=label)
+        for colour, mark, (key, label) in zip(COLOURS, "os^D", curves.items(), strict=False):
+            axis.plot(
+                table["epoch"], table[key], f"{mark}-", color=colour, markersize=4, label=label
+            )
         axis.set(title=title, xlabel="epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.legend(frameon=False, fontsize="small")
+        legend_below(axis, 1 if max(map(len, curves.values())) > 24 else 2)
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
     return save(axes[0], out)

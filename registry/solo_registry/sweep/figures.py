@@ -18,7 +18,7 @@ from solo_registry.sweep.state import Sweep
 
 CELLS = 240  # cells of the smoothed map in each direction
 WIDTH = 0.10  # sigma of the smoothing, as a share of the range
-FAINTEST = 0.5  # the map is white below this weight of trials; a trial at the place has weight 1
+NEAR = 0.06  # the map is white where no trial is as near as this share of the range
 Array = NDArray[np.float64]
 
 
@@ -173,5 +173,5 @@ def smooth(places: Array, points: Array, values: Array) -> Array:
     """
     squares = ((places[:, None, :] - points[None, :, :]) ** 2).sum(-1)
     weights = np.exp(-squares / (2 * WIDTH**2))
-    total = weights.sum(1)
-    return np.where(total >= FAINTEST, weights @ values / np.maximum(total, 1e-12), np.nan)
+    means = weights @ values / np.maximum(weights.sum(1), 1e-12)
+    return np.where(squares.min(1) <= NEAR**2, means, np.nan)

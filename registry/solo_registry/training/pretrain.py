@@ -22,7 +22,9 @@ from solo_registry.config.index_file import INDEX_FILE, write_indices
 from solo_registry.config.resolve import lr_product, resolve
 from solo_registry.data.module import PretrainDataModule, build_data
 from solo_registry.data.opened import OpenedData, open_data
+from solo_registry.data.preview import draw_views
 from solo_registry.errors import UserError
+from solo_registry.plots.style import attempt
 from solo_registry.runs.lifetime import STOPPED, is_stop, parent_of_all
 from solo_registry.runs.lock import LEASE, held
 from solo_registry.runs.model import build_method, read_checkpoint, two_images
@@ -123,6 +125,9 @@ def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
     if trainer.is_global_zero:
         epochs = resume[1] if resume else 0
         changed = begin(given, cfg, run, data_record(cfg, opened, data.info), data, epochs)
+        views = run.plots / "views.png"
+        if cfg.debug_augmentations and attempt(draw_views, data, views):
+            console.print(f"views: {views}", soft_wrap=True)
         lines = [notice(cfg), f"run folder {run.path}", lr_product(cfg)]
         if resume:
             lines.append(f"resuming from {resume[0]}")

@@ -115,8 +115,15 @@ def test_every_kind_of_space_gives_a_picture(
 
 def test_smoothing_stays_between_the_values_and_says_nothing_far_away() -> None:
     points, values = np.random.default_rng(0).random((9, 2)) / 2, np.arange(9.0)
-    found = smooth(np.array([[0.25, 0.25], [3.0, 3.0]]), points, values)
+    found = smooth(np.array([points[3] + 0.01, [3.0, 3.0]]), points, values)
     assert 0 < found[0] < 8 and np.isnan(found[1])
+
+
+def test_the_map_has_no_colour_where_nothing_was_tried() -> None:
+    angles = np.linspace(0, 2 * np.pi, 40)
+    ring = 0.1 * np.stack([np.cos(angles), np.sin(angles)], axis=1)  # many trials, none inside
+    found = smooth(np.array([[0.0, 0.0], [0.1, 0.0], [0.13, 0.0]]), ring, np.ones(40))
+    assert np.isnan(found).tolist() == [True, False, False]
 
 
 def test_one_bad_setting_does_not_take_the_colours_of_all_others() -> None:
