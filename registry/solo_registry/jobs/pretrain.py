@@ -11,6 +11,7 @@ from solo_registry.catalog.plugins import load_plugins
 from solo_registry.console import quiet_libraries, terminal
 from solo_registry.evaluation.run import evaluate_run
 from solo_registry.runs.run_folder import RunFolder
+from solo_registry.training.loggers import log_result
 from solo_registry.training.pretrain import train
 
 
@@ -33,5 +34,8 @@ def pretrain(given: DictConfig, console: Console | None = None) -> RunFolder:
     with ExitStack() as lock:  # one process trains and measures
         trained = train(given, console, lock)
         if trained.measures:
-            evaluate_run(trained.run.path, trained.cfg.evaluation, console, data=trained.data)
+            settings = trained.cfg.evaluation
+            result = evaluate_run(trained.run.path, settings, console, data=trained.data)
+            if trained.logger and result:
+                log_result(trained.logger, result, trained.run.plots)
     return trained.run

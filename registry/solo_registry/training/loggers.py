@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import warnings
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+import numpy as np
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
+from PIL import Image
 
 from solo_registry.config.identity import config_hash
 from solo_registry.errors import UserError
@@ -57,6 +62,38 @@ def build_logger(cfg: DictConfig, run: RunFolder) -> Logger | None:
             f"wandb cannot start a run: {' '.join(str(error).split())[:500]}. `wandb login` names "
             "the account; wandb.offline=true writes to the run's folder and needs none"
         ) from error
+
+
+def log_result(logger: Logger, result: dict[str, Any], plots: Path) -> None:
+    """Send the numbers and pictures of a run's evaluation to its logger.
+
+    They are on disk already, so a logger that fails costs a warning and nothing else.
+
+    Args:
+        logger: TensorBoard's or wandb's.
+        result: the content of result.json.
+        plots: the folder of the pictures.
+    """
+    step = int(result["steps"])
+    numbers = {
+        f"evaluation/{row}/{key}": float(value)
+        for row, values in result["results"].items()
+        for key, value in values.items()
+        if isinstance(value, float)
+    }
+    try:
+        logger.log_metrics(numbers, step)
+        for picture in sorted(plots.glob("*.png")):
+            if hasattr(logger, "log_image"):
+                logger.log_image(f"evaluation/{picture.stem}", [str(picture)], step)
+            else:
+                pixels = np.asarray(Image.open(picture).convert("RGB"))
+                tag = f"evaluation/{picture.stem}"
+                board: Any = logger.experiment  # type: ignore[attr-defined]
+                board.add_image(tag, pixels, step, dataformats="HWC")
+        logger.finalize("success")
+    except Exception as error:
+        warnings.warn(f"the result is not in {type(logger).__name__}: {error}", stacklevel=2)
 
 
 def reach_wandb() -> None:

@@ -14,6 +14,7 @@ from lightning.fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, RichProgressBar
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -68,12 +69,14 @@ class Trained:
         cfg: its resolved config.
         data: its data; None if the run was already finished.
         measures: whether this process measures the run; of several processes one does.
+        logger: TensorBoard or wandb, which get the result too.
     """
 
     run: RunFolder
     cfg: DictConfig
     data: PretrainDataModule | None
     measures: bool
+    logger: Logger | None = None
 
 
 def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
@@ -137,7 +140,7 @@ def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
             )
         console.print("\n".join(filter(None, lines)), soft_wrap=True, highlight=False)
     fit(trainer, model, data, resume[0] if resume else None)
-    return Trained(run, cfg, data, trainer.is_global_zero)
+    return Trained(run, cfg, data, trainer.is_global_zero, trainer.logger)
 
 
 @contextmanager

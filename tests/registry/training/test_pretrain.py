@@ -17,6 +17,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from solo_registry.config.resolve import resolve
 from solo_registry.errors import UserError
@@ -343,9 +344,16 @@ def test_online_knn_with_more_neighbours_than_images_is_refused(tiny: Tiny) -> N
 
 @pytest.mark.slow
 def test_tensorboard_is_a_config_choice(tiny: Tiny) -> None:
-    run = pretrain(tiny("simclr", *BRIEF, "logger=tensorboard"))
-    assert list((run.path / "tensorboard").glob("events.out.tfevents.*"))
-    assert run.metrics.exists()
+    words = (*SHORT, "logger=tensorboard", "evaluation.pictures=true", "evaluation.linear=false")
+    run = pretrain(tiny("simclr", *words))
+    events = EventAccumulator(str(run.path / "tensorboard")).Reload()
+    result = run.read_result()
+    assert result is not None
+    (logged,) = events.Scalars("evaluation/trained/knn_acc1")
+    assert logged.step == result["steps"]
+    assert logged.value == pytest.approx(result["results"]["trained"]["knn_acc1"])
+    assert "val_acc1" in events.Tags()["scalars"]
+    assert set(events.Tags()["images"]) == {f"evaluation/{p.stem}" for p in run.plots.glob("*.png")}
 
 
 def test_a_logger_that_is_not_installed_is_named(
