@@ -187,7 +187,7 @@ def test_bad_words_are_refused(run: RunFolder) -> None:
     for words, text in (
         (["finetune", "RUN", "--labels", "0"], "labels must be above 0 and at most 1"),
         (["linear", "RUN", "--epochs", "0"], "epochs must be at least 1"),
-        (["linear", "nowhere"], "no run folder or checkpoint at nowhere"),
+        (["linear", "nowhere"], "no run beginning with 'nowhere'"),
         (["linear", "RUN", "--data", "digts"], "unknown data set 'digts'. Did you mean 'digits'"),
         (["knn", "RUN", "--k", "1,x"], "--k takes whole numbers"),
         (["knn", "RUN", "--k", "99999"], "k=99999 is more than the 1437"),

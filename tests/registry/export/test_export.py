@@ -300,9 +300,9 @@ def test_no_tag_of_a_runs_files_gets_into_the_card(tiny: Tiny) -> None:
 
 @pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_named_and_nothing_is_left(
-    tiny: Tiny, tmp_path: Path
+    trained: Trained, tmp_path: Path
 ) -> None:
-    run = trained(tiny, NARROW)
+    run = trained(NARROW)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write .*file"):
         export_run(run.path, "timm", tmp_path / "file" / "out", QUIET)
