@@ -9,8 +9,29 @@ CONFIGS = {
     "solo_dyntemp.configs": "configs/plugin",
     "solo_dyntemp.solo_configs": "configs/solo_learn",
 }
+# what the `dyntemp` command and `import dyntemp` need; the losses need torch alone
+BENCH = [
+    "torchvision>=0.20",
+    "lightning>=2.6",
+    "timm>=1.0.20",
+    "hydra-core>=1.3.2",
+    "torchmetrics>=1.4",
+    "lightly>=1.6,<2",
+    "scikit-learn>=1.4",
+    "scipy>=1.11",
+    "pandas>=2.1",
+    "jinja2>=3.1",
+    "matplotlib>=3.8",
+    "pyarrow>=15",
+    "safetensors>=0.4",
+    "rich>=13.7",
+    "typer>=0.12",
+    "packaging>=23",
+    "filelock>=3.30",  # SoftFileLease
+]
 DALI = "nvidia-dali-cuda130>=2.4; sys_platform == 'linux'"
-EXTRAS = {
+EXTRAS = {  # each holds the bench as well
+    "bench": [],
     "dali": [DALI],
     "h5": ["h5py>=3.10"],
     "tensorboard": ["tensorboard>=2.16"],
@@ -50,6 +71,7 @@ setup(
     python_requires=">=3.10",
     package_dir={
         "dyntemp": "registry/dyntemp",
+        "solo_pairs": "registry/solo_pairs",
         "solo_registry": "registry/solo_registry",
         "solo_dyntemp": "plugin/solo_dyntemp",
         "hydra_plugins.solo_dyntemp": "plugin/hydra_plugins/solo_dyntemp",
@@ -66,29 +88,10 @@ setup(
         "solo_dyntemp.upstream": ["*.md", "templates/**/*"],  # no packages: files for a clone
         **{package: ["**/*.yaml"] for package in CONFIGS},
     },
-    install_requires=[
-        "torch>=2.5",
-        "torchvision>=0.20",
-        "lightning>=2.6",
-        "timm>=1.0.20",
-        "hydra-core>=1.3.2",
-        "torchmetrics>=1.4",
-        "lightly>=1.6,<2",
-        "scikit-learn>=1.4",
-        "scipy>=1.11",
-        "pandas>=2.1",
-        "jinja2>=3.1",
-        "matplotlib>=3.8",
-        "pyarrow>=15",
-        "safetensors>=0.4",
-        "rich>=13.7",
-        "typer>=0.12",
-        "packaging>=23",
-        "filelock>=3.30",  # SoftFileLease
-    ],
-    extras_require=EXTRAS,
+    install_requires=["torch>=2.5"],
+    extras_require={name: [*BENCH, *more] for name, more in EXTRAS.items()},
     entry_points={
-        "console_scripts": ["dyntemp = solo_registry.cli.main:main"],
+        "console_scripts": ["dyntemp = solo_registry.__main__:main"],
         "solo_registry.plugins": ["dyntemp = solo_dyntemp.plugin:register"],
     },
 )

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from solo_registry.metrics.pair_mask import PairMask
+from solo_pairs import PairMask
 
 GRID = 2_001  # points on [-1, 1] for the numerical bounds; odd, so that s = 0 is among them
 

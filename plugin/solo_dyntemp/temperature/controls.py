@@ -10,7 +10,7 @@ from torch import Tensor
 
 from solo_dyntemp.temperature.base import Temperature, check_range
 from solo_dyntemp.temperature.pairwise import CosineTemperature
-from solo_registry.metrics.pair_mask import PairMask
+from solo_pairs import PairMask
 
 
 @dataclass(frozen=True)

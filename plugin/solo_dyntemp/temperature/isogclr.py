@@ -16,7 +16,7 @@ from solo_dyntemp.temperature.base import (
     check_positive,
     check_range,
 )
-from solo_registry.metrics.pair_mask import PairMask
+from solo_pairs import PairMask
 
 FORMS = {"code": 1, "paper": 2}  # the largest numerator of an exponent: s, or a difference of s
 LARGEST_EXPONENT = 80  # exp(88.7) is the largest 32-bit number
