@@ -30,13 +30,13 @@ types: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 duplicates: $(VENV)/.installed-test
-	$(BIN)/pylint registry/solo_registry plugin/solo_dyntemp
+	$(BIN)/pylint registry/solo_pairs registry/solo_registry plugin/solo_dyntemp
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: setup.py pyproject.toml | $(VENV)/bin/pip
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install --quiet --editable '.[bench]'
 	touch $@
 
 $(VENV)/.installed-test: setup.py pyproject.toml | $(VENV)/bin/pip
