@@ -9,9 +9,31 @@ CONFIGS = {
     "solo_dyntemp.configs": "configs/plugin",
     "solo_dyntemp.solo_configs": "configs/solo_learn",
 }
+# what the `dyntemp` command and `import dyntemp` need; the losses need torch alone
+BENCH = [
+    "torchvision>=0.25",
+    "lightning>=2.6.6",  # 2.6.2 and 2.6.3 are malicious, others run code of a checkpoint
+    "timm>=1.0.31",  # older ones unpickle checkpoints, or give Swin no small crops
+    "hydra-core>=1.3.8",  # before: more ways from a `_target_` to running code
+    "torchmetrics>=1.4",
+    "lightly>=1.6,<2",
+    "scikit-learn>=1.4.2",
+    "scipy>=1.13",
+    "pandas>=2.2.2",
+    "pydantic>=2.9",
+    "jinja2>=3.1.6",
+    "matplotlib>=3.10.7",
+    "pyarrow>=16",
+    "safetensors>=0.4",
+    "rich>=13.7",
+    "typer>=0.26",
+    "packaging>=23",
+    "filelock>=3.30",  # SoftFileLease
+]
 DALI = "nvidia-dali-cuda130>=2.4; sys_platform == 'linux'"
 DOCS = ["sphinx>=8.1,<10", "myst-parser>=4,<6", "furo>=2024.8.6"]
-EXTRAS = {
+EXTRAS = {  # each holds the bench as well
+    "bench": [],
     "docs": DOCS,
     "dali": [DALI],
     "h5": ["h5py>=3.11"],
@@ -70,30 +92,11 @@ setup(
         "solo_dyntemp.upstream": ["*.md", "templates/**/*"],  # no packages: files for a clone
         **{package: ["**/*.yaml"] for package in CONFIGS},
     },
-    install_requires=[
-        "torch>=2.10",  # before: torch.load(weights_only=True) could run code or corrupt memory
-        "torchvision>=0.25",
-        "lightning>=2.6.6",  # 2.6.2 and 2.6.3 are malicious, others run code of a checkpoint
-        "timm>=1.0.31",  # older ones unpickle checkpoints, or give Swin no small crops
-        "hydra-core>=1.3.8",  # before: more ways from a `_target_` to running code
-        "torchmetrics>=1.4",
-        "lightly>=1.6,<2",
-        "scikit-learn>=1.4.2",
-        "scipy>=1.13",
-        "pandas>=2.2.2",
-        "pydantic>=2.9",
-        "jinja2>=3.1.6",
-        "matplotlib>=3.10.7",
-        "pyarrow>=16",
-        "safetensors>=0.4",
-        "rich>=13.7",
-        "typer>=0.26",
-        "packaging>=23",
-        "filelock>=3.30",  # SoftFileLease
-    ],
-    extras_require=EXTRAS,
+    # before 2.10: torch.load(weights_only=True) could run code or corrupt memory
+    install_requires=["torch>=2.10"],
+    extras_require={name: [*BENCH, *more] for name, more in EXTRAS.items()},
     entry_points={
-        "console_scripts": ["dyntemp = solo_registry.cli.main:main"],
+        "console_scripts": ["dyntemp = solo_registry.__main__:main"],
         "solo_registry.plugins": ["dyntemp = solo_dyntemp.plugin:register"],
     },
 )

@@ -74,6 +74,23 @@ def test_the_registry_does_not_know_the_plugin() -> None:
     assert not [name for name in REGISTRY for target in ARROWS[name] if target in PLUGIN]
 
 
+def test_the_losses_import_the_registry_only_when_they_must() -> None:
+    """Not at the head of a module: `import solo_dyntemp.losses` costs what torch costs."""
+    light = ("solo_dyntemp", "solo_dyntemp.gather", "solo_dyntemp.names")
+    for name, path in PLUGIN.items():
+        if name in light or name.startswith(("solo_dyntemp.losses", "solo_dyntemp.temperature")):
+            body = ast.parse(path.read_text(encoding="utf-8")).body
+            heads = [ast.unparse(node) for node in body
+                     if isinstance(node, ast.Import | ast.ImportFrom)]  # fmt: skip
+            own = "from solo_registry.metrics.pair_mask import PairMask"
+            assert not [head for head in heads if "solo_registry" in head and head != own], name
+
+
+def test_the_pairs_import_nothing_of_ours() -> None:
+    path = REGISTRY["solo_registry.metrics.pair_mask"]
+    assert not imports(path, REGISTRY | PLUGIN)
+
+
 def test_no_circle_of_imports() -> None:
     TopologicalSorter(ARROWS).prepare()  # raises CycleError, which names the circle
 

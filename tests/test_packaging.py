@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -21,6 +22,13 @@ def test_every_folder_of_code_is_installed(root: str) -> None:
         if "templates" not in folder.parts and folder.parts[0] != "hydra_plugins"
     }
     assert code == set(find_packages(str(ROOT / root)))
+
+
+def test_the_losses_need_torch_alone() -> None:
+    tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
+    keywords = [node for node in ast.walk(tree) if isinstance(node, ast.keyword)]
+    (needs,) = [node.value for node in keywords if node.arg == "install_requires"]
+    assert [name.partition(">")[0] for name in ast.literal_eval(needs)] == ["torch"]
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no checkout")

@@ -1,8 +1,4 @@
-"""Our temperatures by name, for listings and for `build_temperature` alike; imports no torch."""
-
-from __future__ import annotations
-
-from solo_registry.catalog.registry import TEMPERATURES
+"""Our temperatures by name, for listings and for `build_temperature` alike; imports nothing."""
 
 DYSTRESS = "2308.01140"
 TEMPERATURE_ENTRIES = (
@@ -22,11 +18,3 @@ TEMPERATURE_ENTRIES = (
     ("isogclr", "ISogCLRTemperature", "sample: each image learns its own", "2305.11965"),
     ("learnable", "LearnableTemperature", "trained: one tau as a parameter", "2103.00020"),
 )
-
-
-def register_temperatures() -> None:
-    """Put them into the registry, where other packages put theirs; a second call does nothing."""
-    for name, cls, summary, paper in TEMPERATURE_ENTRIES:
-        target = f"solo_dyntemp.temperature:{cls}"
-        source = f"arXiv {paper}" if paper else "ours"
-        TEMPERATURES.add_lazy(name, target, summary=summary, paper=source)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from solo_dyntemp.hosts.found import SOLO_METHODS, WHERE, solo_learn
-from solo_dyntemp.names import DYSTRESS, register_temperatures
-from solo_registry.catalog.registry import COMMANDS, LOSSES, METHODS
+from solo_dyntemp.names import DYSTRESS, TEMPERATURE_ENTRIES
+from solo_registry.catalog.registry import COMMANDS, LOSSES, METHODS, TEMPERATURES
 
 METHOD_ENTRIES = (
     ("simclr_dyntemp", "SimCLRDynTemp", "SimCLR with tau(s) of each pair", DYSTRESS),
@@ -23,6 +23,7 @@ METHOD_ENTRIES = (
 LIGHTLY_HEADS = ("mocov3_dyntemp", "nnclr_dyntemp")
 LOSS_ENTRIES = (
     ("dyntemp_infonce", "all views against all, tau(s) per pair", "2308.01140"),
+    ("dyntemp_ntxent", "two views of each image, tau(s) per pair", "2002.05709"),
     ("dyntemp_infonce_queue", "a positive key and a queue, tau(s) per pair", "2308.01140"),
     ("dyntemp_dcl", "decoupled form (DCL, DCLW), tau(s) per pair", "2110.06848"),
     ("dyntemp_paired", "each a against all b (CLIP, SimCSE), tau(s) per pair", "2104.08821"),
@@ -62,7 +63,10 @@ def register() -> str:
     for name, summary, paper in LOSS_ENTRIES:
         target = f"solo_dyntemp.losses:{name}"
         LOSSES.add_lazy(name, target, summary=summary, paper=f"arXiv {paper}")
-    register_temperatures()
+    for name, cls, summary, paper in TEMPERATURE_ENTRIES:
+        source = f"arXiv {paper}" if paper else "ours"
+        target = f"solo_dyntemp.temperature:{cls}"
+        TEMPERATURES.add_lazy(name, target, summary=summary, paper=source)
     register_solo()
     for name, target, summary in COMMAND_ENTRIES:
         COMMANDS.add_lazy(name, f"solo_dyntemp.{target}", summary=summary)

@@ -8,6 +8,8 @@
 from importlib.metadata import version
 
 from solo_registry.api import Run, pretrain, runs
+from solo_registry.errors import require_bench
 
+require_bench("import dyntemp")
 __all__ = ["Run", "__version__", "pretrain", "runs"]
 __version__ = version("solo-dyntemp")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, requires, version
 
 SPACE = "Free some space. The same command goes on from what is saved"
 CURES = {
@@ -86,3 +88,40 @@ def nearest(name: str, known: Iterable[str]) -> str:
     matches = [other for other in names if other.casefold() == name.casefold()]
     matches = matches or difflib.get_close_matches(name, names, n=1)
     return f" Did you mean '{matches[0]}'?" if matches else ""
+
+
+class MissingBench(ModuleNotFoundError):
+    """The losses are installed without the extra that everything else needs."""
+
+
+def require_bench(who: str) -> None:
+    """Check that the packages of the extra `bench` are installed; imports none of them.
+
+    Args:
+        who: what needs them, as the subject of the error.
+
+    Raises:
+        MissingBench: a package is missing; the text says what to install.
+    """
+    missing = [name for name in bench_packages() if not _installed(name)]
+    if missing:
+        some = f"{', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}"
+        raise MissingBench(
+            f"{who} needs more packages than the losses: pip install 'solo-dyntemp[bench]' "
+            f"({len(missing)} missing: {some})"
+        )
+
+
+def bench_packages() -> list[str]:
+    """Return the names of the packages that setup.py lists for the extra `bench`."""
+    needs = requires("solo-dyntemp") or ()
+    names = (re.match(r"[\w.-]+", need) for need in needs if re.search(r"extra == .bench.", need))
+    return [name[0] for name in names if name]
+
+
+def _installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from solo_dyntemp.temperature import (
@@ -28,14 +25,3 @@ def test_names_are_the_registrys_and_other_packages_add_to_them(monkeypatch):
     TEMPERATURES.register("no_temperature")(lambda tau=0.1: tau)
     with pytest.raises(ValueError, match=r"'no_temperature' is registered as .* returns 0\.1"):
         build_temperature("no_temperature")
-
-
-@pytest.mark.distributed
-def test_the_temperatures_alone_load_no_plugin():
-    program = (
-        "import sys; from solo_dyntemp.temperature import build_temperature;"
-        "print(build_temperature('cosine'), 'solo_registry.catalog.builtin' in sys.modules,"
-        "'solo_dyntemp.plugin' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout == "CosineTemperature(tau_min=0.1, tau_max=0.2) False False\n", done.stderr

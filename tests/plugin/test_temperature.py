@@ -216,7 +216,7 @@ def test_bad_ranges(kind, low, high, message):
         (lambda: ISogCLRTemperature(size=3, clip=math.nan), "clip must be positive, got nan"),
         (lambda: ISogCLRTemperature(size=3, form="code "), "form must be one of code, paper, got"),
         (lambda: ISogCLRTemperature(3, tau_min=0.01), "tau_min must be at least 0.0125"),
-        (lambda: as_temperature(None), "a Temperature, a function or a number, got None"),
+        (lambda: as_temperature(None), "a Temperature, its name, a function or a number, got None"),
         (lambda: as_temperature(lambda s: s), "positive and finite on .* from -1"),
         (lambda: as_temperature(lambda s: s.sum()), r"keep the shape \(2001,\), got \(\)"),
     ],

@@ -18,7 +18,13 @@ class SoloDynTemp(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Register the methods, and append the configs whose names begin with solo/."""
         if "solo.methods" in sys.modules:
-            from solo_dyntemp.hosts.solo_learn import attach
+            try:
+                from solo_dyntemp.hosts.solo_learn import attach
 
-            attach()
+                attach()
+            except ModuleNotFoundError:
+                from solo_registry.errors import require_bench
+
+                require_bench("solo-dyntemp in solo-learn")
+                raise
             search_path.append(provider="solo-dyntemp", path="pkg://solo_dyntemp.solo_configs")

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 
 from solo_dyntemp.gather import gather, rank
-from solo_dyntemp.losses.kernels import dense, tiled, triton
+from solo_dyntemp.losses.kernels import dense, tiled
 from solo_dyntemp.losses.kernels.settings import KernelSettings
 from solo_dyntemp.losses.reduction import Terms
 from solo_dyntemp.temperature import PairMask, Temperature
 
 IMPLEMENTATIONS = ("auto", "dense", "tiled", "triton")
-LOG_SUMS = {"tiled": tiled.logsumexp, "triton": triton.logsumexp}
 # number of pairs from which tiled is faster than dense: measured on a CPU, a guess for CUDA
 CROSSOVER = {"cpu": 50_000, "cuda": 2**24}
 
@@ -34,14 +33,12 @@ def choose(
     Raises:
         ValueError: the chosen implementation cannot compute this loss; the message says why.
     """
-    if implementation in LOG_SUMS and count is None:
+    if implementation in ("tiled", "triton") and count is None:
         raise ValueError(
             f"implementation={implementation!r} needs the same number of views of every image, "
             "all on one process; use implementation='dense'"
         )
-    if implementation == "triton" and (
-        reason := triton.unsupported_reason(temperature, rows, columns)
-    ):
+    if implementation == "triton" and (reason := _no_triton(temperature, rows, columns)):
         raise ValueError(f"implementation='triton' {reason}; use implementation='auto'")
     if implementation == "tiled" and not temperature.elementwise:
         raise ValueError(
@@ -52,10 +49,28 @@ def choose(
         return implementation
     if count is None or not temperature.elementwise:
         return "dense"
-    if rows.is_cuda and triton.unsupported_reason(temperature, rows, columns) is None:
+    if rows.is_cuda and _no_triton(temperature, rows, columns) is None:
         return "triton"
     crossover = CROSSOVER.get(rows.device.type, CROSSOVER["cpu"])
     return "tiled" if len(rows) * columns >= crossover else "dense"
+
+
+def _no_triton(temperature: Temperature, rows: Tensor, columns: int) -> str | None:
+    """Return why the Triton kernels cannot be used, or None."""
+    from solo_dyntemp.losses.kernels import triton  # its import costs more than torch's
+
+    reason: str | None = triton.unsupported_reason(temperature, rows, columns)
+    return reason
+
+
+def log_sums(chosen: str, rows: Tensor, columns: Tensor, settings: KernelSettings) -> Tensor:
+    """Return the log-sums over pairs by "tiled" or "triton", see `tiled.logsumexp`."""
+    if chosen == "tiled":
+        return tiled.logsumexp(rows, columns, settings)
+    from solo_dyntemp.losses.kernels import triton
+
+    sums: Tensor = triton.logsumexp(rows, columns, settings)
+    return sums
 
 
 def dense_terms(
@@ -66,6 +81,7 @@ def dense_terms(
     candidates: Tensor | None = None,
     decoupled: bool = False,
     mean: bool = False,
+    anchors: Tensor | None = None,
 ) -> Callable[[Temperature], Terms]:
     """Return a function that computes numerators and denominators by the dense kernel.
 
@@ -77,14 +93,21 @@ def dense_terms(
             shape (M, D); None for the anchors themselves.
         decoupled: positives do not enter the denominator.
         mean: the numerator is the mean of the positives' logits, not their log-sum.
+        anchors: numbers of the rows that are anchors, without `candidates`; None for all.
     """
     columns, first = gather(rows if candidates is None else candidates), rank() * len(rows)
+    if anchors is not None:
+        rows = rows[anchors]
 
     def terms(temperature: Temperature) -> Terms:
         def block(start: int, stop: int) -> Terms:
-            place = first + start
-            groups = everywhere[place : first + stop]
-            own = place if candidates is None else None
+            own: int | Tensor | None = None
+            if anchors is not None:
+                own = first + anchors[start:stop]
+                groups = everywhere[own]
+            else:
+                groups = everywhere[first + start : first + stop]
+                own = first + start if candidates is None else None
             mask = PairMask.of_groups(groups, everywhere, own=own, start=start)
             mask = mask.decoupled() if decoupled else mask
             s = rows[start:stop] @ columns.T
@@ -113,7 +136,7 @@ def sparse_terms(
     def terms(temperature: Temperature) -> Terms:
         numerator = _among_views(rows, count, temperature, detach)
         settings = KernelSettings(temperature, detach, block=block, offset=offset)
-        return numerator, LOG_SUMS[chosen](rows, columns, settings)
+        return numerator, log_sums(chosen, rows, columns, settings)
 
     return terms
 

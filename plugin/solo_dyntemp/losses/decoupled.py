@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -25,14 +24,14 @@ from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, choose, dense_terms, s
 from solo_dyntemp.losses.embeddings import full_precision, normalize
 from solo_dyntemp.losses.module import LossModule
 from solo_dyntemp.losses.reduction import mean_loss
-from solo_dyntemp.temperature import BatchContext, Temperature, as_temperature
+from solo_dyntemp.temperature import BatchContext, TemperatureLike, as_temperature
 
 
 def dyntemp_dcl(
     z1: Tensor,
     z2: Tensor,
     *,
-    temperature: Temperature | Callable[[Tensor], Tensor] | float,
+    temperature: TemperatureLike,
     detach_temperature: bool = True,
     sigma: float | None = None,
     indexes: Tensor | None = None,
@@ -49,7 +48,7 @@ def dyntemp_dcl(
     Args:
         z1: projections of the first views, not normalised, shape (N, D).
         z2: projections of the second views, shape (N, D).
-        temperature: τ: a temperature, a number or an elementwise function.
+        temperature: τ: a temperature, its name, a number or an elementwise function.
         detach_temperature: stop the gradient through τ; in DCL, DySTreSS's code does not.
         sigma: σ of DCLW's weight, 0.5 in its paper; None for DCL.
         indexes: data set index of each image, shape (N,); for temperatures per sample only.
@@ -119,7 +118,7 @@ class DynTempDCL(LossModule):
     """`dyntemp_dcl` as a module.
 
     Args:
-        temperature: τ: a temperature, a number or an elementwise function.
+        temperature: τ: a temperature, its name, a number or an elementwise function.
         detach_temperature: stop the gradient through τ.
         sigma: σ of DCLW's weight; None for DCL.
         implementation: "auto", "dense", "tiled" or "triton".
@@ -133,7 +132,7 @@ class DynTempDCL(LossModule):
 
     def __init__(
         self,
-        temperature: Temperature | Callable[[Tensor], Tensor] | float,
+        temperature: TemperatureLike = "cosine",
         detach_temperature: bool = True,
         sigma: float | None = None,
         implementation: str = "auto",

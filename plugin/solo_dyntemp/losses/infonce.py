@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+import torch
 from torch import Tensor
 
 from solo_dyntemp.gather import check_equal_shapes
-from solo_dyntemp.losses.checks import check_choice, check_embeddings, check_indexes
+from solo_dyntemp.losses.checks import (
+    check_choice,
+    check_embeddings,
+    check_indexes,
+    check_same_shape,
+)
 from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, choose, dense_terms, sparse_terms
 from solo_dyntemp.losses.embeddings import full_precision, normalize
 from solo_dyntemp.losses.module import LossModule
 from solo_dyntemp.losses.reduction import mean_loss
-from solo_dyntemp.losses.views import group, positive_similarity
-from solo_dyntemp.temperature import BatchContext, Temperature, as_temperature
+from solo_dyntemp.losses.views import Views, group, positive_similarity
+from solo_dyntemp.temperature import BatchContext, Temperature, TemperatureLike, as_temperature
 
 
 def dyntemp_infonce(
     z: Tensor,
     indexes: Tensor,
     *,
-    temperature: Temperature | Callable[[Tensor], Tensor] | float,
+    temperature: TemperatureLike,
     detach_temperature: bool = True,
     implementation: str = "auto",
 ) -> Tensor:
@@ -37,7 +41,7 @@ def dyntemp_infonce(
         z: projections of all views, not normalised, shape (M, D); any floating type, computed in
             at least float32.
         indexes: the image of each row, integers, shape (M,); each image at least twice.
-        temperature: τ: a temperature, a number or an elementwise function.
+        temperature: τ: a temperature, its name, a number or an elementwise function.
         detach_temperature: stop the gradient through τ, as the authors' code does for NT-Xent; the
             paper's derivation does not.
         implementation: "dense" builds the (M, M) matrix, "tiled" and, on an NVIDIA GPU,
@@ -62,17 +66,76 @@ def dyntemp_infonce(
     check_choice("implementation", implementation, IMPLEMENTATIONS)
     temperature = as_temperature(temperature)
     check_equal_shapes(z)
-    views = group(indexes)
+    batch = (z, group(indexes), indexes, indexes)
+    return _infonce(*batch, temperature, detach_temperature, implementation)
+
+
+def dyntemp_ntxent(
+    z0: Tensor,
+    z1: Tensor,
+    *,
+    temperature: TemperatureLike,
+    detach_temperature: bool = True,
+    indexes: Tensor | None = None,
+    implementation: str = "auto",
+) -> Tensor:
+    """`dyntemp_infonce` of two views of each image: NT-Xent (arXiv 2002.05709, eq. 1).
+
+    It needs no indexes, so nothing waits for a GPU.
+
+    Args:
+        z0: projections of the first views, not normalised, shape (N, D).
+        z1: projections of the second views, shape (N, D).
+        temperature: as in `dyntemp_infonce`, like the arguments that are not listed.
+        detach_temperature: stop the gradient through τ.
+        indexes: data set index of each image, shape (N,); for temperatures per sample only.
+        implementation: "auto", "dense", "tiled" or "triton".
+
+    Returns:
+        mean over this process's 2N anchors, a scalar.
+
+    Raises:
+        ValueError: a shape, type, device or temperature is not as described, or processes have
+            batches of different shapes.
+
+    >>> import torch
+    >>> dyntemp_ntxent(torch.eye(2), torch.eye(2), temperature="cosine")
+    tensor(0.0134)
+    """
+    check_embeddings(z0=z0, z1=z1)
+    check_same_shape(z0=z0, z1=z1)
+    check_choice("implementation", implementation, IMPLEMENTATIONS)
+    if indexes is not None:
+        check_indexes("indexes", indexes, z0)
+        indexes = indexes.repeat_interleave(2)
+    temperature = as_temperature(temperature)
+    check_equal_shapes(z0)
+    z = torch.stack([z0, z1], dim=1).flatten(0, 1)
+    images = torch.arange(len(z0), device=z.device).repeat_interleave(2)
+    batch = (z, Views.pairs(len(z0), z.device), images, indexes)
+    return _infonce(*batch, temperature, detach_temperature, implementation)
+
+
+def _infonce(
+    z: Tensor,
+    views: Views,
+    images: Tensor,
+    indexes: Tensor | None,
+    temperature: Temperature,
+    detach: bool,
+    implementation: str,
+) -> Tensor:
     with full_precision(z):
         rows = normalize(z)
-        batch = BatchContext(lambda: positive_similarity(rows, indexes), indexes)
+        batch = BatchContext(lambda: positive_similarity(rows, images), indexes)
         temperature = temperature.for_batch(batch)
         columns = len(views.everywhere)
         chosen = choose(implementation, temperature, views.count, rows, columns)
         if chosen != "dense" and views.count is not None:
-            terms = sparse_terms(chosen, rows[views.order], views.count, detach_temperature)
+            side_by_side = rows if views.order is None else rows[views.order]
+            terms = sparse_terms(chosen, side_by_side, views.count, detach)
         else:
-            terms = dense_terms(rows, views.everywhere, detach_temperature)
+            terms = dense_terms(rows, views.everywhere, detach)
         return mean_loss(terms, temperature, negatives=views.negatives)
 
 

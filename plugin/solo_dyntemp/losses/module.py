@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from solo_dyntemp.losses.checks import check_choice
 from solo_dyntemp.losses.contrast import IMPLEMENTATIONS
-from solo_dyntemp.temperature import Temperature, as_temperature
+from solo_dyntemp.temperature import TemperatureLike, as_temperature
 
 
 class LossModule(nn.Module):
     """Base of the loss modules; a temperature with state is saved and moved with the module.
 
     Args:
-        temperature: τ: a temperature, a number or an elementwise function.
+        temperature: τ: a temperature, its name, a number or an elementwise function.
         detach_temperature: stop the gradient through τ.
         implementation: "auto", "dense", "tiled" or "triton".
 
@@ -26,13 +25,13 @@ class LossModule(nn.Module):
 
     def __init__(
         self,
-        temperature: Temperature | Callable[[Tensor], Tensor] | float,
+        temperature: TemperatureLike = "cosine",
         detach_temperature: bool = True,
         implementation: str = "auto",
     ) -> None:
         super().__init__()
         check_choice("implementation", implementation, IMPLEMENTATIONS)
-        self.temperature = as_temperature(temperature)
+        self.temperature = as_temperature(temperature, kept=True)
         self.detach_temperature = detach_temperature
         self.implementation = implementation
 

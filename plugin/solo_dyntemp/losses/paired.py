@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,18 +20,19 @@ from solo_dyntemp.losses.checks import (
     check_indexes,
     check_same_shape,
 )
-from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, LOG_SUMS, choose, dense_terms
+from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, choose, dense_terms, log_sums
 from solo_dyntemp.losses.embeddings import full_precision, normalize
 from solo_dyntemp.losses.kernels.settings import KernelSettings
+from solo_dyntemp.losses.module import LossModule
 from solo_dyntemp.losses.reduction import Terms, mean_loss
-from solo_dyntemp.temperature import BatchContext, Temperature, as_temperature
+from solo_dyntemp.temperature import BatchContext, Temperature, TemperatureLike, as_temperature
 
 
 def dyntemp_paired(
     a: Tensor,
     b: Tensor,
     *,
-    temperature: Temperature | Callable[[Tensor], Tensor] | float,
+    temperature: TemperatureLike,
     detach_temperature: bool = True,
     symmetric: bool = False,
     indexes: Tensor | None = None,
@@ -45,7 +47,7 @@ def dyntemp_paired(
     Args:
         a: embeddings, not normalised, shape (N, D).
         b: embeddings, b_i the positive of a_i, shape (N, D).
-        temperature: τ: a temperature, a number or an elementwise function.
+        temperature: τ: a temperature, its name, a number or an elementwise function.
         detach_temperature: stop the gradient through τ.
         symmetric: return the mean with the loss of each b_i against all a_j.
         indexes: data set index of each pair, shape (N,); for temperatures per sample only.
@@ -98,6 +100,41 @@ def _sparse(
 
     def terms(temperature: Temperature) -> Terms:
         numerator = positive / temperature(positive.detach() if detach else positive)
-        return numerator, LOG_SUMS[chosen](rows, candidates, KernelSettings(temperature, detach))
+        return numerator, log_sums(chosen, rows, candidates, KernelSettings(temperature, detach))
 
     return terms
+
+
+class DynTempPairedInfoNCE(LossModule):
+    """`dyntemp_paired` as a module.
+
+    Args:
+        temperature: τ: a temperature, its name, a number or an elementwise function.
+        detach_temperature: stop the gradient through τ.
+        symmetric: return the mean with the loss of each b_i against all a_j.
+        implementation: "auto", "dense", "tiled" or "triton".
+
+    Raises:
+        ValueError: an argument is not as described.
+
+    >>> DynTempPairedInfoNCE("cosine")(torch.eye(3), torch.eye(3))
+    tensor(0.0134)
+    """
+
+    def __init__(
+        self,
+        temperature: TemperatureLike = "cosine",
+        detach_temperature: bool = True,
+        symmetric: bool = False,
+        implementation: str = "auto",
+    ) -> None:
+        super().__init__(temperature, detach_temperature, implementation)
+        self.symmetric = symmetric
+
+    def settings(self) -> dict[str, Any]:
+        """Return the keyword arguments of `dyntemp_paired`."""
+        return {**super().settings(), "symmetric": self.symmetric}
+
+    def forward(self, a: Tensor, b: Tensor, indexes: Tensor | None = None) -> Tensor:
+        """Return the loss; see `dyntemp_paired`."""
+        return dyntemp_paired(a, b, indexes=indexes, **self.settings())

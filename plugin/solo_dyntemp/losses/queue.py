@@ -14,13 +14,19 @@ from solo_dyntemp.losses.checks import (
     check_indexes,
     check_same_shape,
 )
-from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, LOG_SUMS, choose
+from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, choose, log_sums
 from solo_dyntemp.losses.embeddings import full_precision, normalize
 from solo_dyntemp.losses.kernels import dense
 from solo_dyntemp.losses.kernels.settings import KernelSettings
 from solo_dyntemp.losses.module import LossModule
 from solo_dyntemp.losses.reduction import Terms, mean_loss
-from solo_dyntemp.temperature import BatchContext, PairMask, Temperature, as_temperature
+from solo_dyntemp.temperature import (
+    BatchContext,
+    PairMask,
+    Temperature,
+    TemperatureLike,
+    as_temperature,
+)
 
 
 def dyntemp_infonce_queue(
@@ -28,7 +34,7 @@ def dyntemp_infonce_queue(
     key: Tensor,
     queue: Tensor,
     *,
-    temperature: Temperature | Callable[[Tensor], Tensor] | float,
+    temperature: TemperatureLike,
     detach_temperature: bool = True,
     indexes: Tensor | None = None,
     implementation: str = "auto",
@@ -43,7 +49,7 @@ def dyntemp_infonce_queue(
         query: projections of the trained network, shape (N, D).
         key: projections of the momentum network, row i of the same image as query i, (N, D).
         queue: earlier keys, in columns, shape (D, K); no gradient reaches it.
-        temperature: τ: a temperature, a number or an elementwise function.
+        temperature: τ: a temperature, its name, a number or an elementwise function.
         detach_temperature: stop the gradient through τ.
         indexes: data set index of each query, shape (N,); for temperatures per sample only.
         implementation: "dense" builds the matrix, "tiled" and, on an NVIDIA GPU,
@@ -108,7 +114,7 @@ def _sparse(
 
     def terms(temperature: Temperature) -> Terms:
         numerator = s / temperature(s.detach() if detach else s)
-        denominator = LOG_SUMS[chosen](rows, negatives, KernelSettings(temperature, detach))
+        denominator = log_sums(chosen, rows, negatives, KernelSettings(temperature, detach))
         return numerator, torch.logaddexp(numerator, denominator)
 
     return terms

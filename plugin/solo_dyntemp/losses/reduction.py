@@ -18,6 +18,7 @@ def mean_loss(
     negatives: float,
     decoupled: bool = False,
     positive_weight: Tensor | None = None,
+    anchors: float | None = None,
 ) -> Tensor:
     """Return the mean over anchors of denominator - numerator, weighted by the temperature.
 
@@ -27,9 +28,11 @@ def mean_loss(
         negatives: number of negatives of an anchor, the mean if anchors differ.
         decoupled: whether the denominators leave out the positives.
         positive_weight: factor of each numerator, shape (M,), or None.
+        anchors: number to divide the sum by, where processes have different numbers of anchors.
     """
     numerator, denominator = terms(temperature)
     weighed = numerator if positive_weight is None else positive_weight * numerator
     decoupled = decoupled or temperature.decoupled
     outcome = Outcome(denominator - weighed, terms, numerator, denominator, decoupled, negatives)
-    return temperature.weigh(outcome).mean()
+    losses = temperature.weigh(outcome)
+    return losses.mean() if anchors is None else losses.sum() / max(anchors, 1 / 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 
@@ -11,18 +11,22 @@ from solo_dyntemp.losses.checks import check_choice, check_embeddings, check_ind
 from solo_dyntemp.losses.contrast import dense_terms
 from solo_dyntemp.losses.embeddings import full_precision, normalize
 from solo_dyntemp.losses.infonce import dyntemp_infonce
+from solo_dyntemp.losses.module import LossModule
 from solo_dyntemp.losses.reduction import mean_loss
 from solo_dyntemp.losses.views import group, positive_similarity
-from solo_dyntemp.temperature import BatchContext, Temperature, as_temperature
+from solo_dyntemp.temperature import BatchContext, TemperatureLike, as_temperature
+
+FORMS = ("out", "in")
 
 
 def dyntemp_supcon(
     z: Tensor,
     labels: Tensor,
     *,
-    temperature: Temperature | Callable[[Tensor], Tensor] | float,
+    temperature: TemperatureLike,
     detach_temperature: bool = True,
     form: str = "out",
+    skip_alone: bool = True,
 ) -> Tensor:
     r"""Supervised contrastive loss, τ a function of each pair's similarity.
 
@@ -33,13 +37,16 @@ def dyntemp_supcon(
 
     Args:
         z: projections of all views, not normalised, shape (M, D).
-        labels: class of each row, integers, shape (M,); each class at least twice.
-        temperature: τ: a temperature, a number or an elementwise function.
+        labels: class of each row, integers, shape (M,).
+        temperature: τ: a temperature, its name, a number or an elementwise function.
         detach_temperature: stop the gradient through τ.
         form: "out", which the paper recommends, or "in".
+        skip_alone: a row that is alone in its class is no anchor, but remains a candidate; if
+            False, it is an error.
 
     Returns:
-        mean over this process's anchors, a scalar.
+        mean over this process's anchors, a scalar; 0 if there is none. If processes have different
+        numbers of anchors, their sum divided by the mean number.
 
     Raises:
         ValueError: a shape, type, device, label or value is not as described, or processes have
@@ -50,18 +57,60 @@ def dyntemp_supcon(
     >>> dyntemp_supcon(z, labels, temperature=0.2)
     tensor(0.7032)
     """
-    check_choice("form", form, ("out", "in"))
-    if form == "in":
-        return dyntemp_infonce(
-            z, labels, temperature=temperature, detach_temperature=detach_temperature
-        )
+    check_choice("form", form, FORMS)
     check_embeddings(z=z)
     check_indexes("labels", labels, z)
     temperature = as_temperature(temperature)
     check_equal_shapes(z)
-    views = group(labels)
+    views = group(labels, skip_alone=skip_alone)
+    if form == "in" and views.anchors is None:
+        return dyntemp_infonce(
+            z, labels, temperature=temperature, detach_temperature=detach_temperature
+        )
     with full_precision(z):
         rows = normalize(z)
         temperature = temperature.for_batch(BatchContext(lambda: positive_similarity(rows, labels)))
-        terms = dense_terms(rows, views.everywhere, detach_temperature, mean=True)
-        return mean_loss(terms, temperature, negatives=views.negatives)
+        terms = dense_terms(
+            rows, views.everywhere, detach_temperature, mean=form == "out", anchors=views.anchors
+        )
+        total = None if views.anchors is None else views.total
+        return mean_loss(terms, temperature, negatives=views.negatives, anchors=total)
+
+
+class DynTempSupConLoss(LossModule):
+    """`dyntemp_supcon` as a module, in the place of pytorch-metric-learning's `SupConLoss`.
+
+    Args:
+        temperature: τ: a temperature, its name, a number or an elementwise function.
+        detach_temperature: stop the gradient through τ.
+        form: "out" or "in".
+        skip_alone: a row that is alone in its class is no anchor; if False, it is an error.
+
+    Raises:
+        ValueError: an argument is not as described.
+
+    >>> import torch
+    >>> DynTempSupConLoss(0.2)(torch.eye(2).repeat(3, 1), torch.tensor([0, 1, 0, 1, 0, 1]))
+    tensor(0.7032)
+    """
+
+    def __init__(
+        self,
+        temperature: TemperatureLike = "cosine",
+        detach_temperature: bool = True,
+        form: str = "out",
+        skip_alone: bool = True,
+    ) -> None:
+        super().__init__(temperature, detach_temperature)
+        check_choice("form", form, FORMS)
+        self.form, self.skip_alone = form, skip_alone
+
+    def settings(self) -> dict[str, Any]:
+        """Return the keyword arguments of `dyntemp_supcon`."""
+        settings = {**super().settings(), "form": self.form, "skip_alone": self.skip_alone}
+        del settings["implementation"]
+        return settings
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss; see `dyntemp_supcon`."""
+        return dyntemp_supcon(embeddings, labels, **self.settings())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from solo_dyntemp.gather import all_gather, mean_over_processes, world_size
+from solo_dyntemp.gather import all_gather, mean_over_processes, rank, world_size
 
 
 @dataclass(frozen=True)
@@ -19,36 +19,53 @@ class Views:
         count: number of views of every image; None if it differs between images, or if the views of
             an image are on several processes.
         order: permutation of this process's rows that puts views of one image side by side; None
-            if `count` is None.
+            if they already are, or if `count` is None.
         negatives: number of rows that are not of an anchor's image, the mean over anchors.
+        anchors: numbers of this process's rows that have a positive; None if all have one.
+        total: number of such rows of all processes, divided by the number of processes.
     """
 
     everywhere: Tensor
     count: int | None
     order: Tensor | None
     negatives: float
+    anchors: Tensor | None = None
+    total: float = 0.0
+
+    @classmethod
+    def pairs(cls, images: int, device: torch.device) -> Views:
+        """Return two views of each image of this process, side by side; reads no values."""
+        everyone = images * world_size()
+        everywhere = torch.arange(everyone, device=device).repeat_interleave(2)
+        return cls(everywhere, 2, None, 2 * everyone - 2)
 
 
-def group(indexes: Tensor) -> Views:
+def group(indexes: Tensor, *, skip_alone: bool = False) -> Views:
     """Group rows by index. Every process gets the same result.
 
     On a GPU this waits for the device, because the next steps depend on the counts.
 
     Args:
         indexes: index of each row of this process, shape (M,).
+        skip_alone: a row whose index no other row has is no anchor, but remains a candidate.
 
     Raises:
         ValueError: an index has only one row, so that row has no positive.
     """
     everywhere = all_gather(indexes)
-    distinct, counts = torch.unique(everywhere, return_counts=True)
-    counts = counts.cpu()
-    if bool((counts == 1).any()):
-        alone = distinct.cpu()[counts == 1]
-        raise ValueError(
-            f"every index needs at least two views, but {len(alone)} of {len(counts)} have one, "
-            f"the first is index {int(alone[0])}"
-        )
+    distinct, image, counts = torch.unique(everywhere, return_inverse=True, return_counts=True)
+    paired, counts = (counts > 1)[image], counts.cpu()
+    single = counts == 1
+    if bool(single.any()):
+        if not skip_alone:
+            raise ValueError(
+                f"every index needs at least two views, but {int(single.sum())} of {len(counts)} "
+                f"have one, the first is index {int(distinct.cpu()[single][0])}"
+            )
+        own = paired[rank() * len(indexes) :][: len(indexes)]
+        total = float(counts[~single].sum()) / world_size()
+        negatives = _negatives(counts)
+        return Views(everywhere, None, None, negatives, own.nonzero().squeeze(1), total)
     count = int(counts[0])
     if bool((counts != count).any()) or not _together(everywhere, count):
         return Views(everywhere, None, None, _negatives(counts))

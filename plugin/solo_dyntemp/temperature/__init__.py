@@ -5,7 +5,7 @@
 tensor([0.2000, 0.1000, 0.2000])
 """
 
-from solo_dyntemp.temperature.adapt import FunctionTemperature, as_temperature
+from solo_dyntemp.temperature.adapt import FunctionTemperature, TemperatureLike, as_temperature
 from solo_dyntemp.temperature.adaptive import (
     DualTemperature,
     LearnableTemperature,
@@ -30,6 +30,7 @@ from solo_dyntemp.temperature.pairwise import (
     MonotoneCosineTemperature,
     ShiftedCosineTemperature,
 )
+from solo_dyntemp.temperature.scaled import ScaledTemperature
 from solo_dyntemp.temperature.schedules import CosineScheduleTemperature, StabilisedTemperature
 from solo_registry.metrics.pair_mask import PairMask
 
@@ -50,10 +51,12 @@ __all__ = [
     "MonotoneCosineTemperature",
     "Outcome",
     "PairMask",
+    "ScaledTemperature",
     "ShiftedCosineTemperature",
     "ShuffledTemperature",
     "StabilisedTemperature",
     "Temperature",
+    "TemperatureLike",
     "as_temperature",
     "build_temperature",
     "largest_logit",

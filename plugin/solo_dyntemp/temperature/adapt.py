@@ -1,14 +1,20 @@
-"""Turns a number or any elementwise function into a temperature."""
+"""Turns a name, a number or any elementwise function into a temperature."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from solo_dyntemp.temperature.base import Temperature
+from solo_dyntemp.temperature.build import build_temperature
 from solo_dyntemp.temperature.pairwise import ConstantTemperature
+
+TemperatureLike: TypeAlias = Temperature | Callable[[Tensor], Tensor] | float | str
+"""What the losses take as `temperature`; see `as_temperature`."""
 
 
 class FunctionTemperature(nn.Module, Temperature):
@@ -67,19 +73,42 @@ class FunctionTemperature(nn.Module, Temperature):
         return slope if out is None else out.copy_(slope)
 
 
-def as_temperature(value: Temperature | Callable[[Tensor], Tensor] | float) -> Temperature:
-    """Return `value` as a temperature: a number is constant, a function is wrapped.
+def as_temperature(value: TemperatureLike, *, kept: bool = False) -> Temperature:
+    """Return `value` as a temperature.
+
+    Args:
+        value: a temperature; a name that `build_temperature` knows, for its defaults; a number for
+            a constant; or an elementwise function, which is wrapped.
+        kept: the caller keeps the result, so a name may stand for a temperature with a state.
 
     Raises:
-        ValueError: `value` is none of these, or a temperature is not positive and finite.
+        ValueError: `value` is none of these, a temperature is not positive and finite, or a name
+            stands for a temperature whose state would be lost.
 
-    >>> as_temperature(0.2)
-    ConstantTemperature(tau=0.2)
+    >>> as_temperature(0.2), as_temperature("cosine")
+    (ConstantTemperature(tau=0.2), CosineTemperature(tau_min=0.1, tau_max=0.2))
     """
     if isinstance(value, Temperature):
         return value
+    if isinstance(value, str):
+        if kept:
+            return build_temperature(value)
+        return _stateless(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return ConstantTemperature(float(value))
     if callable(value):
         return FunctionTemperature(value)
-    raise ValueError(f"temperature must be a Temperature, a function or a number, got {value!r}")
+    raise ValueError(
+        f"temperature must be a Temperature, its name, a function or a number, got {value!r}"
+    )
+
+
+@lru_cache
+def _stateless(name: str) -> Temperature:
+    temperature = build_temperature(name)
+    if isinstance(temperature, nn.Module):
+        raise ValueError(
+            f"temperature={name!r} has a state that a function cannot keep; use the loss's class, "
+            f"or pass build_temperature({name!r}) and keep it"
+        )
+    return temperature

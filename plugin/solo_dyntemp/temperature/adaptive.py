@@ -158,7 +158,7 @@ class LearnableTemperature(nn.Module, Temperature):
         self.tau_min, self.tau_max = tau_min, tau_max
         self.log_scale = nn.Parameter(torch.tensor(-math.log(tau)))
 
-    def for_batch(self, batch: BatchContext) -> Temperature:
+    def for_batch(self, batch: BatchContext) -> ScalarTemperature:
         """Clamp t to its bounds, then return the temperature."""
         with torch.no_grad():
             self.log_scale.clamp_(-math.log(self.tau_max), -math.log(self.tau_min))

@@ -1,22 +1,19 @@
-"""Builds a temperature from the name and the keywords in a config.
+"""Builds a temperature from its name: one of ours, or one that another package registers.
 
-The names are those of `solo_registry.catalog.registry.TEMPERATURES`: ours, and those that other
-packages register.
+Ours are found without the registry, so that the losses import nothing but torch.
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
 
-from solo_dyntemp.names import register_temperatures
+from solo_dyntemp.names import TEMPERATURE_ENTRIES
 from solo_dyntemp.temperature.base import Temperature
-from solo_registry.catalog.plugins import load_plugins
-from solo_registry.catalog.registry import TEMPERATURES
-from solo_registry.errors import nearest
 
-register_temperatures()  # for users of the losses, who load no plugin
+OURS = {name: cls for name, cls, *_ in TEMPERATURE_ENTRIES}
 
 
 def build_temperature(name: str, **kwargs: Any) -> Temperature:
@@ -39,6 +36,8 @@ tau_min, tau_max
     parameters = inspect.signature(kind).parameters
     for keyword in kwargs:
         if keyword not in parameters:
+            from solo_registry.errors import nearest
+
             raise ValueError(
                 f"temperature {name!r} has no keyword {keyword!r}."
                 f"{nearest(keyword, parameters)} It has: {', '.join(parameters)}"
@@ -68,7 +67,14 @@ def temperature_keywords(name: str) -> tuple[str, ...]:
 
 
 def _find(name: str) -> Callable[..., Any]:
-    """Return what is registered under `name`, by this package or by another one."""
+    """Return our class of this name, or what another package has registered under it."""
+    if name in OURS:
+        module = importlib.import_module("solo_dyntemp.temperature")
+        ours: Callable[..., Any] = getattr(module, OURS[name])
+        return ours
+    from solo_registry.catalog.plugins import load_plugins
+    from solo_registry.catalog.registry import TEMPERATURES
+
     if name not in TEMPERATURES:
         load_plugins()
     found: Callable[..., Any] = TEMPERATURES.get(name)

@@ -140,7 +140,8 @@ def loading(to: str, cfg: DictConfig, call: dict[str, Any] | None) -> list[str]:
     if call is None:
         kwargs = "".join(f", {key}={value!r}" for key, value in plain(cfg.backbone.kwargs).items())
         build = [
-            "from solo_registry.backbones import build_backbone  # pip install solo-dyntemp",
+            "# pip install 'solo-dyntemp[bench]'",
+            "from solo_registry.backbones import build_backbone",
             "",
             f"model = build_backbone({cfg.backbone.name!r}, in_channels={channels}, "
             f"image_size={cfg.augmentations[0].crop_size}{kwargs})",

@@ -1,7 +1,8 @@
 """The pairs that a contrastive loss compares, and its gradient with respect to their similarities.
 
-`PairMask` says which pairs they are; temperatures and the dense kernel take it. `ComparedPairs`
-adds the embeddings; `BaseMethod.compared_pairs` returns it for telemetry.
+`PairMask` says which pairs they are. `ComparedPairs` adds the embeddings;
+`BaseMethod.compared_pairs` returns it for telemetry. The losses of `solo_dyntemp`, which need torch
+alone, import this module: so it imports torch alone.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+__all__ = ["ComparedPairs", "PairMask", "TauOfPairs", "pair_gradient"]
 TauOfPairs = Callable[[Tensor], Tensor | None]
 """A function from similarities (A, B) to temperatures (A, B) or (A, 1); None for losses without."""
 
@@ -34,15 +36,15 @@ class PairMask:
 
     @classmethod
     def of_groups(
-        cls, rows: Tensor, columns: Tensor, *, own: int | None, start: int = 0
+        cls, rows: Tensor, columns: Tensor, *, own: int | Tensor | None, start: int = 0
     ) -> PairMask:
         """Make the pairs of equal group positive and exclude each anchor with itself.
 
         Args:
             rows: (A,) group of each anchor: its image, or its class.
             columns: (B,) group of each candidate.
-            own: column of anchor 0 itself; that of anchor i is `own` + i. None if the anchors are
-                not among the candidates.
+            own: column of anchor 0 itself; that of anchor i is `own` + i. Or the column of each,
+                (A,). None if the anchors are not among the candidates.
             start: as in `PairMask`.
 
         >>> mask = PairMask.of_groups(torch.tensor([0, 1]), torch.tensor([0, 1, 0, 1]), own=0)
@@ -53,7 +55,10 @@ class PairMask:
         if own is None:
             return cls(positive, None, start)
         itself = torch.zeros_like(positive)
-        itself.diagonal(own).fill_(True)
+        if isinstance(own, Tensor):
+            itself.scatter_(1, own[:, None], True)
+        else:
+            itself.diagonal(own).fill_(True)
         return cls(positive & ~itself, itself, start)
 
     def decoupled(self) -> PairMask:

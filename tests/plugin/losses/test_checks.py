@@ -50,8 +50,8 @@ def test_bad_settings():
         dyntemp_infonce(Z, INDEXES, temperature=COSINE, implementation="fast")
     with pytest.raises(ValueError, match="auto, dense, tiled, triton, got 'fast'"):
         DynTempInfoNCE(COSINE, implementation="fast")
-    with pytest.raises(ValueError, match="got 'cosine'"):
-        dyntemp_infonce(Z, INDEXES, temperature="cosine")
+    with pytest.raises(ValueError, match=r"temperature 'cosin'\. Did you mean 'cosine'"):
+        dyntemp_infonce(Z, INDEXES, temperature="cosin")
     with pytest.raises(ValueError, match=r"tau must be positive, got -0\.1"):
         dyntemp_infonce(Z, INDEXES, temperature=-0.1)
     with pytest.raises(ValueError, match="similarity alone, got ScalarTemperature;"):
@@ -102,7 +102,9 @@ def test_bad_settings():
             "form must be one of out, in, got 'both'",
         ),
         (
-            lambda z: dyntemp_supcon(z, torch.tensor([0, 0, 1, 2]), temperature=0.2),
+            lambda z: dyntemp_supcon(
+                z, torch.tensor([0, 0, 1, 2]), temperature=0.2, skip_alone=False
+            ),
             "2 of 3 have one, the first is index 1",
         ),
     ],

@@ -63,6 +63,15 @@ def test_the_state_of_isogclr_is_that_of_one_process(results):
     )
 
 
+def test_ntxent_gathers_only_if_it_is_told_to(results):
+    x, images = worker.batch()
+    _, bank = worker.local_and_bank(x, images)
+    for result, rows in zip(results, x.chunk(len(results)), strict=True):
+        local, everyones = result["local and bank"]
+        torch.testing.assert_close(local, worker.local_and_bank(rows, images)[0])
+        torch.testing.assert_close(everyones, bank)
+
+
 def test_unequal_batches_are_refused_on_every_process(results):
     for result in results:
         assert "same shape, got rank 0 (8, 5), rank 1 (6, 5)" in result["unequal"]

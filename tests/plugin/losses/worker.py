@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 
 from solo_dyntemp.losses import (
+    DynTempNTXentLoss,
     dyntemp_dcl,
     dyntemp_infonce,
     dyntemp_infonce_queue,
@@ -90,6 +91,13 @@ def cases():
             temperature=COSINE,
             form=f,
         )
+        # classes 4 to 7 have one row each, so processes have different numbers of anchors
+        table[f"supcon alone {form}"] = lambda x, images, f=form: dyntemp_supcon(
+            x[:, 0], images % 8, temperature=COSINE, form=f
+        )
+    table["ntxent gathered"] = lambda x, images: DynTempNTXentLoss(COSINE, gather_distributed=True)(
+        x[:, 0], x[:, 1]
+    )
     # a padded sampler shows an image on several processes
     table["repeated images"] = lambda x, images: dyntemp_infonce(
         x[:, :2].flatten(0, 1), (images % 5).repeat_interleave(2), temperature=COSINE
@@ -165,6 +173,16 @@ def isogclr_state(x, images):
     return temperature.state_dict()
 
 
+def local_and_bank(x, images):
+    """Return NT-Xent without gathering, and the bank after two steps with it, from equal banks."""
+    local = DynTempNTXentLoss(COSINE)(x[:, 0], x[:, 1])
+    bank = DynTempNTXentLoss(COSINE, (2 * IMAGES, WIDTH), gather_distributed=True).double()
+    bank.bank.fill_(1.0)
+    for view in (1, 2):
+        bank(x[:, 0].clone().requires_grad_(), x[:, view])
+    return local, bank.bank
+
+
 def unequal_message(rank):
     """Return what a process is told when rank 0 brings one image more."""
     x = torch.ones(4 if rank == 0 else 3, 6, WIDTH)
@@ -186,6 +204,7 @@ def work(rank, world, folder):
     results = {name: value_and_gradient(loss, x, images) for name, loss in table.items()}
     results["ddp"] = ddp_gradient(x, images)
     results["isogclr state"] = isogclr_state(x, images)
+    results["local and bank"] = local_and_bank(x, images)
     results["unequal"] = unequal_message(rank)
     torch.save(results, folder / f"{rank}.pt")
     dist.barrier()

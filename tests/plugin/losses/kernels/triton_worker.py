@@ -17,7 +17,7 @@ from solo_dyntemp.losses import (
     dyntemp_infonce_queue,
     dyntemp_paired,
 )
-from solo_dyntemp.losses.contrast import LOG_SUMS
+from solo_dyntemp.losses.contrast import log_sums
 from solo_dyntemp.losses.kernels.settings import KernelSettings
 from solo_dyntemp.temperature import (
     CosineScheduleTemperature,
@@ -75,7 +75,7 @@ def of_other_rows(settings, count):
 
     def loss(implementation, own, everyone):
         units = [torch.nn.functional.normalize(x) for x in (own, everyone)]
-        sums = LOG_SUMS["tiled" if implementation == "dense" else implementation](*units, settings)
+        sums = log_sums("tiled" if implementation == "dense" else implementation, *units, settings)
         return sums @ torch.linspace(-1, 2, count).to(own)
 
     return loss, [z[settings.offset : settings.offset + count], z]
