@@ -85,7 +85,10 @@ def read_yaml(path: Path) -> DictConfig:
     body, seal, found = text.rpartition(SEAL)
     if found != f"{checksum(body)}\n" if seal else text.startswith(MARK):
         raise UserError(f"{path} is damaged: its lines are not those that were written")
-    content = parse_yaml(text, str(path))
+    try:
+        content = parse_yaml(text, path.name)
+    except UserError as error:
+        raise UserError(f"{path} is damaged: {error}") from error
     if not isinstance(content, DictConfig):
         raise UserError(f"{path} is damaged: it holds no config")
     return content
