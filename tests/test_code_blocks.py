@@ -28,7 +28,7 @@ from solo_registry.cli.main import add_plugin_commands, app
 from solo_registry.config.compose import split_words
 from solo_registry.config.resolve import resolve
 from solo_registry.errors import UserError
-from solo_registry.jobs.hydra_launcher import engine
+from solo_registry.jobs.hydra_launcher import hydra_session
 from solo_registry.leaderboard import run as leaderboard
 from solo_registry.sweep import run as sweep
 
@@ -110,7 +110,7 @@ def compose(name: str, words: list[str]) -> None:
     flags, words = split_words(words)
     if "--config-path" in flags:
         return  # a file that a command before it writes
-    with engine([], "runs") as hydra:
+    with hydra_session([], "runs") as hydra:
         if name == "leaderboard run":
             request = leaderboard.read_words(words)
             node = hydra.option("suite", request.suite)

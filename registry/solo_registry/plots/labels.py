@@ -42,7 +42,9 @@ def names_beside(axis: Axes, names: Sequence[str], places: Array, points: Array)
     frame = axis.get_window_extent().get_points()
     taken: list[Box] = []
     for name, place in zip(names, places, strict=True):
-        text = axis.annotate(name, (place[0], place[1]), fontsize="small", ha="center", va="center")
+        text = axis.annotate(
+            name, tuple(place), fontsize="small", ha="center", va="center", parse_math=False
+        )
         size = np.diff(text.get_window_extent().get_points(), axis=0)[0]
         box = _free(axis.transData.transform(place), size, dots, taken, frame)
         _move(axis, text, box, axis.transData.transform(place))

@@ -78,7 +78,7 @@ def test_the_implementation_reaches_the_loss(tiny: Tiny, method: str) -> None:
     torch.testing.assert_close(*losses)
     with pytest.raises(UserError, match=r"triton needs an NVIDIA GPU, got accelerator=cpu"):
         resolve(tiny(method, "method_kwargs.implementation=triton"))
-    with pytest.raises(UserError, match=r"got 'tile'\. Did you mean 'tiled'"):
+    with pytest.raises(UserError, match=r"is 'tile'\. Did you mean 'tiled'"):
         resolve(tiny(method, "method_kwargs.implementation=tile"))
 
 

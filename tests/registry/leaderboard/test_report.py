@@ -16,6 +16,7 @@ from tests.registry.leaderboard.conftest import SCORES, change
 
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.report import write_report
+from solo_registry.runs.read import MARK, SEAL, sealed
 
 pytestmark = pytest.mark.slow  # draws
 QUIET = Console(quiet=True)
@@ -85,8 +86,9 @@ def damage(run: Path, kind: str) -> None:
     elif kind == "foreign":
         change(result, seed=77)
     elif kind == "other config":
-        text = (run / "resolved.yaml").read_text()
-        (run / "resolved.yaml").write_text(text.replace("max_epochs: 2", "max_epochs: 3"))
+        text = (run / "resolved.yaml").read_text().removeprefix(MARK).partition(SEAL)[0]
+        other = text.replace("max_epochs: 2", "max_epochs: 3")
+        (run / "resolved.yaml").write_text(sealed(other))
     elif kind == "failed":
         result.unlink()
         (run / "error.json").write_text(json.dumps({"error": "ValueError: <script>boom"}))
