@@ -45,6 +45,7 @@ EXTRAS = {  # each holds the bench as well
     "submitit": ["hydra-submitit-launcher>=1.2"],
     "ray": ["hydra-ray-launcher>=1.2.2"],
     "sweep": ["optuna>=5"],
+    "recipes": ["pytorch-metric-learning>=2.9", "sentence-transformers>=6"],  # docs/recipes.md
     "test": [
         *DOCS,
         "black==26.3.1",  # solo-learn's formatter, for what goes there

@@ -2,7 +2,7 @@
 
 import sys
 
-from solo_registry.cli.main import main
+from solo_registry.__main__ import main
 
 if __name__ == "__main__":
     sys.argv[1:] = ["evaluate", *sys.argv[1:], "--map", "umap"]

@@ -16,24 +16,26 @@ if TYPE_CHECKING:
 
     __version__: str
 
+else:  # a type checker shall see the names above alone
 
-def __getattr__(name: str) -> Any:
-    """Import what `losses` and `temperature` export, and submodules."""
-    if name == "__version__":
-        from importlib.metadata import version
+    def __getattr__(name: str) -> Any:
+        """Import what `losses` and `temperature` export, and submodules."""
+        if name == "__version__":
+            from importlib.metadata import version
 
-        return version("solo-dyntemp")
-    if not name.startswith("_"):
-        if importlib.util.find_spec(f"{__name__}.{name}"):
-            return importlib.import_module(f"{__name__}.{name}")
-        for part in ("losses", "temperature"):
-            module = importlib.import_module(f"{__name__}.{part}")
-            if name in module.__all__:
-                return getattr(module, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return version("solo-dyntemp")
+        if not name.startswith("_"):
+            if importlib.util.find_spec(f"{__name__}.{name}"):
+                return importlib.import_module(f"{__name__}.{name}")
+            for part in ("losses", "temperature"):
+                module = importlib.import_module(f"{__name__}.{part}")
+                if name in module.__all__:
+                    return getattr(module, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-
-def __dir__() -> list[str]:
-    """List the exported names."""
-    parts = [importlib.import_module(f"{__name__}.{part}") for part in ("losses", "temperature")]
-    return [*globals(), "__version__", *(name for part in parts for name in part.__all__)]
+    def __dir__() -> list[str]:
+        """List the exported names."""
+        parts = [
+            importlib.import_module(f"{__name__}.{part}") for part in ("losses", "temperature")
+        ]
+        return [*globals(), "__version__", *(name for part in parts for name in part.__all__)]

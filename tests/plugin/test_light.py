@@ -77,6 +77,16 @@ def test_what_is_missing_is_said_in_one_line(
         errors.require_bench("import dyntemp")
 
 
+def test_solo_learn_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hydra_plugins.solo_dyntemp import SoloDynTemp
+
+    monkeypatch.setattr(errors, "bench_packages", lambda: ["nothing-of-this-name"])
+    monkeypatch.setitem(sys.modules, "solo.methods", sys)  # as in solo-learn's scripts
+    monkeypatch.setitem(sys.modules, "solo_dyntemp.hosts.solo_learn", None)
+    with pytest.raises(errors.MissingBench, match="solo-dyntemp in solo-learn needs more"):
+        SoloDynTemp().manipulate_search_path(None)
+
+
 def test_another_missing_module_keeps_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "solo_registry.cli.main", None)
     with pytest.raises(ModuleNotFoundError, match=r"solo_registry\.cli\.main"):
