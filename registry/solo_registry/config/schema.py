@@ -192,7 +192,7 @@ class PretrainConfig:
     wandb: WandbConfig = field(default_factory=WandbConfig)
     progress: str = key("auto", "Ours: how progress is shown; auto is a bar on a terminal.",
                         choices=("auto", "bar", "lines", "none"))  # fmt: skip
-    debug_augmentations: bool = key(False, "Accepted, not used: see scripts/show_views.py.")
+    debug_augmentations: bool = key(False, "Accepted, not used: `dyntemp views` draws the views.")
     performance: PerformanceConfig = field(default_factory=PerformanceConfig)
 
     # handed to Lightning's Trainer

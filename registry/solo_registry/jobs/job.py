@@ -20,7 +20,7 @@ class Job:
         phase: "tuning" is measured on the validation split, "final" on the test split.
         point: the arguments of its grid point.
         seed: its seed.
-        words: all its arguments; `dyntemp pretrain WORDS` makes this run.
+        words: all its arguments; `dyntemp pretrain OVERRIDES` makes this run.
         path: its folder, below `runs_dir`.
     """
 

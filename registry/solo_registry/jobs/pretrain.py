@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import ExitStack
 
 from omegaconf import DictConfig
@@ -30,6 +31,12 @@ def pretrain(given: DictConfig, console: Console | None = None) -> RunFolder:
     console = console or terminal()
     quiet_libraries()
     load_plugins()
+    if given.get("debug_augmentations"):
+        warnings.warn(
+            "debug_augmentations=true draws nothing: `dyntemp views` with the same overrides draws "
+            "the views",
+            stacklevel=2,
+        )
     with ExitStack() as lock:  # one process trains and measures
         trained = train(given, console, lock)
         if trained.measures:

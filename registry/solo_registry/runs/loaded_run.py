@@ -109,6 +109,7 @@ class LoadedRun:
         train_path: str | None = None,
         val_path: str | None = None,
         download: bool = False,
+        no_labels: bool = False,
     ) -> PretrainDataModule:
         """Load the run's own data, or other data in the form that its backbone expects.
 
@@ -119,6 +120,7 @@ class LoadedRun:
             train_path: path of the other set; the run's `data.train_path` by default.
             val_path: path of its test images, for image folders.
             download: whether to download it if it is not on disk.
+            no_labels: whether its images are taken without labels.
 
         Raises:
             UserError: an unknown name, data that are not there, or own data that have changed
@@ -137,6 +139,7 @@ class LoadedRun:
             train_path=expanded("--data-path", train_path) if train_path else cfg.data.train_path,
             val_path=expanded("--val-path", val_path) if val_path else None,
             download=download,
+            no_labels=no_labels,
             channels=info.channels,
             num_workers=cfg.data.num_workers,
         )

@@ -27,7 +27,7 @@ class Trial:
     Attributes:
         number: number of the trial, from 1.
         point: its values by parameter.
-        words: its arguments; `dyntemp pretrain WORDS` makes its run.
+        words: its arguments; `dyntemp pretrain OVERRIDES` makes its run.
         run: the run's folder.
         state: how it ended.
         value: the metric after the last epoch; None unless finished.

@@ -13,7 +13,7 @@ from solo_registry.errors import UserError
 from solo_registry.jobs.hydra_launcher import hydra_session
 from solo_registry.leaderboard.board import Choice
 from solo_registry.leaderboard.plan import Planner
-from solo_registry.leaderboard.run import read_words, run_board
+from solo_registry.leaderboard.run import run_board, sort_overrides
 from solo_registry.leaderboard.suite import parse_seeds, read_suite
 from solo_registry.leaderboard.tuning import select
 from solo_registry.runs.records import Record
@@ -123,7 +123,7 @@ def test_shipped_suites_compose_with_equal_budgets(name: str) -> None:
 
 
 def test_words_of_the_user_come_after_the_suites() -> None:
-    request = read_words(["suite=a", "strategies=[b,c]", "suite.metric=d", "data=cifar10"])
+    request = sort_overrides(["suite=a", "strategies=[b,c]", "suite.metric=d", "data=cifar10"])
     assert (request.strategies, request.suite_changes) == (["b", "c"], ["metric=d"])
     suite = read_suite("s", NODE, [], [])
     with hydra_session([], "runs") as hydra:
