@@ -73,7 +73,7 @@ def check_override(override: str) -> None:
 
 
 def quoted(override: str) -> str:
-    """Put quotes around a text that Hydra cannot parse without them, such as a path with `=`.
+    """Put quotes around a text that Hydra takes as such only in quotes: a path with `=` or `,`.
 
     >>> quoted("data.train_path=a=b"), quoted("runs_dir=фото"), quoted("runs_dir='a=b'")
     ("data.train_path='a=b'", "runs_dir='фото'", "runs_dir='a=b'")
@@ -82,10 +82,10 @@ def quoted(override: str) -> str:
     if key_of(override) not in TEXT_KEYS or not value or value[0] in "'\"[{" or "${" in value:
         return override
     try:
-        OverridesParser.create().parse_override(override)
+        as_it_is = not OverridesParser.create().parse_override(override).is_sweep_override()
     except HydraException:
-        return f"{key}={in_quotes(value)}"
-    return override
+        as_it_is = False
+    return override if as_it_is else f"{key}={in_quotes(value)}"
 
 
 def in_quotes(text: str) -> str:

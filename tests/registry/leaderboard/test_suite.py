@@ -87,11 +87,11 @@ def test_bad_seeds_are_refused(text: str) -> None:
     [
         (["seeds=2"], "name a suite"),
         (["suite=smok"], "unknown suite 'smok'. Did you mean 'smoke'"),
-        (["suite=smoke", "seeds"], "cannot read 'seeds'"),
+        (["suite=smoke", "seeds"], "cannot parse 'seeds'"),
         (["suite=smoke", "seeds=[1001]"], r"seeds \[1001\] serve tuning"),
         (["suite=smoke", "method=dcl"], "'method=dcl' cannot be set for all runs"),
         (["suite=smoke", "method_kwargs.temperature=1"], "cannot be set for all runs"),
-        (["suite=smoke", "seed=3"], "cannot be set for all runs"),
+        (["suite=smoke", "seed=3"], "write seeds=3"),
         (["suite=smoke", "max_epoch=3"], "Did you mean 'max_epochs'"),
         (["suite=smoke", "hydra/launcher=joblb"], "unknown hydra/launcher 'joblb'"),
         (["suite=smoke", "data=fashion_mnst"], "Did you mean 'fashion_mnist'"),
