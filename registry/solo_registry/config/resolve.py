@@ -19,7 +19,7 @@ from solo_registry.config.index_file import index_hash, read_indices
 from solo_registry.config.keys import check_keys, check_sections
 from solo_registry.config.optional import import_umap
 from solo_registry.config.schema import EvaluationConfig, PretrainConfig
-from solo_registry.config.text_file import leaves, refuse_resolvers
+from solo_registry.config.text_file import file_digest, leaves, refuse_resolvers
 from solo_registry.errors import UserError, nearest
 
 T = TypeVar("T")
@@ -184,6 +184,8 @@ def resolve(cfg: DictConfig) -> DictConfig:
     cfg.data.num_small_crops = sum(count for large, count in crops if not large)
     listed = cfg.data.long_tail.index_file
     cfg.data.long_tail.index_hash = listed and index_hash(read_indices(Path(listed)))
+    start = cfg.backbone.weights
+    cfg.backbone.weights_digest = start and file_digest(start, "backbone.weights")
     cfg.name = cfg.name or f"{cfg.method}-{cfg.data.dataset}".replace("/", "-")
     check_name(cfg.name)
     cfg.strategy = cfg.strategy or "auto"
@@ -207,13 +209,14 @@ def check_name(name: str) -> None:
 
 
 def expand_paths(cfg: DictConfig) -> None:
-    """Put the home folder in place of `~` in every path; make those of the data absolute.
+    """Put the home folder in place of `~` in every path; make those of inputs absolute.
 
     Raises:
         UserError: a path is empty.
     """
     nodes = [(cfg.data, key, f"data.{key}") for key in DATA_PATHS]
     nodes.append((cfg.data.long_tail, "index_file", "data.long_tail.index_file"))
+    nodes.append((cfg.backbone, "weights", "backbone.weights"))
     for node, key, name in nodes:
         if node[key] is not None:
             node[key] = str(Path(expanded(name, node[key])).absolute())

@@ -61,7 +61,7 @@ def knn_grid(
         cfg.evaluation.update(knn_k=each, knn_temperature=temperature)
         check_evaluation(cfg.evaluation)
     used = run.data(data, **where)
-    model = run.untrained()
+    model = run.untrained(initial=False)
     epochs = int(run.load_weights(model)["epoch"]) + 1
     train, test = features_of(model, used, cfg.evaluation, "features", console)
     if not (train.labelled and test.labelled):
