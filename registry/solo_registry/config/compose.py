@@ -284,7 +284,7 @@ def translate(error: Exception) -> UserError:
             return UserError(
                 f"unknown {kind} '{option}'.{nearest(option, options)} Known: {', '.join(options)}"
             )
-        return UserError(f"{reason}. Hydra reads .yaml files, no .yml")
+        return UserError(f"{reason}. The name of a file ends in .yaml, not .yml")
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, UserError):

@@ -100,7 +100,7 @@ def find_given(folder: str, name: str) -> Path:
         files = [file.stem for file in path.glob("*.yaml")]
         raise UserError(
             f"{path} has no {name.removesuffix('.yaml')}.yaml.{nearest(name, files)} "
-            "Hydra reads .yaml files, no .yml"
+            "The name of a file ends in .yaml, not .yml"
         )
     return path
 

@@ -9,7 +9,7 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import yaml
 from omegaconf import OmegaConf
@@ -50,7 +50,7 @@ def file_digest(path: str | Path, key: str) -> str:
     """
     try:
         with open_file(Path(path).expanduser()) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+            return hashlib.file_digest(cast(Any, file), "sha256").hexdigest()[:16]
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(f"cannot open {key}={path}: {error}") from error
 
