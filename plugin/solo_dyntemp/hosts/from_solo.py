@@ -69,7 +69,7 @@ class FromSolo(Theirs):
             return super().add_and_assert_specific_cfg(cfg)
         fill_method_kwargs(cfg, declared_kwargs(cls))
         check_method(cfg, cls.NAME)
-        if cfg.backbone.weights is not None:
+        if cfg.backbone.get("weights"):
             raise UserError(
                 f"{cfg.method} builds its own backbone and cannot start from backbone.weights; "
                 f"method={cls.NAME} can"
