@@ -162,7 +162,7 @@ def test_pretrain_then_evaluate(dyntemp: Dyntemp, tmp_path: Path) -> None:
     code, _, err = dyntemp("evaluate", str(run.parent / "6"))
     assert code == 2 and "no run beginning with" in err
     code, _, err = dyntemp("evaluate", str(run / "plots"))
-    assert code == 2 and "no run below" in err
+    assert code == 2 and "no run beginning with" in err
 
 
 @pytest.mark.slow
