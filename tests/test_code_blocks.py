@@ -25,7 +25,7 @@ import yaml
 from markdown_it import MarkdownIt
 
 from solo_registry.cli.main import add_plugin_commands, app
-from solo_registry.config.compose import split_words
+from solo_registry.config.compose import split_args
 from solo_registry.config.resolve import resolve
 from solo_registry.errors import UserError
 from solo_registry.jobs.hydra_launcher import hydra_session
@@ -37,7 +37,10 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 GIVEN = {  # what a block that is no doctest takes as given
     "z": torch.eye(4).repeat(2, 1),
     "indexes": torch.arange(4).repeat(2),
+    "z0": torch.eye(4),
+    "z1": torch.eye(4),
 }
+ELSEWHERE = ("recipes.md", "inference.md")  # test_recipes.py; inference/test_inference.py
 FOREIGN = (
     "#SBATCH",
     "#!",
@@ -107,12 +110,12 @@ def check_words(words: list[str]) -> None:
 
 def compose(name: str, words: list[str]) -> None:
     """Compose the config that the words make; of a suite or a space the first point."""
-    flags, words = split_words(words)
+    flags, words = split_args(words)
     if "--config-path" in flags:
         return  # a file that a command before it writes
     with hydra_session([], "runs") as hydra:
         if name == "leaderboard run":
-            request = leaderboard.read_words(words)
+            request = leaderboard.sort_overrides(words)
             node = hydra.option("suite", request.suite)
             suite = leaderboard.read_suite(
                 request.suite, node, request.suite_changes, request.strategies
@@ -120,7 +123,7 @@ def compose(name: str, words: list[str]) -> None:
             strategy = suite.strategies[suite.reference]
             words = [*suite.words, *strategy.words, *strategy.points()[0], *request.run]
         elif name == "sweep":
-            search = sweep.read_words(words)
+            search = sweep.sort_overrides(words)
             node = hydra.option("space", search.space)
             space = sweep.read_space(search.space, node, search.changes)
             words = [*space.words, *search.run]
@@ -154,7 +157,9 @@ def test_python_runs(page: Path) -> None:
     test = doctest.DocTestParser().get_doctest(examples, {}, page.name, str(page), 0)
     assert doctest.DocTestRunner().run(test).failed == 0
     for block in blocks:
-        if not block.text.startswith(">>>"):
+        if page.name in ELSEWHERE:
+            compile(block.text, block.name, "exec")
+        elif not block.text.startswith(">>>"):
             exec(compile(block.text, block.name, "exec"), dict(GIVEN))
 
 

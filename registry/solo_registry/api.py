@@ -239,8 +239,9 @@ def _spelled(value: Any) -> str:
         text = os.fspath(value)
         if PLAIN.fullmatch(text) and text.lower() not in KEYWORDS:
             return text
-        # Hydra reads a backslash as such, but before a quote as an escape
-        return "'" + re.sub(r"(\\*)('|$)", r"\1\1\2", text).replace("'", "\\'") + "'"
+        from solo_registry.config.overrides import in_quotes
+
+        return in_quotes(text)
     return repr(value)
 
 

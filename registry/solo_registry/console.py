@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -27,6 +30,18 @@ def plain(**settings: Any) -> Console:
         **settings: arguments of `rich.console.Console`.
     """
     return Console(markup=False, emoji=False, **settings)
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Print each warning of Python as one line without file and code: `warning: TEXT`."""
+
+    def show(message: Warning | str, *_: Any) -> None:
+        print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 def quiet_libraries() -> None:

@@ -69,6 +69,11 @@ class FromSolo(Theirs):
             return super().add_and_assert_specific_cfg(cfg)
         fill_method_kwargs(cfg, declared_kwargs(cls))
         check_method(cfg, cls.NAME)
+        if cfg.backbone.get("weights"):
+            raise UserError(
+                f"{cfg.method} builds its own backbone and cannot start from backbone.weights; "
+                f"method={cls.NAME} can"
+            )
         return cfg
 
     def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> Any:

@@ -30,23 +30,38 @@ KNOWN_FAULTS = {
 }
 
 
-def run_script(words: Sequence[str]) -> None:
+HELP = """\
+Usage: dyntemp solo SCRIPT [ARGS]...
+
+Run a script of a solo-learn clone, unchanged, with our methods:
+
+  dyntemp solo main_pretrain.py --config-path scripts/pretrain/cifar --config-name simclr
+  dyntemp solo main_knn.py --help
+
+SCRIPT is its path; ARGS are its own arguments.
+"""
+
+
+def run_script(args: Sequence[str]) -> None:
     """Attach to the solo-learn beside the script, then run it as `python SCRIPT ARGS...` would.
 
     Args:
-        words: path of the script in a clone of solo-learn, and its own arguments.
+        args: path of the script in a clone of solo-learn, and its own arguments.
 
     Raises:
         UserError: there is no such script, no solo-learn beside it, or it fails in a known way.
     """
-    if not words:
+    if args[:1] in (["-h"], ["--help"]):
+        print(HELP, end="")
+        return
+    if not args:
         raise UserError("which script? For example: dyntemp solo main_knn.py --help")
-    script = Path(words[0])
+    script = Path(args[0])
     if not script.is_file():
         found = [str(path) for path in script.parent.glob("main_*.py")]
         raise UserError(f"no script at {script}.{nearest(str(script), found)}")
     before = sys.argv, list(sys.path)
-    sys.argv = [str(script), *words[1:]]
+    sys.argv = [str(script), *args[1:]]
     sys.path.insert(0, str(script.resolve().parent))
     try:
         from solo_dyntemp.hosts.solo_learn import attach

@@ -95,9 +95,10 @@ def _timm_models() -> list[str]:
 
 
 def _unknown(name: str) -> UserError:
-    of_timm = (PREFIX + model for model in _timm_models())
-    short = "" if name.startswith(PREFIX) else nearest(name, BACKBONES)
-    hint = short or nearest(PREFIX + name.removeprefix(PREFIX), of_timm)
+    of_timm = [PREFIX + model for model in _timm_models()]
+    full = PREFIX + name.removeprefix(PREFIX)
+    short = "" if name.startswith(PREFIX) or full in of_timm else nearest(name, BACKBONES)
+    hint = short or nearest(full, of_timm)
     return UserError(
         f"unknown backbone '{name}'.{hint} Known: {', '.join(BACKBONES.names())}, "
         f"and {PREFIX}<model> for any model of timm"

@@ -14,6 +14,7 @@ Run = Annotated[Path, typer.Argument(help="A run folder, or a checkpoint inside 
 Data = Annotated[str | None, typer.Option(help="Another data set than the run's: transfer.")]
 DataPath = Annotated[str | None, typer.Option(help="Path of the other data set.")]
 ValPath = Annotated[str | None, typer.Option(help="Its test images, for image folders.")]
+NoLabels = Annotated[bool, typer.Option(help="The other images have no labels: geometry alone.")]
 Download = Annotated[bool, typer.Option(help="Download the other data set if it is not on disk.")]
 Labels = Annotated[float, typer.Option(help="Share of the labels of each class, such as 0.01.")]
 Untrained = Annotated[bool, typer.Option(help="Start from untrained weights: the baseline.")]
@@ -33,6 +34,7 @@ def evaluate(
     data: Data = None,
     data_path: DataPath = None,
     val_path: ValPath = None,
+    no_labels: NoLabels = False,
     download: Download = False,
     weights: Annotated[
         Path | None, typer.Option(help="Weights of another program, in place of RUN.")
@@ -43,12 +45,12 @@ def evaluate(
     """Measure a run again: kNN, linear probe, geometry; also raw pixels and untrained backbone.
 
     With --data the same protocols measure another data set; the result is a file of its own.
-    With --weights they measure any torch, timm, lightly or solo-learn checkpoint. KEY=VALUE words
+    With --weights they measure any torch, timm, lightly or solo-learn checkpoint. Overrides
     choose the data: dyntemp evaluate --weights x.pth --backbone timm/resnet50 data=cifar10.
     """
-    words = [*([str(run)] if run else []), *ctx.args]
+    overrides = [*([str(run)] if run else []), *ctx.args]
     if weights is not None or run is None:
-        evaluate_file(weights, backbone, words, out)
+        evaluate_file(weights, backbone, overrides, out)
         return
     if ctx.args:
         raise UserError(
@@ -64,11 +66,12 @@ def evaluate(
     }
     given = {key: value for key, value in changes.items() if value is not None}
     where = {"train_path": data_path, "val_path": val_path, "download": download}
+    where["no_labels"] = no_labels
     evaluate_again(run, {**given, "pictures": pictures}, _console(), data, **where)
 
 
 def evaluate_file(
-    weights: Path | None, backbone: str | None, words: list[str], out: Path | None
+    weights: Path | None, backbone: str | None, overrides: list[str], out: Path | None
 ) -> None:
     """Measure weights that no run of ours made."""
     if weights is None or backbone is None:
@@ -78,7 +81,7 @@ def evaluate_file(
         )
     from solo_registry.evaluation.weights import evaluate_weights
 
-    evaluate_weights(weights, backbone, words, out, _console())
+    evaluate_weights(weights, backbone, overrides, out, _console())
 
 
 def knn(
@@ -99,7 +102,7 @@ def knn(
         _console(),
         k=[int(each) for each in _numbers("--k", k, whole=True)],
         temperatures=_numbers("--temperature", temperature),
-        distances=[word.strip() for word in distance.split(",")],
+        distances=[part.strip() for part in distance.split(",")],
         data=data,
         train_path=data_path,
         val_path=val_path,
@@ -166,15 +169,14 @@ COMMANDS = (evaluate, knn, linear, finetune, export)
 
 
 def _console() -> Any:
-    from solo_registry.console import quiet_libraries, terminal
+    from solo_registry.console import terminal
 
-    quiet_libraries()
     return terminal()
 
 
 def _numbers(option: str, text: str, *, whole: bool = False) -> list[float]:
     try:
-        return [int(word) if whole else float(word) for word in text.split(",")]
+        return [int(part) if whole else float(part) for part in text.split(",")]
     except ValueError:
         kind = "whole numbers" if whole else "numbers"
         raise UserError(f"{option} takes {kind} with commas between them, got '{text}'") from None

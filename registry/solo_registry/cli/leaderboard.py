@@ -14,10 +14,10 @@ app = typer.Typer(
 )
 
 
-WORDS = {"allow_extra_args": True, "ignore_unknown_options": True}  # KEY=VALUE, read by ourselves
+OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}  # KEY=VALUE, for the config
 
 
-@app.command(context_settings=WORDS, options_metavar="[KEY=VALUE]...")
+@app.command(context_settings=OVERRIDES, options_metavar="[KEY=VALUE]...")
 def run(ctx: typer.Context) -> None:
     """Run a suite: dyntemp leaderboard run suite=temperature data=fashion_mnist seeds=5.
 
@@ -27,11 +27,10 @@ def run(ctx: typer.Context) -> None:
     All others are those of pretrain and hold for every run. If the command was killed or stopped,
     type it again to resume.
     """
-    from solo_registry.console import quiet_libraries, terminal
+    from solo_registry.console import terminal
     from solo_registry.leaderboard.report import write_report
     from solo_registry.leaderboard.run import run_board
 
-    quiet_libraries()
     console = terminal()
     board = run_board(ctx.args, console)
     write_report(board.path, console)

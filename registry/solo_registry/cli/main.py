@@ -16,10 +16,11 @@ import typer.core
 
 from solo_registry.cli.evaluation import COMMANDS as EVALUATION
 from solo_registry.cli.inference import COMMANDS as INFERENCE
-from solo_registry.cli.leaderboard import WORDS
+from solo_registry.cli.leaderboard import OVERRIDES
 from solo_registry.cli.leaderboard import app as leaderboard
 from solo_registry.cli.runs import COMMANDS as RUNS
 from solo_registry.cli.sweep import sweep
+from solo_registry.console import plain_warnings, quiet_libraries
 from solo_registry.errors import told
 from solo_registry.runs.lifetime import STOPPED, end_with_parent, stop
 
@@ -67,7 +68,8 @@ def options(
     """Take the options that stand before a command."""
 
 
-PASS_ON = {**WORDS, "help_option_names": []}  # --help is passed on; the program behind knows more
+# --help is passed on; the program behind knows more
+PASS_ON = {**OVERRIDES, "help_option_names": []}
 Pattern = Annotated[str, typer.Argument(help="Shell pattern, such as 'sim*'.")]
 
 
@@ -89,14 +91,14 @@ def pretrain(ctx: typer.Context) -> None:
 
 
 for use in (*EVALUATION, *INFERENCE):
-    takes_words = use.__name__ == "evaluate"
-    app.command(context_settings=WORDS if takes_words else None)(use)
+    takes_overrides = use.__name__ == "evaluate"
+    app.command(context_settings=OVERRIDES if takes_overrides else None)(use)
 for name, past in RUNS.items():
     app.command(name)(past)
-app.command(context_settings=WORDS, options_metavar="[KEY=VALUE]...")(sweep)
+app.command(context_settings=OVERRIDES, options_metavar="[KEY=VALUE]...")(sweep)
 
 
-@app.command(context_settings=WORDS, options_metavar="[OPTIONS] [KEY=VALUE]...")
+@app.command(context_settings=OVERRIDES, options_metavar="[OPTIONS] [KEY=VALUE]...")
 def verify_ddp(
     ctx: typer.Context,
     processes: Annotated[int, typer.Option(help="How many processes share the batch.")] = 2,
@@ -127,7 +129,7 @@ def verify_ddp(
     run_with_config(check, ctx.args)
 
 
-@app.command(context_settings=WORDS, options_metavar="[OPTIONS] [KEY=VALUE]...")
+@app.command(context_settings=OVERRIDES, options_metavar="[OPTIONS] [KEY=VALUE]...")
 def views(
     ctx: typer.Context,
     images: Annotated[int, typer.Option(min=1, help="How many images.")] = 6,
@@ -221,7 +223,7 @@ def add_plugin_commands() -> None:
         function = command(entry)
         function.__annotations__ = {"ctx": typer.Context, "return": None}
         app.command(
-            entry.name, help=entry.summary, context_settings=PASS_ON, options_metavar="[WORDS]..."
+            entry.name, help=entry.summary, context_settings=PASS_ON, options_metavar="[ARGS]..."
         )(function)
 
 
@@ -231,10 +233,12 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN if further else stop)
     try:
-        add_plugin_commands()
-        app()
+        with plain_warnings():
+            quiet_libraries()
+            add_plugin_commands()
+            app()
     except Exception as error:
         if (problem := told(error)) is None or os.environ.get("DYNTEMP_TRACEBACK"):
             raise
-        print(f"error: {problem}\n(DYNTEMP_TRACEBACK=1 shows where it came from)", file=sys.stderr)
+        print(f"error: {problem}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -34,10 +34,9 @@ def sweep(ctx: typer.Context) -> None:
     All others are those of pretrain and hold for every trial.
     """
     need_optuna()
-    from solo_registry.console import quiet_libraries, terminal
+    from solo_registry.console import terminal
     from solo_registry.sweep.run import run_sweep
 
-    quiet_libraries()
     run_sweep(ctx.args, terminal())
 
 

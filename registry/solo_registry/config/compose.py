@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from importlib.resources import files
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_registry.catalog.plugins import load_plugins
-from solo_registry.config.given import FOLDER, OURS, GivenFolder, find_given
+from solo_registry.config.given import FOLDER, OURS, GivenFolder, compare_stem, find_given
+from solo_registry.config.hints import no_flag, options_of
 from solo_registry.config.keys import all_keys
-from solo_registry.config.overrides import check_word, key_of
+from solo_registry.config.overrides import LAUNCHERS, check_override, how_to_write, key_of, quoted
 from solo_registry.config.pages import help_page
 from solo_registry.config.resolve import expanded, explain, settled
 from solo_registry.config.schema import PretrainConfig
@@ -54,26 +54,28 @@ class PluginConfigs(SearchPathPlugin):
             search_path.append(provider=package, path=f"pkg://{package}")
 
 
-def run_with_config(task: Callable[[DictConfig], Any], words: Sequence[str]) -> None:
-    """Compose the config from command-line words and hand it to `task`.
+def run_with_config(task: Callable[[DictConfig], Any], args: Sequence[str]) -> None:
+    """Compose the config from a command's arguments and hand it to `task`.
 
     Args:
         task: called once, or once per job with `--multirun`.
-        words: Hydra's overrides and flags.
+        args: Hydra's overrides and flags.
 
     Raises:
-        UserError: the words do not make a config; the text names the nearest right one.
+        UserError: the arguments do not make a config; the text names the nearest right one.
     """
     register_configs()
-    flags, overrides = split_words(words)
+    flags, overrides = split_args(args)
     if "--help" in flags:
-        print(help_of(words), end="")
+        print(help_of(args), end="")
         return
     before = sys.argv
-    methods = [word.partition("=")[2] for word in overrides if word.startswith("method=")]
+    methods = [
+        override.partition("=")[2] for override in overrides if override.startswith("method=")
+    ]
     own = has_own_yaml(flags)
     if own:  # there `method` is a key beside method_kwargs, which stay as they are
-        overrides = [word for word in overrides if not word.startswith("method=")]
+        overrides = [override for override in overrides if not override.startswith("method=")]
     else:
         methods = []
     started: list[DictConfig] = []
@@ -85,7 +87,10 @@ def run_with_config(task: Callable[[DictConfig], Any], words: Sequence[str]) -> 
             OmegaConf.update(cfg, "method", method, force_add=True)
         sys.argv = before  # what Lightning runs again for each further device
         try:
-            task(settled(cfg))
+            settled(cfg)
+            if own:
+                compare_stem(cfg)
+            task(cfg)
         except UserError as error:  # Hydra would print a line of its own before ours
             failures.append(error)
 
@@ -96,12 +101,12 @@ def run_with_config(task: Callable[[DictConfig], Any], words: Sequence[str]) -> 
     )
     folder = FOLDER.set(find_given(*own) if own else None)
     try:
-        sys.argv = [before[0], *hydra_words([*flags, *overrides])]
+        sys.argv = [before[0], *hydra_args([*flags, *overrides])]
         main(guarded)()
     except Exception as error:
         if started:
             raise
-        raise translate(error) from error  # composing failed, so the words are to blame
+        raise translate(error) from error  # composing failed, so the arguments are to blame
     finally:
         sys.argv = before
         FOLDER.reset(folder)
@@ -116,17 +121,17 @@ def register_configs() -> None:
     Plugins.instance().register(GivenFolder)
 
 
-def help_of(words: Sequence[str]) -> str:
-    """Return the help with the values that some words give; `--config-name` and sweeps apart.
+def help_of(args: Sequence[str]) -> str:
+    """Return the help with the values that some arguments give; `--config-name` and sweeps apart.
 
     Raises:
-        UserError: the words do not make a config.
+        UserError: the arguments do not make a config.
     """
-    flags, overrides = split_words(words)
+    flags, overrides = split_args(args)
     if sweeps(flags):
-        overrides = [word for word in overrides if "," not in word]
+        overrides = [override for override in overrides if "," not in override]
     cfg = compose_config(overrides)
-    chosen = any(word.startswith(("method=", "recipe=")) for word in overrides)
+    chosen = any(override.startswith(("method=", "recipe=")) for override in overrides)
     return help_page(
         cfg, {group: options_of(group) for group in GROUPS}, cfg.method if chosen else None
     )
@@ -141,75 +146,73 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
     register_configs()
     try:
         with initialize_config_module("solo_registry.configs", version_base="1.3"):
-            return settled(compose("pretrain", overrides=hydra_words(overrides)))
+            return settled(compose("pretrain", overrides=hydra_args(overrides)))
     except Exception as error:
         raise translate(error) from error
 
 
 def has_own_yaml(flags: Sequence[str]) -> tuple[str, str] | None:
-    """Return folder and name of the YAML that stands in place of our pretrain.yaml, if any does.
-
-    Raises:
-        UserError: a name without a folder.
-    """
+    """Return folder and name of the YAML that stands in place of our pretrain.yaml, if any does."""
     given = dict(pairwise([flag.removesuffix(".yaml") for flag in flags]))
-    if "--config-path" in given:
-        return flags[flags.index("--config-path") + 1], given.get("--config-name", "pretrain")
-    if "--config-name" in given:
-        raise UserError("--config-name takes --config-path too: the folder of the file")
-    return None
+    if "--config-path" not in given:
+        return None
+    return flags[flags.index("--config-path") + 1], given.get("--config-name", "pretrain")
 
 
-def hydra_words(words: Sequence[str]) -> list[str]:
-    """Write the user's words as Hydra wants them.
+def hydra_args(args: Sequence[str]) -> list[str]:
+    """Write the user's arguments as Hydra wants them.
 
     Flags go first, `backbone=NAME` is its key, sections that take any key need no `++`, and
     `devices=0,1` is a list, not a sweep (but for --multirun). Where
     `--config-name` brings a YAML of its own, such as solo-learn's, that YAML lacks most keys, so
     what is set is added.
 
-    >>> hydra_words(["backbone=timm/resnet18", "optimizer.kwargs.eta=0.02", "--multirun"])
+    >>> hydra_args(["backbone=timm/resnet18", "optimizer.kwargs.eta=0.02", "--multirun"])
     ['--multirun', 'backbone.name=timm/resnet18', '++optimizer.kwargs.eta=0.02']
-    >>> hydra_words(["seed=3", "--config-path", "scripts", "--config-name", "simclr"])[-3:]
+    >>> hydra_args(["seed=3", "--config-path", "scripts", "--config-name", "simclr"])[-3:]
     ['hydra/job_logging=none', 'hydra/hydra_logging=none', '++seed=3']
-    >>> hydra_words(["devices=3,"])
+    >>> hydra_args(["devices=3,"])
     ['devices=[3]']
     """
-    flags, overrides = split_words(words)
+    flags, overrides = split_args(args)
     foreign = has_own_yaml(flags) is not None
     several = sweeps(flags)
     if foreign:  # its folder is the one that PluginConfigs puts first
         place = flags.index("--config-path")
         flags = [*flags[:place], *flags[place + 2 :], *OURS]
 
-    def spell(word: str) -> str:
-        check_word(word)
-        if (key := key_of(word)) in DERIVED:
+    def spell(override: str) -> str:
+        check_override(override)
+        if (key := key_of(override)) in DERIVED:
             raise UserError(f"{key} follows from other settings and cannot be set: leave it out")
-        if re.search(r"\d{4301}", word) or word.count("{") + word.count("[") > DEEPEST:
+        if re.search(r"\d{4301}", override) or override.count("{") + override.count("[") > DEEPEST:
             raise UserError(f"{key} has a number of too many digits, or too many brackets")
-        if word.startswith("backbone="):
-            word = word.replace("backbone=", "backbone.name=", 1)
-        elif word.startswith("runs_dir=~"):  # --multirun makes a folder there before we are asked
-            word = f"runs_dir={expanded('runs_dir', word.removeprefix('runs_dir='))}"
-        if not several and re.fullmatch(r"devices=(\d+,)+\d*", word):
-            word = f"devices=[{word.removeprefix('devices=').removesuffix(',')}]"
-        added = word.startswith(OPEN_SECTIONS) or (foreign and word[0].isalpha())
-        return f"++{word}" if added else word
+        if override.startswith("backbone="):
+            override = override.replace("backbone=", "backbone.name=", 1)
+        elif override.startswith(
+            "runs_dir=~"
+        ):  # --multirun makes a folder there before we are asked
+            override = f"runs_dir={expanded('runs_dir', override.removeprefix('runs_dir='))}"
+        if not (several and "," in override):
+            override = quoted(override)
+        if not several and re.fullmatch(r"devices=(\d+,)+\d*", override):
+            override = f"devices=[{override.removeprefix('devices=').removesuffix(',')}]"
+        added = override.startswith(OPEN_SECTIONS) or (foreign and override[0].isalpha())
+        return f"++{override}" if added else override
 
-    return flags + [spell(word) for given in overrides for word in with_own_folder(given)]
+    return flags + [spell(override) for given in overrides for override in with_own_folder(given)]
 
 
-def with_own_folder(word: str) -> list[str]:
+def with_own_folder(override: str) -> list[str]:
     """Write `data=FOLDER`, for a folder of images that is no data set's name, as its two keys.
 
     >>> with_own_folder("data=cifar10"), with_own_folder("data=.")
     (['data=cifar10'], ['data=custom', 'data.train_path=.'])
     """
-    key, _, value = word.partition("=")
+    key, _, value = override.partition("=")
     path = value[1:-1].replace("\\'", "'") if value[:1] in ("'", '"') else value
     if key != "data" or path in options_of("data") or not Path(path).expanduser().is_dir():
-        return [word]
+        return [override]
     return ["data=custom", f"data.train_path={value}"]
 
 
@@ -218,52 +221,48 @@ def sweeps(flags: Sequence[str]) -> bool:
     return "--multirun" in flags
 
 
-def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_args(args: Sequence[str]) -> tuple[list[str], list[str]]:
     """Part flags, with their values and spelled in full, from overrides.
 
     Raises:
         UserError: a flag that we do not know, or without its value.
 
-    >>> split_words(["seed=3", "--config-name=simclr", "-m"])
-    (['--config-name', 'simclr', '--multirun'], ['seed=3'])
+    >>> split_args(["seed=3", "--cfg=job", "-m"])
+    (['--cfg', 'job', '--multirun'], ['seed=3'])
     """
     flags: list[str] = []
     overrides: list[str] = []
-    rest = iter(words)
-    for word in rest:
-        if not word.startswith("-"):
-            overrides.append(word)
+    rest = iter(args)
+    for arg in rest:
+        if not arg.startswith("-"):
+            overrides.append(arg)
             continue
-        flag, equals, value = word.partition("=")
+        flag, equals, value = arg.partition("=")
         flag = SHORT.get(flag, flag)
         if flag not in FLAGS or (equals and flag not in FLAGS_WITH_VALUE):
-            raise UserError(
-                f"unknown flag '{word}'.{nearest(flag, FLAGS)} Known: {', '.join(FLAGS)}"
+            raise no_flag(arg, next(rest, "")) or UserError(
+                f"unknown flag '{arg}'.{nearest(flag, FLAGS)} Known: {', '.join(FLAGS)}"
             )
         flags.append(flag)
         if flag in FLAGS_WITH_VALUE:
             flags.append(value if equals else next(rest, ""))
             if not flags[-1]:
                 raise UserError(f"{flag} takes a value, such as {flag}=NAME")
-    return flags, overrides
+    return _with_folder(flags), overrides
 
 
-def options_of(group: str) -> list[str]:
-    """List what a group has in all config packages, subgroups too, which Hydra does not tell.
+def _with_folder(flags: list[str]) -> list[str]:
+    """Part the path of a file that `--config-name` names alone, as `--config-path` and a name.
 
-    >>> options_of("recipe")[:2]
-    ['cifar/all4one', 'cifar/barlow_twins']
+    >>> _with_folder(["--config-name", "conf/my.yaml"])
+    ['--config-path', 'conf', '--config-name', 'my']
     """
-
-    def names(folder: Any, prefix: str) -> Iterator[str]:
-        for entry in folder.iterdir() if folder.is_dir() else ():
-            if entry.is_dir():
-                yield from names(entry, f"{prefix}{entry.name}/")
-            elif entry.name.endswith(".yaml"):
-                yield prefix + entry.name.removesuffix(".yaml")
-
-    folders = [files(package).joinpath(group) for package in load_plugins()]
-    return sorted(name for folder in folders for name in names(folder, ""))
+    if "--config-name" not in flags or "--config-path" in flags:
+        return flags
+    place = flags.index("--config-name")
+    path = Path(flags[place + 1])
+    named = ["--config-path", str(path.parent), "--config-name", path.name.removesuffix(".yaml")]
+    return [*flags[:place], *named, *flags[place + 2 :]]
 
 
 def translate(error: Exception) -> UserError:
@@ -275,12 +274,17 @@ def translate(error: Exception) -> UserError:
         if group and not options:  # recipe/cifar: a group in a group
             group, _, option = str(error.missing_cfg_file).partition("/")
             options = options_of(group)
+        if group == "hydra/launcher":
+            extra = LAUNCHERS.get(option, "")
+            return UserError(
+                f"hydra/launcher={option} needs a package: pip install 'solo-dyntemp[{extra}]'"
+            )
         if group:
             kind = {"data": "data set"}.get(group, group)
             return UserError(
                 f"unknown {kind} '{option}'.{nearest(option, options)} Known: {', '.join(options)}"
             )
-        return UserError(f"{reason}. Hydra reads .yaml files, no .yml")
+        return UserError(f"{reason}. The name of a file ends in .yaml, not .yml")
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, UserError):
@@ -289,10 +293,11 @@ def translate(error: Exception) -> UserError:
             return explain(cause)
         cause = cause.__cause__
     if isinstance(error, OverrideParseException):
-        return UserError(f"cannot read '{error.override}': write KEY=VALUE, such as seed=3")
+        typed = str(error.override).lstrip("+")
+        return UserError(f"cannot parse '{typed}': {how_to_write(typed)}")
     if isinstance(error, HydraException):
         return UserError(reason)
     return UserError(
-        f"cannot compose a config from these words ({reason}): a group takes the name of an "
+        f"cannot compose a config from these overrides ({reason}): a group takes the name of an "
         "option, augmentations=symmetric32; a key takes a value, augmentations.0.crop_size=16"
     )

@@ -7,13 +7,14 @@ import and call what the file names as `_target_`, set up logging by it, and sea
 from __future__ import annotations
 
 import re
+import warnings
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from solo_registry.config.text_file import leaves, read_yaml
 from solo_registry.errors import UserError, nearest
@@ -27,6 +28,10 @@ OURS = (
     "hydra/job_logging=none", "hydra/hydra_logging=none",
 )  # fmt: skip
 LOGGING = re.compile(r"override /?hydra/(job|hydra)_logging")
+# solo-learn's data sets with a 3x3 stem, the others, and the backbones that have one
+SMALL_SETS, LARGE_SETS = ("cifar10", "cifar100"), ("custom", "imagenet", "imagenet100", "stl10")
+RESNETS = ("resnet18", "resnet50")
+LOW_RESOLUTION = 64  # pixels; backbones/__init__.py has the same
 GROUP = re.compile(r"(override )?(optional )?/?\w[\w/-]*")
 OPTION = re.compile(r"/?\w[\w./ -]*")
 
@@ -95,9 +100,32 @@ def find_given(folder: str, name: str) -> Path:
         files = [file.stem for file in path.glob("*.yaml")]
         raise UserError(
             f"{path} has no {name.removesuffix('.yaml')}.yaml.{nearest(name, files)} "
-            "Hydra reads .yaml files, no .yml"
+            "The name of a file ends in .yaml, not .yml"
         )
     return path
+
+
+def compare_stem(cfg: DictConfig) -> None:
+    """Warn where solo-learn would give a ResNet another stem than ours, for a YAML file of its own.
+
+    There the name of the data set decides, here the size of the images.
+    """
+    name, data = OmegaConf.select(cfg, "backbone.name"), OmegaConf.select(cfg, "data.dataset")
+    pipelines = OmegaConf.select(cfg, "augmentations")
+    sizes = [each.get("crop_size") for each in pipelines] if OmegaConf.is_list(pipelines) else []
+    asked = OmegaConf.select(cfg, "backbone.kwargs.low_resolution")
+    known = data in (*SMALL_SETS, *LARGE_SETS) and asked is None and "telemetry" not in cfg
+    if not known or name not in RESNETS or not all(isinstance(size, int) for size in sizes):
+        return
+    here, there = max(sizes, default=0) <= LOW_RESOLUTION, data in SMALL_SETS
+    if here != there:
+        stem = {True: "the 3x3 stem", False: "the 7x7 stem"}
+        warnings.warn(
+            f"{name} gets {stem[here]} for images of {max(sizes)} pixels; solo-learn takes "
+            f"{stem[there]} for data.dataset={data}. backbone.kwargs.low_resolution="
+            f"{str(there).lower()} makes them equal",
+            stacklevel=2,
+        )
 
 
 def check(plain: Any, path: Path) -> None:

@@ -44,6 +44,7 @@ OUTSIDE_HASH = dict.fromkeys(
         "data.val_path",
         "data.class_list",
         "data.long_tail.index_file",
+        "backbone.weights",  # backbone.weights_digest counts
         # known only when the data are loaded
         "data.image_channels",
         "data.num_classes",

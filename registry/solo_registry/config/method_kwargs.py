@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from solo_registry.catalog.kwargs import Kwarg
-from solo_registry.errors import UserError, nearest
+from solo_registry.config.hints import unknown_kwarg
 
 
 def fill_method_kwargs(
@@ -37,10 +37,7 @@ def fill_method_kwargs(
         del given[key]
     for key, value in given.items():
         if key not in known:
-            raise UserError(
-                f"method '{cfg.method}' has no method_kwargs.{key}.{nearest(str(key), known)} "
-                f"Known: {', '.join(sorted(known))}"
-            )
+            raise unknown_kwarg(str(key), cfg.method, known)
         known[key].check(f"method_kwargs.{key}", value)
     with open_dict(cfg):
         cfg.method_kwargs = {**{key: kwarg.default for key, kwarg in known.items()}, **given}

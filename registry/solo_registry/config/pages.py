@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatch
 from typing import Any
 
@@ -30,7 +31,7 @@ HEAD = f"""\
 # Config keys
 
 `dyntemp config --markdown > docs/config.md` writes this page. `dyntemp pretrain --help` lists the
-same keys with the values that your words give them.
+same keys with the values that your overrides give them.
 
 - Set a key by `dyntemp pretrain KEY=VALUE`. `augmentations` is a list: `augmentations.0.crop_size`
   is the size of the first pipeline.
@@ -42,6 +43,19 @@ same keys with the values that your words give them.
 - *Derived* keys follow from the others and cannot be set.
 - `method_kwargs` has the method's own keys: `dyntemp pretrain method=NAME --help` lists them.
 """
+# what is set most, as it is typed: the key it sets, and its help where that says more
+MOST_USED = {
+    "method": ("method", ""),
+    "data": ("data.dataset", "A data set (`dyntemp datasets` lists them), or a folder of images."),
+    "data.val_path": ("data.val_path", ""),
+    "backbone": ("backbone.name", ""),
+    "max_epochs": ("max_epochs", ""),
+    "optimizer.lr": ("optimizer.lr", ""),
+    "optimizer.batch_size": ("optimizer.batch_size", ""),
+    "seed": ("seed", ""),
+    "devices": ("devices", ""),
+    "runs_dir": ("runs_dir", ""),
+}
 COLUMN = 44  # where the help begins
 
 
@@ -53,9 +67,15 @@ def help_page(cfg: Any, groups: Mapping[str, Sequence[str]], method: str | None)
         groups: the options of each config group.
         method: a method whose own keys are shown too.
     """
-    lines = [HELP, "== Groups: choose an option with group=option =="]
+    lines = [HELP, "== Most used: set any with KEY=VALUE =="]
+    declared = {item.name: item.declared for item in all_keys(PretrainConfig)}
+    for key, (name, help) in MOST_USED.items():
+        value = OmegaConf.select(cfg, name, default=declared[name].default)
+        about = replace(declared[name], help=help) if help else declared[name]
+        lines.append(_line(key, value, about))
+    lines += ["", "== Groups: choose an option with GROUP=OPTION =="]
     lines += [f"{group}: {', '.join(options)}" for group, options in groups.items()]
-    lines += ["", "== Keys: set any with key=value; the values are those of the words given =="]
+    lines += ["", "== All keys, with the values of the overrides given =="]
     if method is not None:
         lines += [f"method_kwargs: the keys of {method}"]
         given = OmegaConf.select(cfg, "method_kwargs") or {}
@@ -63,8 +83,10 @@ def help_page(cfg: Any, groups: Mapping[str, Sequence[str]], method: str | None)
             lines.append(_line(f"method_kwargs.{key}", given.get(key, kwarg.default), kwarg))
         lines.append("")
     own = "  method_kwargs="  # one line for all of them, of use where no method is shown
-    keys = _section_lines(cfg, PretrainConfig, "")
-    lines += [line for line in keys if method is None or not line.startswith(own)]
+    above = tuple(f"  {key}=" for key in MOST_USED if key not in ("data", "backbone"))
+    for line in _section_lines(cfg, PretrainConfig, ""):
+        if not line.startswith(above) and (method is None or not line.startswith(own)):
+            lines.append(line)
     return "\n".join(lines) + "\n"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -14,11 +14,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from solo_registry.catalog.registry import DATASETS, METHODS
 from solo_registry.config.devices import count_devices, count_processes
+from solo_registry.config.hints import known_keys, unknown_key
 from solo_registry.config.index_file import index_hash, read_indices
-from solo_registry.config.keys import all_keys, check_keys, check_sections
+from solo_registry.config.keys import check_keys, check_sections
 from solo_registry.config.optional import import_umap
 from solo_registry.config.schema import EvaluationConfig, PretrainConfig
-from solo_registry.config.text_file import leaves, refuse_resolvers
+from solo_registry.config.text_file import file_digest, leaves, refuse_resolvers
 from solo_registry.errors import UserError, nearest
 
 T = TypeVar("T")
@@ -30,15 +31,6 @@ STALE = ("augmentations_cfg", "wandb_cfg")
 DATA_PATHS = ("train_path", "val_path", "class_list")
 
 
-def known_keys(schema: Any = PretrainConfig) -> list[str]:
-    """List every key and section of the schema with dots, such as `optimizer.lr`.
-
-    >>> "augmentations.rrc.crop_min_scale" in known_keys()
-    True
-    """
-    return [item.name for item in all_keys(schema)]
-
-
 def read_section(name: str, schema: type[T], node: Any, changes: Sequence[str] = ()) -> T:
     """Read a section that may be partial, with the user's changes; absent keys get their defaults.
 
@@ -46,7 +38,7 @@ def read_section(name: str, schema: type[T], node: Any, changes: Sequence[str] =
         name: the section, for error texts.
         schema: its dataclass.
         node: its YAML, or a mapping.
-        changes: words such as `tuning.seeds=[7,8]`.
+        changes: overrides such as `tuning.seeds=[7,8]`.
 
     Raises:
         UserError: an unknown key, or a value that the key does not take; the nearest right key is
@@ -64,19 +56,6 @@ def read_section(name: str, schema: type[T], node: Any, changes: Sequence[str] =
         raise UserError(f"{name}.{key}: {reason}.{hint}") from error
     check_keys(section, schema, f"{name}.")
     return section
-
-
-def unknown_key(key: str, siblings: Iterable[str] = ()) -> UserError:
-    """Return the error for a key that no config has, with the nearest right one.
-
-    Args:
-        key: as the user wrote it, with dots.
-        siblings: the keys that its section does have, where they are the method's own.
-    """
-    section = key.rpartition(".")[0]
-    keys = [*known_keys(), *(f"{section}.{name}" for name in siblings)]
-    hint = nearest(key, keys)
-    return UserError(f"unknown config key '{key}'.{hint} `dyntemp pretrain --help` lists the keys.")
 
 
 @cache
@@ -110,7 +89,7 @@ def merge_schema(cfg: DictConfig) -> DictConfig:
     plain = clean(OmegaConf.to_container(settled(cfg.copy())))
     for key in STALE:
         if plain.pop(key, None) is not None:
-            warnings.warn(f"{key} is not used: solo-learn does not read it either", stacklevel=2)
+            warnings.warn(f"{key} is not used, by solo-learn neither", stacklevel=2)
     check_sections(plain, PretrainConfig)
     try:
         merged = OmegaConf.merge(schema_node(), plain)  # which copies the first
@@ -150,7 +129,10 @@ def explain(error: OmegaConfBaseException) -> UserError:
     key = str(error.full_key or error.key or "")
     if "not in" in str(error):  # a schema's "Key not in", or a struct's "not in struct"
         parent = error.parent_node
-        return unknown_key(key, map(str, parent) if isinstance(parent, DictConfig) else ())
+        root: Any = None if parent is None else parent._get_root()
+        method = root.get("method") if isinstance(root, DictConfig) else None
+        siblings = map(str, parent) if isinstance(parent, DictConfig) else ()
+        return unknown_key(key, siblings, str(method or ""))
     return UserError(f"config key '{key}': {str(error).splitlines()[0]}")
 
 
@@ -202,6 +184,8 @@ def resolve(cfg: DictConfig) -> DictConfig:
     cfg.data.num_small_crops = sum(count for large, count in crops if not large)
     listed = cfg.data.long_tail.index_file
     cfg.data.long_tail.index_hash = listed and index_hash(read_indices(Path(listed)))
+    start = cfg.backbone.weights
+    cfg.backbone.weights_digest = start and file_digest(start, "backbone.weights")
     cfg.name = cfg.name or f"{cfg.method}-{cfg.data.dataset}".replace("/", "-")
     check_name(cfg.name)
     cfg.strategy = cfg.strategy or "auto"
@@ -225,13 +209,14 @@ def check_name(name: str) -> None:
 
 
 def expand_paths(cfg: DictConfig) -> None:
-    """Put the home folder in place of `~` in every path; make those of the data absolute.
+    """Put the home folder in place of `~` in every path; make those of inputs absolute.
 
     Raises:
         UserError: a path is empty.
     """
     nodes = [(cfg.data, key, f"data.{key}") for key in DATA_PATHS]
     nodes.append((cfg.data.long_tail, "index_file", "data.long_tail.index_file"))
+    nodes.append((cfg.backbone, "weights", "backbone.weights"))
     for node, key, name in nodes:
         if node[key] is not None:
             node[key] = str(Path(expanded(name, node[key])).absolute())

@@ -25,6 +25,10 @@ class BackboneConfig:
         "resnet18", "A short name (`dyntemp backbones`) or timm/NAME for any timm model."
     )
     kwargs: dict[str, Any] = key(dict, "Keyword arguments of the network's constructor.")
+    weights: str | None = key(
+        None, "Ours: a file of weights to start from: torch, timm, lightly, solo-learn; null draws."
+    )
+    weights_digest: str | None = key(None, "Ours: SHA-256 of that file.", derived=True)
 
 
 @dataclass

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import yaml
 from omegaconf import OmegaConf
@@ -34,6 +35,23 @@ def open_file(path: Path) -> BinaryIO:
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError("it is no file but a folder, a pipe or a device")
     return path.open("rb")
+
+
+def file_digest(path: str | Path, key: str) -> str:
+    """Return the SHA-256 of a file's bytes, 16 hex digits.
+
+    Args:
+        path: the file.
+        key: what named it, for the message.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        with open_file(Path(path).expanduser()) as file:
+            return hashlib.file_digest(cast(Any, file), "sha256").hexdigest()[:16]
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"cannot open {key}={path}: {error}") from error
 
 
 def read_text(path: str | Path, key: str) -> str:

@@ -75,13 +75,14 @@ def class_folders(root: Path, class_list: str | None = None) -> list[str]:
             f"{root} is empty"
             if not os.listdir(root)
             else f"{root} has no folders, so it has no classes; "
-            "data.no_labels=true takes images without labels"
+            "data.no_labels=true takes images without labels, in evaluate --no-labels"
         )
     names = listed(names, root, class_list)
     if len(names) == 1:
         raise UserError(
             f"{root} has one folder only, '{names[0]}', so it has one class: give the folder that "
-            "holds the classes, or data.no_labels=true to take the images without labels"
+            "holds the classes, or take images without labels: data.no_labels=true, in evaluate "
+            "--no-labels"
         )
     return names
 

@@ -71,7 +71,7 @@ def classify(
     train_set, _ = labelled(used, recipe, cfg.seed)
     settings = {**asdict(recipe), "seed": cfg.seed, "train_images": len(train_set)}
     settings["data"] = used.digest
-    model = run.untrained()
+    model = run.untrained(initial=False)
     epochs = int(run.load_weights(model)["epoch"]) + 1
     unfinished = None if epochs >= cfg.max_epochs else epochs
     out = run.file(recipe.name, unfinished, data, used.digest)

@@ -61,13 +61,17 @@ def knn_grid(
         cfg.evaluation.update(knn_k=each, knn_temperature=temperature)
         check_evaluation(cfg.evaluation)
     used = run.data(data, **where)
-    model = run.untrained()
+    model = run.untrained(initial=False)
     epochs = int(run.load_weights(model)["epoch"]) + 1
     train, test = features_of(model, used, cfg.evaluation, "features", console)
     if not (train.labelled and test.labelled):
         raise UserError(f"data set '{used.info.name}' has no labels on both sides")
-    if max(k) > train.labelled:
-        raise UserError(f"k={max(k)} is more than the {train.labelled} labelled training images")
+    if left_out := [each for each in k if each > train.labelled]:
+        text = f"k={','.join(map(str, left_out))} is more than the {train.labelled} labelled images"
+        k = [each for each in k if each <= train.labelled]
+        if not k:
+            raise UserError(f"{text} of train")
+        console.print(f"{text} of train, so it is left out", soft_wrap=True, highlight=False)
     rows: list[dict[str, Any]] = []
     for distance in distances:
         for temperature in temperatures if distance == "cosine" else (1.0,):

@@ -42,7 +42,8 @@ def draw_run(
                 attempt(mechanism_picture, mechanism, plots / "mechanism.png")
             if trajectory.exists():
                 attempt(trajectory_picture, trajectory, plots / "trajectory.png")
-        before = measured["untrained"].histogram if "untrained" in measured else None
+        start = measured.get("untrained", measured.get("initial_weights"))
+        before = None if start is None else start.histogram
         after = measured["trained"].histogram
         s = torch.linspace(-1, 1, 401)
         tau = model.temperature_curve(s.to(model.device))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from solo_registry.methods.base import BaseMethod
 from solo_registry.metrics.linear_probe import ProbeResult, linear_probe
 from solo_registry.metrics.long_tail import long_tail_results
 from solo_registry.metrics.protocol import PROTOCOLS, describe, evaluate_features
+from solo_registry.plots.tables import ROW_NAMES
 from solo_registry.runs.loaded_run import LoadedRun
 from solo_registry.runs.lock import held
 from solo_registry.runs.model import fill
@@ -34,7 +36,7 @@ class Measurement:
     Attributes:
         model: the method with the weights that were measured.
         state: its checkpoint.
-        rows: features by "raw_pixels", "untrained" and "trained".
+        rows: features by "raw_pixels", "untrained" (or "initial_weights") and "trained".
         probe: the linear probe of "trained"; None without labels, or where none is wanted.
     """
 
@@ -91,7 +93,7 @@ def evaluate_run(
         show(done, loaded.folder, console)
         return done
     data = data or loaded.data(other, **where)
-    model = loaded.untrained()
+    model = loaded.untrained(initial=evaluation.baselines and loaded.has_start())
     state = loaded.read_checkpoint()
     out = place(loaded, int(state["epoch"]) + 1, other, data.digest)
     own = out == loaded.folder.result
@@ -141,7 +143,12 @@ def measure_rows(
     rows = {}
     if evaluation.baselines:
         rows["raw_pixels"] = measure(None, data, evaluation, "raw pixels", console)
-        rows["untrained"] = measure(model, data, evaluation, "untrained backbone", console)
+        name = "initial_weights" if loaded.cfg.backbone.weights else "untrained"
+        if loaded.has_start():
+            rows[name] = measure(model, data, evaluation, ROW_NAMES[name], console)
+        else:
+            gone = f"backbone.weights={loaded.cfg.backbone.weights} has gone or changed"
+            warnings.warn(f"{gone}: the row {ROW_NAMES[name]} is left out", stacklevel=2)
     fill(model, state, loaded.checkpoint)
     rows["trained"] = trained = measure(model, data, evaluation, "trained backbone", console)
     probe = None

@@ -65,7 +65,7 @@ class Encoder:
         self.channels = self.info.channels
         self.size = run.cfg.augmentations[0].crop_size
         self.transform = EvalTransform(self.info, self.size)
-        self.model = run.untrained()
+        self.model = run.untrained(initial=False)
         run.load_weights(self.model)
         self.model.eval()
         self.embedding = embedding(self.model, self.device, "backbone")

@@ -20,7 +20,7 @@ class Job:
         phase: "tuning" is measured on the validation split, "final" on the test split.
         point: the arguments of its grid point.
         seed: its seed.
-        words: all its arguments; `dyntemp pretrain WORDS` makes this run.
+        words: all its arguments; `dyntemp pretrain OVERRIDES` makes this run.
         path: its folder, below `runs_dir`.
     """
 
@@ -34,7 +34,7 @@ class Job:
     @property
     def label(self) -> str:
         """Return one line for the progress display: strategy, point and seed."""
-        point = " ".join(short(word) for word in self.point)
+        point = " ".join(short(override) for override in self.point)
         return " ".join(part for part in (self.strategy, point, f"seed {self.seed}") if part)
 
 
@@ -44,5 +44,5 @@ def selecting(metric: str) -> list[str]:
     >>> selecting("linear_acc1")
     ['evaluation.baselines=false', 'telemetry.every_n_epochs=0']
     """
-    words = ["evaluation.baselines=false", "telemetry.every_n_epochs=0"]
-    return words if metric == "linear_acc1" else [*words, "evaluation.linear=false"]
+    overrides = ["evaluation.baselines=false", "telemetry.every_n_epochs=0"]
+    return overrides if metric == "linear_acc1" else [*overrides, "evaluation.linear=false"]

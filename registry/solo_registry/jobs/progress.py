@@ -106,9 +106,9 @@ def watching(jobs: Sequence[Job], runs_dir: Path, metric: str, console: Console)
 
 @contextmanager
 def notes(console: Console) -> Iterator[None]:
-    """Print each warning once, in one line."""
+    """Print each warning once, in one line, when the block ends."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
     for text in dict.fromkeys(str(warning.message) for warning in caught):
-        console.print(f"note: {text}", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"warning: {text}", soft_wrap=True, highlight=False, markup=False)

@@ -42,15 +42,15 @@ def run_job(cfg: DictConfig) -> None:
     settle(process.exitcode, run)
 
 
-def start(cfg: DictConfig, words: Sequence[str], run: RunFolder) -> BaseProcess:
+def start(cfg: DictConfig, overrides: Sequence[str], run: RunFolder) -> BaseProcess:
     """Start one run in a process of its own, which ends with this one.
 
     Args:
         cfg: the composed config.
-        words: the arguments that the config was composed from.
+        overrides: the arguments that the config was composed from.
         run: its folder.
     """
-    process = context().Process(target=_child, args=(cfg, list(words), str(run.path)))
+    process = context().Process(target=_child, args=(cfg, list(overrides), str(run.path)))
     process.start()
     return process
 
@@ -93,7 +93,7 @@ def write_error(run: RunFolder, error: str, trace: str) -> None:
     write_json(run.error, content)
 
 
-def _child(cfg: DictConfig, words: list[str], path: str) -> None:
+def _child(cfg: DictConfig, overrides: list[str], path: str) -> None:
     from solo_registry.console import plain
     from solo_registry.jobs.pretrain import pretrain
 
@@ -101,7 +101,7 @@ def _child(cfg: DictConfig, words: list[str], path: str) -> None:
     run = RunFolder(Path(path))
     run.path.mkdir(parents=True, exist_ok=True)
     # the command that Lightning executes again for each further device
-    sys.argv = [str(Path(__file__).parents[1] / "__main__.py"), "pretrain", *words]
+    sys.argv = [str(Path(__file__).parents[1] / "__main__.py"), "pretrain", *overrides]
     with (run.path / "log.txt").open("a", encoding="utf-8") as log:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)

@@ -71,7 +71,7 @@ def columns(table: Table) -> list[Column]:
 
 def setting(row: Row) -> str:
     """Return the selected point with the last parts of its keys."""
-    return " ".join(short(word) for word in row.setting.split())
+    return " ".join(short(override) for override in row.setting.split())
 
 
 def verdict(row: Row, table: Table) -> str:

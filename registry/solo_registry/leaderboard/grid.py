@@ -44,7 +44,7 @@ def grids(table: Table) -> Iterator[Grid]:
         for job, record in table.tuning.items():
             value, place = record.value(table.metric), _place(job.point)
             if job.strategy == row.name and value is not None and place is not None:
-                keys = [word.partition("=")[0].rpartition(".")[2] for word in job.point]
+                keys = [override.partition("=")[0].rpartition(".")[2] for override in job.point]
                 cells.setdefault(place, []).append(value)
         first, second = (sorted({point[i] for point in cells}) for i in (0, 1))
         if len(first) < 2 or len(second) < 2:
@@ -61,7 +61,7 @@ def grids(table: Table) -> Iterator[Grid]:
 def _place(point: Sequence[str]) -> tuple[float, float] | None:
     """Return the values of a point of two numbers; None if it is another."""
     try:
-        x, y = (float(word.rpartition("=")[2]) for word in point)
+        x, y = (float(override.rpartition("=")[2]) for override in point)
     except ValueError:  # it has another number of values, or one is a name
         return None
     return (x, y) if math.isfinite(x) and math.isfinite(y) else None

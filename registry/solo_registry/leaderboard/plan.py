@@ -22,7 +22,7 @@ class Planner:
 
     Args:
         suite: the suite.
-        words: the arguments that the user set for every run.
+        overrides: the arguments that the user set for every run.
         runs_dir: the folder of all runs.
         compose: composes a config from arguments.
 
@@ -33,23 +33,23 @@ class Planner:
     def __init__(
         self,
         suite: SuiteConfig,
-        words: Sequence[str],
+        overrides: Sequence[str],
         runs_dir: str,
         compose: Callable[[Sequence[str]], DictConfig],
     ) -> None:
-        self.suite, self.words, self.compose = suite, list(words), compose
+        self.suite, self.overrides, self.compose = suite, list(overrides), compose
         self.runs_dir = runs_dir
         self._digests = Digests()
         self._folders: dict[tuple[str, ...], tuple[Path, str]] = {}
         self._evaluation: dict[tuple[str, ...], DictConfig] = {}
         for name, strategy in suite.strategies.items():
-            own = {key_of(word) for word in strategy.words} | set(strategy.grid)
+            own = {key_of(override) for override in strategy.words} | set(strategy.grid)
             own |= {"seed", "data.validation_fraction", "evaluation.enabled"}
-            for word in words:
-                if key_of(word) in own:
+            for override in overrides:
+                if key_of(override) in own:
                     raise UserError(
-                        f"'{word}' cannot be set for all runs: the suite itself sets "
-                        f"{key_of(word)} (strategy '{name}')"
+                        f"'{override}' cannot be set for all runs: the suite itself sets "
+                        f"{key_of(override)} (strategy '{name}')"
                     )
 
     def tuning(self) -> list[Job]:
@@ -81,36 +81,36 @@ class Planner:
         self, name: str, phase: Phase, point: tuple[str, ...], seeds: list[int]
     ) -> Iterator[Job]:
         split = f"data.validation_fraction={self.suite.tuning.validation_fraction}"
-        words = unique(
+        overrides = unique(
             [
                 *self.suite.words,
                 *self._left_out(name, phase),
-                *self.words,
+                *self.overrides,
                 *self.suite.strategies[name].words,
                 *point,
                 *([split] if phase == "tuning" else []),
             ]
         )
-        folder, digest = self._folder(tuple(words))
+        folder, digest = self._folder(tuple(overrides))
         for seed in seeds:
             path = (folder / str(seed)).as_posix()
-            every = (*words, f"data.digest={digest}", f"seed={seed}")
+            every = (*overrides, f"data.digest={digest}", f"seed={seed}")
             yield Job(name, phase, point, seed, every, path)
 
-    def _folder(self, words: tuple[str, ...]) -> tuple[Path, str]:
+    def _folder(self, overrides: tuple[str, ...]) -> tuple[Path, str]:
         """Return the folder of these arguments' seeds, below `runs_dir`, and the data's digest.
 
         The digest is one of a job's arguments, so that its run refuses images that have changed.
         """
-        if words not in self._folders:
-            cfg = resolve(self.compose(words))
+        if overrides not in self._folders:
+            cfg = resolve(self.compose(overrides))
             self._digests.fill(cfg)
             folder = RunFolder.of(cfg).path.parent.relative_to(Path(cfg.runs_dir))
-            self._folders[words] = folder, cfg.data.digest
-            self._evaluation[words] = cfg.evaluation
-        return self._folders[words]
+            self._folders[overrides] = folder, cfg.data.digest
+            self._evaluation[overrides] = cfg.evaluation
+        return self._folders[overrides]
 
     def lacks(self, job: Job, record: Record) -> bool:
         """Whether a job's run was measured with less than the job asks for, or in another way."""
-        *words, _digest, _seed = job.words
-        return record.lacks(self._evaluation[tuple(words)])
+        *overrides, _digest, _seed = job.words
+        return record.lacks(self._evaluation[tuple(overrides)])

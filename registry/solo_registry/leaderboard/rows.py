@@ -97,11 +97,12 @@ class Table:
 
     def baselines(self) -> list[Row]:
         """Return raw pixels and the untrained backbone, as measured in the reference's runs."""
-        names = {"untrained": "untrained backbone", "raw_pixels": "raw pixels"}
+        starts = {"untrained": "untrained backbone", "initial_weights": "initial weights"}
         for row in sorted(self.rows, key=lambda row: row.name != self.reference):
-            found = [Row(name, runs=row.runs, source=source) for source, name in names.items()]
-            if found[0].values(self.metric):
-                return found
+            for source, name in starts.items():
+                start = Row(name, runs=row.runs, source=source)
+                if start.values(self.metric):
+                    return [start, Row("raw pixels", runs=row.runs, source="raw_pixels")]
         return []
 
 

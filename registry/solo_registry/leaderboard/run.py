@@ -24,6 +24,9 @@ from solo_registry.runs.lock import held
 from solo_registry.runs.records import Record, read_record
 from solo_registry.runs.run_folder import RunFolder, remove_parts
 
+# the command's own keys, and the key of a run that one of them stands in place of
+OWN = {"suite": "", "seeds": "seed", "strategies": "", "board": "", "runs_dir": ""}
+
 
 @dataclass
 class Request:
@@ -39,19 +42,19 @@ class Request:
     run: list[str] = field(default_factory=list)  # of every run
 
 
-def read_words(words: Sequence[str]) -> Request:
+def sort_overrides(overrides: Sequence[str]) -> Request:
     """Sort the arguments of the command line by their purpose.
 
     Raises:
         UserError: an argument is not KEY=VALUE, or no suite is named.
 
-    >>> request = read_words(["suite=smoke", "seeds=2", "hydra/launcher=joblib", "max_epochs=3"])
+    >>> request = sort_overrides(["suite=smoke", "seeds=2", "hydra/launcher=ray", "max_epochs=3"])
     >>> request.suite, request.seeds, request.hydra, request.run
-    ('smoke', '2', ['hydra/launcher=joblib'], ['max_epochs=3'])
+    ('smoke', '2', ['hydra/launcher=ray'], ['max_epochs=3'])
     """
     request = Request()
-    for word in words:
-        key, value = pair(word, "seeds=5")
+    for override in overrides:
+        key, value = pair(override, "seeds=5", OWN)
         if key in ("board", "runs_dir"):
             setattr(request, key, expanded(key, value))
         elif key in ("suite", "seeds"):
@@ -59,23 +62,23 @@ def read_words(words: Sequence[str]) -> Request:
         elif key == "strategies":
             request.strategies = [name.strip() for name in value.strip("[]").split(",")]
         elif key.startswith("suite."):
-            request.suite_changes.append(word.removeprefix("suite."))
+            request.suite_changes.append(override.removeprefix("suite."))
         elif key.lstrip("+").startswith("hydra"):
-            request.hydra.append(word)
+            request.hydra.append(override)
         else:
-            request.run.append(word)
+            request.run.append(override)
     if not request.suite:
         raise UserError("name a suite: dyntemp leaderboard run suite=smoke")
     return request
 
 
-def run_board(words: Sequence[str], console: Console) -> Board:
+def run_board(overrides: Sequence[str], console: Console) -> Board:
     """Run a suite, or the part of it that is not finished yet.
 
     If another process runs the same board, this one waits for it.
 
     Args:
-        words: the arguments of the command line.
+        overrides: the arguments of the command line.
         console: where progress is printed.
 
     Returns:
@@ -85,7 +88,7 @@ def run_board(words: Sequence[str], console: Console) -> Board:
         UserError: arguments that cannot work; raised before anything runs.
     """
     load_plugins()
-    request = read_words(words)
+    request = sort_overrides(overrides)
     seeds = parse_seeds(request.seeds)
     with hydra_session(request.hydra, request.runs_dir) as hydra:
         node = hydra.option("suite", request.suite)

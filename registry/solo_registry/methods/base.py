@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from solo_registry.backbones import build_backbone
+from solo_registry.backbones.weights import load_backbone
 from solo_registry.metrics.online import RowMean, classification
 from solo_registry.metrics.online_knn import OnlineKNN
 from solo_registry.metrics.pair_mask import ComparedPairs, PairMask
@@ -45,6 +47,8 @@ class BaseMethod(LightningModule):
             image_size=cfg.augmentations[0].crop_size,
             **kwargs,
         )
+        if cfg.backbone.get("weights"):  # before a subclass copies the backbone
+            load_backbone(self.backbone, Path(cfg.backbone.weights))
         self.features_dim = int(self.backbone.num_features)  # type: ignore[arg-type]
         self.num_classes: int = max(1, cfg.data.num_classes)
         self.classifier = nn.Linear(self.features_dim, self.num_classes)

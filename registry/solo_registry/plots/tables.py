@@ -13,6 +13,7 @@ from solo_registry.metrics.protocol import Result, describe
 ROW_NAMES = {
     "raw_pixels": "raw pixels",
     "untrained": "untrained backbone",
+    "initial_weights": "initial weights",
     "trained": "trained backbone",
 }
 """The names of the rows in the table, in their order."""

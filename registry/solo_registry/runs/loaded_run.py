@@ -13,6 +13,7 @@ from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.data_schema import DataConfig
 from solo_registry.config.identity import config_hash, names_of
 from solo_registry.config.resolve import expanded, merge_schema, resolve
+from solo_registry.config.text_file import file_digest
 from solo_registry.data.module import PretrainDataModule, build_data
 from solo_registry.data.opened import open_data
 from solo_registry.data.sets import SetInfo
@@ -24,7 +25,11 @@ from solo_registry.runs.read import read_text, read_yaml
 from solo_registry.runs.run_data import read_info, require_digest
 from solo_registry.runs.run_folder import RunFolder
 
-LR = ("optimizer.effective_lr", "optimizer.effective_classifier_lr")
+# follow from this machine and its disk
+OF_HERE = (
+    "data.digest", "data.long_tail.index_hash", "backbone.weights_digest",
+    "optimizer.effective_lr", "optimizer.effective_classifier_lr",
+)  # fmt: skip
 
 
 class LoadedRun:
@@ -60,9 +65,21 @@ class LoadedRun:
         else:
             self.folder.hash = config_hash(self.cfg)
 
-    def untrained(self) -> BaseMethod:
-        """Build the method with its initial weights; needs no images."""
-        return rebuild_method(self.cfg)
+    def untrained(self, *, initial: bool = True) -> BaseMethod:
+        """Build the method with its initial weights; needs no images.
+
+        Args:
+            initial: whether `backbone.weights` are loaded; false where a checkpoint's follow.
+        """
+        return rebuild_method(self.cfg, initial=initial)
+
+    def has_start(self) -> bool:
+        """Whether the initial weights can be made: from the seed, or from a file still there."""
+        start = self.cfg.backbone.weights
+        if start is None:
+            return True
+        there = Path(start).is_file()
+        return there and file_digest(start, "backbone.weights") == self.cfg.backbone.weights_digest
 
     def read_checkpoint(self) -> dict[str, Any]:
         """Read the checkpoint.
@@ -91,9 +108,10 @@ class LoadedRun:
             devices, nodes = own.devices, own.num_nodes
             own.devices = own.num_nodes = 1
             own.data.long_tail.index_file, own.evaluation.enabled = None, False
+            own.backbone.weights = None
             own = resolve(own)
             own.devices, own.num_nodes = devices, nodes
-            for key in ("data.digest", "data.long_tail.index_hash", *LR):
+            for key in OF_HERE:
                 OmegaConf.update(own, key, OmegaConf.select(self.cfg, key))
             fits = not {f"{name}/{own.seed}" for name in names_of(own)}.isdisjoint(self.names)
         except (OmegaConfBaseException, UserError) as error:
@@ -109,6 +127,7 @@ class LoadedRun:
         train_path: str | None = None,
         val_path: str | None = None,
         download: bool = False,
+        no_labels: bool = False,
     ) -> PretrainDataModule:
         """Load the run's own data, or other data in the form that its backbone expects.
 
@@ -119,6 +138,7 @@ class LoadedRun:
             train_path: path of the other set; the run's `data.train_path` by default.
             val_path: path of its test images, for image folders.
             download: whether to download it if it is not on disk.
+            no_labels: whether its images are taken without labels.
 
         Raises:
             UserError: an unknown name, data that are not there, or own data that have changed
@@ -137,6 +157,7 @@ class LoadedRun:
             train_path=expanded("--data-path", train_path) if train_path else cfg.data.train_path,
             val_path=expanded("--val-path", val_path) if val_path else None,
             download=download,
+            no_labels=no_labels,
             channels=info.channels,
             num_workers=cfg.data.num_workers,
         )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from solo_registry.catalog.registry import METHODS
 from solo_registry.config.devices import count_processes
+from solo_registry.config.text_file import file_digest
 from solo_registry.data.module import PretrainDataModule
 from solo_registry.data.sets import UNLABELLED
 from solo_registry.errors import UserError
@@ -33,12 +34,24 @@ def build_method(cfg: DictConfig, data: PretrainDataModule) -> BaseMethod:
     return rebuild_method(cfg)
 
 
-def rebuild_method(cfg: DictConfig) -> BaseMethod:
+def rebuild_method(cfg: DictConfig, *, initial: bool = True) -> BaseMethod:
     """Build the method of a config that holds the numbers of classes, channels and images.
 
+    Args:
+        cfg: the config.
+        initial: whether `backbone.weights` are loaded; where a checkpoint's follow, false leaves
+            the file alone.
+
     Raises:
-        UserError: the config lacks a number, as the config of a run that never began.
+        UserError: the config lacks a number, as the config of a run that never began; or the file
+            of `backbone.weights` is not that of the config.
     """
+    if start := cfg.backbone.get("weights"):
+        if not initial:
+            cfg = cfg.copy()
+            cfg.backbone.weights = None
+        elif file_digest(start, "backbone.weights") != cfg.backbone.weights_digest:
+            raise UserError(f"backbone.weights={start} has changed since the run was named")
     for key in ("num_classes", "image_channels", "train_images"):
         if cfg.data[key] is None:
             raise UserError(f"the run's config has no data.{key}: the run has not begun")

@@ -27,7 +27,7 @@ class Trial:
     Attributes:
         number: number of the trial, from 1.
         point: its values by parameter.
-        words: its arguments; `dyntemp pretrain WORDS` makes its run.
+        words: its arguments; `dyntemp pretrain OVERRIDES` makes its run.
         run: the run's folder.
         state: how it ended.
         value: the metric after the last epoch; None unless finished.
@@ -60,7 +60,7 @@ class Planner:
     Args:
         name: name of the space.
         space: the space.
-        words: the arguments that the user set for every run.
+        overrides: the arguments that the user set for every run.
         hydra: composes configs.
 
     Raises:
@@ -68,21 +68,21 @@ class Planner:
     """
 
     def __init__(
-        self, name: str, space: SpaceConfig, words: Sequence[str], hydra: HydraSession
+        self, name: str, space: SpaceConfig, overrides: Sequence[str], hydra: HydraSession
     ) -> None:
-        self.name, self.space, self.words, self.hydra = name, space, list(words), hydra
+        self.name, self.space, self.overrides, self.hydra = name, space, list(overrides), hydra
         self._digests = Digests()
         own = {parameter.key: f"space '{name}' varies" for parameter in space.parameters.values()}
-        own |= {key_of(word): f"space '{name}' sets" for word in space.words}
+        own |= {key_of(override): f"space '{name}' sets" for override in space.words}
         own |= {"seed": "sweep.seed sets", "evaluation.enabled": "a sweep sets",
                 "data.validation_fraction": "sweep.validation_fraction sets",
                 "knn_eval.enabled": "sweep.intermediate sets"}  # fmt: skip
-        for word in words:
-            if key_of(word) in own:
-                key = key_of(word)
-                raise UserError(f"'{word}' cannot be set for all trials: {own[key]} {key}")
+        for override in overrides:
+            if key_of(override) in own:
+                key = key_of(override)
+                raise UserError(f"'{override}' cannot be set for all trials: {own[key]} {key}")
 
-    def trial_words(self, point: Point) -> list[str]:
+    def trial_overrides(self, point: Point) -> list[str]:
         """Return the arguments of a trial's run: held-out images, and only the selecting metric."""
         space = self.space
         online = ["knn_eval.enabled=true", "knn_eval.distance_func=cosine"]
@@ -91,15 +91,15 @@ class Planner:
                 *selecting(space.metric),
                 "evaluation.pictures=false",
                 *(online if self.prunes_by_knn else []),
-                *self.final_words(point),
+                *self.final_overrides(point),
                 f"data.validation_fraction={space.validation_fraction}",
                 f"seed={space.seed}",
             ]
         )
 
-    def final_words(self, point: Point) -> list[str]:
+    def final_overrides(self, point: Point) -> list[str]:
         """Return the arguments of a run on all of train with this point."""
-        return unique([*self.words, *self.space.words, *self.space.words_of(point)])
+        return unique([*self.overrides, *self.space.words, *self.space.words_of(point)])
 
     @property
     def prunes_by_knn(self) -> bool:
@@ -114,16 +114,16 @@ class Planner:
         """
         try:
             for corner in self.space.corners():
-                cfg = resolve(self.hydra.compose(self.trial_words(corner)))
+                cfg = resolve(self.hydra.compose(self.trial_overrides(corner)))
         except UserError as error:
             raise UserError(f"space '{self.name}' does not fit these arguments: {error}") from error
         return cfg
 
     def trial(self, number: int, point: dict[str, Any]) -> tuple[Trial, DictConfig]:
         """Return a trial that has not run yet, and the composed config of its run."""
-        words = self.trial_words(point)
-        cfg = self.hydra.compose(words)
+        overrides = self.trial_overrides(point)
+        cfg = self.hydra.compose(overrides)
         resolved = resolve(cfg)
         self._digests.fill(resolved)
         folder = RunFolder.of(resolved)
-        return Trial(number, point, words, folder, evaluation=resolved.evaluation), cfg
+        return Trial(number, point, overrides, folder, evaluation=resolved.evaluation), cfg

@@ -101,7 +101,7 @@ def write_trials(sweep: Sweep) -> None:
 def best_yaml(sweep: Sweep) -> str:
     """Write the winner as a config of `dyntemp pretrain`, on all of train and measured in full."""
     planner, best = sweep.planner, sweep.ranked[0]
-    words = planner.final_words(best.point)
+    words = planner.final_overrides(best.point)
     head = HEAD.format(
         trials=len(sweep.trials), label=best.label, metric=planner.space.metric,
         value=number(best.value, planner.space.metric), seed=planner.space.seed,
@@ -128,7 +128,7 @@ def content(sweep: Sweep, picture: Path | None) -> dict[str, Any]:
         "value": lambda trial: number(trial.value, space.metric),
         "counts": ", ".join(f"{len(sweep.of_state(state))} {state}" for state in states),
         "ranges": ranges(planner),
-        "words": shlex.join([*planner.words, *space.words]) or "nothing",
+        "words": shlex.join([*planner.overrides, *space.words]) or "nothing",
         "shown": sweep.ranked[:SHOWN],
         "near": near,
         "spread": spread(near),

@@ -36,6 +36,12 @@ STATES = {
     "failed": TrialState.FAIL,
 }
 
+# the command's own keys, and the key of a run that one of them stands in place of
+OWN = {
+    "space": "", "trials": "", "out": "", "runs_dir": "", "retry": "", "sweep.seed": "seed",
+    "sweep.validation_fraction": "data.validation_fraction",
+}  # fmt: skip
+
 
 @dataclass
 class Request:
@@ -49,19 +55,19 @@ class Request:
     run: list[str] = field(default_factory=list)  # arguments of every run
 
 
-def read_words(words: Sequence[str]) -> Request:
+def sort_overrides(overrides: Sequence[str]) -> Request:
     """Sort the arguments of the command line by their purpose.
 
     Raises:
         UserError: an argument is not KEY=VALUE, or selects one of Hydra's launchers.
 
-    >>> request = read_words(["space=cosine", "trials=9", "sweep.seed=7", "max_epochs=3"])
+    >>> request = sort_overrides(["space=cosine", "trials=9", "sweep.seed=7", "max_epochs=3"])
     >>> request.space, request.changes, request.run
     ('cosine', ['trials=9', 'seed=7'], ['max_epochs=3'])
     """
     request = Request()
-    for word in words:
-        key, value = pair(word, "trials=30")
+    for override in overrides:
+        key, value = pair(override, "trials=30", OWN)
         if key in ("out", "runs_dir"):
             setattr(request, key, expanded(key, value))
         elif key == "space":
@@ -71,22 +77,22 @@ def read_words(words: Sequence[str]) -> Request:
                 raise UserError(f"retry must be true or false, got '{value}'")
             request.retry = value == "true"
         elif key == "trials":
-            request.changes.append(word)
+            request.changes.append(override)
         elif key.startswith("sweep."):
-            request.changes.append(word.removeprefix("sweep."))
+            request.changes.append(override.removeprefix("sweep."))
         elif key.lstrip("+").startswith("hydra"):
             raise UserError(
-                f"'{word}' cannot be set: a sweep runs one trial after the other, since each is "
+                f"'{override}' cannot be set: a sweep runs one trial after the other, as each is "
                 "chosen by those before; devices=4 strategy=ddp spreads one over GPUs"
             )
         else:
-            request.run.append(word)
+            request.run.append(override)
     if not request.space:
         raise UserError("name a space: dyntemp sweep method=simclr space=temperature")
     return request
 
 
-def run_sweep(words: Sequence[str], console: Console) -> Sweep:
+def run_sweep(overrides: Sequence[str], console: Console) -> Sweep:
     """Search a space, or the part of the search that is not finished yet.
 
     Only the runs are stored. A command that is started again asks the same seeded sampler for the
@@ -94,14 +100,14 @@ def run_sweep(words: Sequence[str], console: Console) -> Sweep:
     sweep, this one waits for it.
 
     Args:
-        words: the arguments of the command line.
+        overrides: the arguments of the command line.
         console: where progress is printed.
 
     Raises:
         UserError: arguments that cannot work, raised before anything runs; or no trial finished.
     """
     load_plugins()
-    request = read_words(words)
+    request = sort_overrides(overrides)
     with hydra_session([], request.runs_dir) as hydra:
         space = read_space(request.space, hydra.option("space", request.space), request.changes)
         planner = Planner(request.space, space, request.run, hydra)
@@ -127,7 +133,9 @@ def run_sweep(words: Sequence[str], console: Console) -> Sweep:
 
 
 def _name(request: Request, cfg: DictConfig) -> str:
-    chosen = [word.partition("=")[2] for word in request.run if word.startswith("data=")]
+    chosen = [
+        override.partition("=")[2] for override in request.run if override.startswith("data=")
+    ]
     data = chosen[-1] if chosen else cfg.data.dataset  # the option's name can say more: cifar10_lt
     return f"{cfg.method}-{request.space}-{data}".replace("/", "-")
 
@@ -161,7 +169,7 @@ def _next(
 
 
 def outcome(sweep: Sweep, trial: Trial) -> str:
-    """Return the outcome of a trial in a few words."""
+    """Return the outcome of a trial in short."""
     space = sweep.planner.space
     if trial.state == "finished":
         return f"{space.metric} {number(trial.value, space.metric)}"

@@ -28,7 +28,7 @@ from solo_registry.catalog.kwargs import declared_kwargs
 from solo_registry.catalog.registry import METHODS
 from solo_registry.config.compose import (
     GROUPS,
-    hydra_words,
+    hydra_args,
     register_configs,
     run_with_config,
     translate,
@@ -177,7 +177,7 @@ def compose_once(task: Callable[[DictConfig], Any], words: Sequence[str]) -> Non
             cfg = OmegaConf.load(Path(words[1]) / f"{words[3]}.yaml")
         else:
             with initialize_config_module("solo_registry.configs", version_base="1.3"):
-                cfg = compose("pretrain", overrides=hydra_words(words))
+                cfg = compose("pretrain", overrides=hydra_args(words))
     except Exception as error:
         raise translate(error) from error
     task(cfg)  # type: ignore[arg-type]

@@ -14,8 +14,9 @@ from solo_registry.catalog.kwargs import default_kwargs
 from solo_registry.catalog.plugins import load_plugins
 from solo_registry.catalog.registry import METHODS
 from solo_registry.config import identity
+from solo_registry.config.hints import known_keys
 from solo_registry.config.identity import OUTSIDE_HASH, config_hash, is_named, settings_hash
-from solo_registry.config.resolve import known_keys, resolve
+from solo_registry.config.resolve import resolve
 
 Tiny = Callable[..., DictConfig]
 DEFAULTS = Path(__file__).with_name("defaults.json")

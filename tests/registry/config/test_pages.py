@@ -53,6 +53,18 @@ def test_help_shows_the_keys_of_a_method_that_is_named(words: tuple[str, ...]) -
     assert "method_kwargs.proj_hidden_dim=13" in set_by_hand
 
 
+def test_help_begins_with_the_ten_keys_that_are_set_most_and_names_each_once() -> None:
+    register_configs()
+    text = help_of(["data=cifar10", "seed=7"])
+    most = text.partition("== Most used")[2].partition("\n== ")[0]
+    keys = [line.strip().partition("=")[0] for line in most.splitlines()[1:] if line.strip()]
+    assert len(keys) == 10 and {"method", "data", "seed", "optimizer.lr"} <= set(keys)
+    assert "data=cifar10 " in most and "seed=7 " in most
+    typed = [line.strip().partition("=")[0] for line in text.splitlines() if line[:2] == "  "]
+    typed = [key for key in typed if not key.startswith("dyntemp ")]
+    assert len(typed) == len(set(typed))
+
+
 def test_a_wrong_word_before_help_is_told() -> None:
     with pytest.raises(UserError, match=r"unknown method 'byoll'\. Did you mean 'byol'"):
         help_lines("method=byoll")

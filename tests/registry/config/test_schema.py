@@ -10,10 +10,11 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from solo_registry.catalog.declared import LIMIT
-from solo_registry.config.compose import DERIVED, hydra_words
+from solo_registry.config.compose import DERIVED, hydra_args
+from solo_registry.config.hints import known_keys
 from solo_registry.config.identity import OUTSIDE_HASH
 from solo_registry.config.keys import Key, all_keys, check_keys
-from solo_registry.config.resolve import known_keys, resolve
+from solo_registry.config.resolve import resolve
 from solo_registry.config.schema import PretrainConfig
 from solo_registry.errors import UserError
 
@@ -139,14 +140,14 @@ def test_views_that_make_no_sense_are_refused(
 @pytest.mark.parametrize("value", ["9" * 5000, "{a:" * 2000 + "1" + "}" * 2000, "[" * 201])
 def test_a_value_that_nothing_can_read_is_refused_with_its_key(value: str) -> None:
     with pytest.raises(UserError, match=r"backbone\.kwargs has a number of too many digits"):
-        hydra_words([f"backbone.kwargs={value}"])
+        hydra_args([f"backbone.kwargs={value}"])
 
 
 @pytest.mark.parametrize("name", sorted(DERIVED))
 def test_a_derived_key_is_not_set_by_hand(name: str) -> None:
     for word in (f"{name}=3", f"++{name}=3"):
         with pytest.raises(UserError, match=f"{name} follows from other settings"):
-            hydra_words([word])
+            hydra_args([word])
 
 
 def test_a_resolved_config_is_resolved_again_with_fresh_derived_values(tiny: Tiny) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -200,10 +201,16 @@ def test_bad_words_are_refused(run: RunFolder) -> None:
 
 @pytest.mark.slow
 def test_knn_for_lists(run: RunFolder) -> None:
-    k, temperatures = [1, 20], [0.07, 0.1]
+    k, temperatures = [1, 20, 5000], [0.07, 0.1]
     distances = ["cosine", "euclidean"]
-    result = knn_grid(run.path, QUIET, k=k, temperatures=temperatures, distances=distances)
-    assert len(result["rows"]) == 2 * 2 + 2
+    out = io.StringIO()
+    result = knn_grid(
+        run.path, Console(file=out, width=80), k=k, temperatures=temperatures, distances=distances
+    )
+    assert len(result["rows"]) == 2 * 2 + 2  # for the two k that there are images for
+    assert (
+        "k=5000 is more than the 1437 labelled images of train, so it is left out" in out.getvalue()
+    )
     own: Any = run.read_result()
     (row,) = (
         row

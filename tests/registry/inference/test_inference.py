@@ -23,7 +23,7 @@ from solo_registry.export.folder import export_run
 from solo_registry.inference.tables import WRITERS, write_table
 from solo_registry.jobs.pretrain import pretrain
 
-CLASSES = ("a zero", "one", "p=2")
+CLASSES = ("a zero", "one", "$_{$")  # the last breaks what reads it as a formula
 # one worker trains the run for all of them
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("inference")]
 
@@ -55,6 +55,7 @@ def run(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     }
     cfg = tiny_config(tmp_path_factory.mktemp("runs"), "simclr", "optimizer.batch_size=32")
     cfg.data, cfg.max_epochs, cfg.telemetry.every_n_epochs = data, 1, 0
+    cfg.evaluation.pictures = True
     return Run(pretrain(cfg).path)
 
 
@@ -195,6 +196,21 @@ def test_commands(run: Run, images: Path, tmp_path: Path) -> None:
     assert picture.exists()
     with pytest.raises(UserError, match=r"\.parquet, \.csv, \.json, \.npz.*Did you mean '\.csv'"):
         typed("embed", str(run.path), one, "--out", "x.cvs")
+
+
+def test_the_page_on_inference_shows_what_works(
+    run: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its Python block runs, with this run in place of the training and of the hash."""
+    page = (Path(__file__).parents[3] / "docs" / "inference.md").read_text(encoding="utf-8")
+    code = page.split("```python\n")[1].split("```")[0]
+    shutil.copytree(images / "val", tmp_path / "photos")
+    shutil.copy(next((images / "val" / CLASSES[0]).iterdir()), tmp_path / "photo.jpg")
+    shutil.copytree(run.path.parents[2], tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("dyntemp.pretrain", lambda *_, **__: run)
+    exec(code.replace('"3d10"', repr(run.path.parent.name)), space := {})  # type: ignore[var-annotated]
+    assert space["model"](space["x"][None]).shape == (1, 16)
 
 
 def test_a_notebook_shows_a_run(run: Run) -> None:

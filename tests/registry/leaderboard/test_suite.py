@@ -13,7 +13,7 @@ from solo_registry.errors import UserError
 from solo_registry.jobs.hydra_launcher import hydra_session
 from solo_registry.leaderboard.board import Choice
 from solo_registry.leaderboard.plan import Planner
-from solo_registry.leaderboard.run import read_words, run_board
+from solo_registry.leaderboard.run import run_board, sort_overrides
 from solo_registry.leaderboard.suite import parse_seeds, read_suite
 from solo_registry.leaderboard.tuning import select
 from solo_registry.runs.records import Record
@@ -87,11 +87,11 @@ def test_bad_seeds_are_refused(text: str) -> None:
     [
         (["seeds=2"], "name a suite"),
         (["suite=smok"], "unknown suite 'smok'. Did you mean 'smoke'"),
-        (["suite=smoke", "seeds"], "cannot read 'seeds'"),
+        (["suite=smoke", "seeds"], "cannot parse 'seeds'"),
         (["suite=smoke", "seeds=[1001]"], r"seeds \[1001\] serve tuning"),
         (["suite=smoke", "method=dcl"], "'method=dcl' cannot be set for all runs"),
         (["suite=smoke", "method_kwargs.temperature=1"], "cannot be set for all runs"),
-        (["suite=smoke", "seed=3"], "cannot be set for all runs"),
+        (["suite=smoke", "seed=3"], "write seeds=3"),
         (["suite=smoke", "max_epoch=3"], "Did you mean 'max_epochs'"),
         (["suite=smoke", "hydra/launcher=joblb"], "unknown hydra/launcher 'joblb'"),
         (["suite=smoke", "data=fashion_mnst"], "Did you mean 'fashion_mnist'"),
@@ -123,7 +123,7 @@ def test_shipped_suites_compose_with_equal_budgets(name: str) -> None:
 
 
 def test_words_of_the_user_come_after_the_suites() -> None:
-    request = read_words(["suite=a", "strategies=[b,c]", "suite.metric=d", "data=cifar10"])
+    request = sort_overrides(["suite=a", "strategies=[b,c]", "suite.metric=d", "data=cifar10"])
     assert (request.strategies, request.suite_changes) == (["b", "c"], ["metric=d"])
     suite = read_suite("s", NODE, [], [])
     with hydra_session([], "runs") as hydra:

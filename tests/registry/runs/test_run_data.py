@@ -186,6 +186,16 @@ def test_nothing_else_needs_the_images_of_pretraining(
     where = {"train_path": f"{tmp_path}/gone/train", "val_path": f"{tmp_path}/gone/val"}
     own = json.loads(run.result.read_text())
     moved = evaluate_again(run.path, {}, QUIET, "custom", **where)
+    for split in ("train", "val"):  # unsorted
+        for file in (tmp_path / "gone" / split).rglob("*.*"):
+            copy = tmp_path / "mixed" / split / f"{file.parent.name}-{file.name}"
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(file.read_bytes())
+    mixed = {"train_path": f"{tmp_path}/mixed/train", "val_path": f"{tmp_path}/mixed/val"}
+    with pytest.raises(UserError, match="--no-labels"):
+        evaluate_again(run.path, {}, QUIET, "custom", **mixed)
+    unsorted = evaluate_again(run.path, {}, QUIET, "custom", no_labels=True, **mixed)
+    assert unsorted["results"]["trained"]["uniformity"] == own["results"]["trained"]["uniformity"]
     assert moved["results"] == own["results"] and moved["normalisation"] == own["normalisation"]
     brief = replace(LINEAR, epochs=1)
     assert classify(run.path, brief, QUIET, data="digits")["dataset"] == "digits"

@@ -27,7 +27,7 @@ def test_a_trial_measures_what_selects_on_held_out_images() -> None:
         trial, given = planner(hydra).trial(1, POINT)
         cfg = resolve(given)
         cfg.data.digest = open_data(cfg.data).digest
-        linear = planner(hydra, changes=("metric=linear_acc1",)).trial_words(POINT)
+        linear = planner(hydra, changes=("metric=linear_acc1",)).trial_overrides(POINT)
     assert cfg.data.validation_fraction == 0.2 and cfg.seed == 1001
     assert not (cfg.evaluation.baselines or cfg.evaluation.linear or cfg.telemetry.every_n_epochs)
     assert (cfg.method_kwargs.tau_min, cfg.method_kwargs.tau_max) == (0.1, 0.3)
@@ -38,7 +38,7 @@ def test_a_trial_measures_what_selects_on_held_out_images() -> None:
 def test_the_users_words_hold_for_trials_and_the_final_run() -> None:
     with hydra_session([], "runs") as hydra:
         mine = planner(hydra, "optimizer.lr=0.5", "evaluation.linear=true")
-        trial, final = mine.trial_words(POINT), mine.final_words(POINT)
+        trial, final = mine.trial_overrides(POINT), mine.final_overrides(POINT)
     assert {"optimizer.lr=0.5", "evaluation.linear=true"} <= set(trial) & set(final)
     assert "evaluation.linear=false" not in trial
     assert not any(word.startswith(("data.validation", "seed", "knn_eval")) for word in final)

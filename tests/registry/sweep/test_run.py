@@ -161,10 +161,10 @@ def test_if_nothing_finishes_the_reason_is_told(
     [
         (["space="], "name a space"),
         (["space=cosin"], "unknown space 'cosin'. Did you mean 'cosine'"),
-        (["trials"], "cannot read 'trials': write KEY=VALUE"),
+        (["trials"], "cannot parse 'trials': write KEY=VALUE"),
         (["retry=maybe"], "retry must be true or false, got 'maybe'"),
         (["hydra/launcher=joblib"], "one trial after the other"),
-        (["method=simclr"], "does not fit these arguments: unknown config key 'method_kwargs.tau"),
+        (["method=simclr"], "arguments: method 'simclr' has no method_kwargs.tau"),
         (["max_epoch=3"], "Did you mean 'max_epochs'"),
         (["data=digts"], "Did you mean 'digits'"),
         (["sweep.parameters.tau_min.low=-1", "sweep.parameters.tau_min.log=false",

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from solo_registry.config.compose import options_of
+from solo_registry.config.hints import options_of
 from solo_registry.errors import UserError
 from solo_registry.jobs.hydra_launcher import hydra_session
 from solo_registry.sweep.plan import Planner
