@@ -13,7 +13,9 @@ from rich.console import Console
 from solo_registry.backbones.weights import load_backbone
 from solo_registry.config.compose import compose_config
 from solo_registry.config.resolve import resolve
+from solo_registry.data.from_images import completed
 from solo_registry.data.module import build_data
+from solo_registry.data.opened import open_data
 from solo_registry.evaluation.features import measure
 from solo_registry.evaluation.run import numbers
 from solo_registry.metrics.protocol import PROTOCOLS, describe
@@ -46,7 +48,9 @@ def evaluate_weights(
         UserError: weights that do not fit, or settings that cannot work.
     """
     cfg = resolve(compose_config([*overrides, f"backbone={backbone}", "optimizer.batch_size=2"]))
-    data = build_data(cfg)
+    opened = open_data(cfg.data)
+    cfg, _ = completed(cfg, opened)
+    data = build_data(cfg, opened)
     model = build_method(cfg, data)
     rows = {}
     if cfg.evaluation.baselines:

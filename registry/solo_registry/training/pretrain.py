@@ -20,6 +20,7 @@ from rich.console import Console
 from solo_registry.config.devices import count_processes, trainer_devices
 from solo_registry.config.index_file import INDEX_FILE, write_indices
 from solo_registry.config.resolve import lr_product, resolve
+from solo_registry.data.from_images import completed
 from solo_registry.data.module import PretrainDataModule, build_data
 from solo_registry.data.opened import OpenedData, open_data
 from solo_registry.errors import UserError
@@ -90,7 +91,7 @@ def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
     opened = open_data(cfg.data)
     cure = "Leave data.digest out to train on these"
     require_digest(cfg.data.digest, opened, None, "data.digest asks for", cure)
-    cfg.data.digest = opened.digest
+    cfg, chosen = completed(cfg, opened)
     run = RunFolder.of(cfg)
     if run.read_result() is not None:
         if not is_further(environment):
@@ -123,7 +124,7 @@ def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
     if trainer.is_global_zero:
         epochs = resume[1] if resume else 0
         changed = begin(given, cfg, run, data_record(cfg, opened, data.info), data, epochs)
-        lines = [notice(cfg), f"run folder {run.path}", lr_product(cfg)]
+        lines = [notice(cfg), f"run folder {run.path}", chosen, lr_product(cfg), all_warmup(cfg)]
         if resume:
             lines.append(f"resuming from {resume[0]}")
         if changed:
@@ -314,6 +315,17 @@ def build_trainer(
             f"(devices={cfg.devices} x num_nodes={cfg.num_nodes})"
         )
     return trainer
+
+
+def all_warmup(cfg: DictConfig) -> str:
+    """Return a warning if the learning rate never ends its warm-up, else ""."""
+    warmup, epochs = cfg.scheduler.warmup_epochs, cfg.max_epochs
+    if cfg.scheduler.name != "warmup_cosine" or warmup < epochs:
+        return ""
+    return (
+        f"warning: scheduler.warmup_epochs={warmup:g} of max_epochs={epochs}: the learning rate "
+        f"only rises, so little is learnt; scheduler.warmup_epochs={epochs / 10:g} is usual"
+    )
 
 
 def what_helps(cfg: DictConfig) -> str:
