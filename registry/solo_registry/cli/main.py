@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -79,12 +80,24 @@ def pretrain(ctx: typer.Context) -> None:
     """
     from solo_registry.config.compose import run_with_config
 
+    done: dict[Path, str] = {}
+
     def train(cfg: DictConfig) -> None:
+        from hydra.core.hydra_config import HydraConfig
+
         from solo_registry.jobs.pretrain import pretrain as run
 
-        run(cfg)
+        words = " ".join(HydraConfig.get().overrides.task)
+        done[run(cfg).path] = words
 
-    run_with_config(train, ctx.args)
+    try:
+        run_with_config(train, ctx.args)
+    finally:
+        if len(done) > 1:
+            from solo_registry.console import terminal
+            from solo_registry.jobs.table import runs_table
+
+            terminal().print(runs_table(done))
 
 
 for use in (*EVALUATION, *INFERENCE):

@@ -60,7 +60,7 @@ def evaluate_weights(
     rows["trained"] = measure(model, data, cfg.evaluation, "trained backbone", console)
     results = {name: numbers(item, data, cfg.evaluation, None) for name, item in rows.items()}
     digest = hashlib.sha256(weights.expanduser().read_bytes()).hexdigest()
-    result = {
+    result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "weights": {"path": str(weights), "sha256": digest, "prefix": fitted.prefix},
         "backbone": backbone,
@@ -79,7 +79,14 @@ def evaluate_weights(
     name = f"{weights.stem}-{digest[:8]}-{data.info.name}.json".replace("/", "-")
     out = out or Path("evaluations") / name
     write_json(out, result)
-    console.print(result_table(results, title=f"Frozen features of {data.info.name}"))
+    console.print(
+        result_table(
+            results,
+            title=f"Frozen features of {data.info.name}",
+            images=result["test_images"],
+            split=result["split"],
+        )
+    )
     ignored = f"; {len(fitted.left)} others in the file are not the backbone's"
     console.print(
         f"{fitted.used} tensors of {weights}{ignored if fitted.left else ''}\nnumbers in {out}",

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor, RichProgressBar
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -36,7 +36,6 @@ from solo_registry.runs.run_data import (
 from solo_registry.runs.run_folder import RunFolder, atomic_write
 from solo_registry.training.callbacks import (
     CostFile,
-    EpochLines,
     LastCheckpoint,
     MetricsFile,
     SeedEpoch,
@@ -54,6 +53,7 @@ from solo_registry.training.processes import (
     notice,
     peer_ended,
 )
+from solo_registry.training.progress import EpochBar, EpochLines, LiveCurves
 from solo_registry.training.signals import OwnSignals
 from solo_registry.training.telemetry import Telemetry
 
@@ -271,10 +271,12 @@ def build_trainer(
         ),
         Telemetry(cfg, run, data, cost),
     ]
-    if bar:
-        callbacks.append(RichProgressBar(leave=False))
-    elif cfg.progress != "none":
+    if cfg.progress != "none":
         callbacks.append(EpochLines(console))
+    if bar:
+        callbacks.append(EpochBar(leave=False))
+    if cfg.evaluation.enabled and cfg.evaluation.pictures:
+        callbacks.append(LiveCurves(run, cost))
     strategy, devices = build_strategy(cfg), trainer_devices(cfg)
     try:
         trainer = Trainer(
