@@ -18,6 +18,9 @@ from solo_registry.data.from_images import Choice, Facts, Planned, completed
 from solo_registry.data.module import build_data
 from solo_registry.data.opened import open_data
 from solo_registry.errors import UserError
+from solo_registry.jobs.pretrain import pretrain
+from solo_registry.jobs.table import runs_table
+from solo_registry.runs.loaded_run import LoadedRun
 from solo_registry.runs.run_folder import RunFolder
 
 Photos = Callable[..., Path]
@@ -161,3 +164,23 @@ def test_a_batch_set_too_large_ends_in_the_cure(photos: Photos) -> None:
     cfg, _ = chosen(photos(30), "optimizer.batch_size=256")
     with pytest.raises(UserError, match=r"optimizer.batch_size=\d+ or less; null chooses it"):
         build_data(cfg)
+
+
+@pytest.mark.slow
+def test_a_folder_and_nothing_else_trains_and_is_measured(
+    photos: Photos, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [f"data={photos(60)}", f"runs_dir={tmp_path / 'runs'}", "max_epochs=2"]
+    words += ["data.num_workers=0", "evaluation.pictures=false", "accelerator=cpu"]
+    run = pretrain(compose_config(words))
+    out = capsys.readouterr().out
+    result = run.read_result()
+    assert result is not None and result["split"] == "validation" and result["test_images"] == 18
+    assert "chosen by the 60 images" in out and "± is the standard error" in out
+    lines = [line for line in out.splitlines() if line.startswith("epoch ")]
+    assert len(lines) == 2 and lines[0].startswith("epoch 1/2  loss ")
+    assert "online probe train" in lines[0] and lines[0].endswith(" left")
+    resolved = run.read_config()
+    assert not undecided(resolved) and resolved.optimizer.name == "adamw"
+    assert LoadedRun(run.path).recipe()  # config.yaml, with its nulls, still leads to this run
+    assert "2 runs of a" in str(runs_table({run.path: "a b", tmp_path: "a c"}).title)
