@@ -15,13 +15,13 @@ from omegaconf import OmegaConf
 from solo_registry.config.identity import config_hash
 from solo_registry.config.resolve import resolve
 from solo_registry.data.arrays import DEBIAN_FASHION_MNIST
-from solo_registry.data.opened import Digests
+from solo_registry.data.from_images import Planned
 from solo_registry.jobs.hydra_launcher import hydra_session
 from solo_registry.leaderboard.archive import unpacked
 from solo_registry.leaderboard.report import frame
 
 SCRIPT = runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "results_page.py"))
-DIGESTS = Digests()
+PLANNED = Planned()
 PAGE, ARCHIVES = SCRIPT["PAGE"], SCRIPT["ARCHIVES"]
 
 
@@ -55,7 +55,7 @@ def test_the_words_of_a_run_lead_to_its_folder(archive: Path) -> None:
         for job in list(board.records())[::30]:
             cfg = resolve(hydra.compose(job.words))
             if cfg.data.dataset == "digits" or DEBIAN_FASHION_MNIST.is_dir():
-                DIGESTS.fill(cfg)
+                cfg = PLANNED.completed(cfg)
             else:
                 run = OmegaConf.load(board.runs_dir / job.path / "resolved.yaml")
                 cfg.data.digest = run.data.digest

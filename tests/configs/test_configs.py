@@ -16,6 +16,7 @@ from solo_registry.catalog.registry import DATASETS, METHODS
 from solo_registry.config.compose import PluginConfigs
 from solo_registry.config.resolve import resolve
 from solo_registry.config.schema import PretrainConfig
+from solo_registry.config.undecided import undecided
 from solo_registry.data.augment import Views
 from solo_registry.data.sets import SetInfo
 from solo_registry.optimizers import build_optimizer
@@ -82,13 +83,13 @@ def test_every_method_and_data_set_has_a_config() -> None:
 
 
 def without_variant(name: str) -> str:
-    return name.removesuffix("_lt").removesuffix("_small")
+    return name.removesuffix("_lt").removesuffix("_small").removesuffix("_224")
 
 
 @pytest.mark.parametrize(("group", "name"), GROUPS)
 def test_each_option_composes_and_resolves(group: str, name: str) -> None:
     overrides = [f"{group}={name}"]
-    if name == "custom":
+    if name.startswith("custom"):
         overrides.append("data.train_path=somewhere")
     if name.startswith("reconstruction"):  # one view
         overrides.append("method=mae")
@@ -100,6 +101,8 @@ def test_each_option_composes_and_resolves(group: str, name: str) -> None:
     elif group == "data":
         assert cfg.data.dataset == without_variant(name)
         assert (cfg.data.long_tail.profile is not None) is name.endswith("_lt")
+    elif name == "from_images":
+        assert undecided(cfg) == {"augmentations.0.crop_size": 32}
     else:
         info = SetInfo("any", 1, 3, None, (0.5,) * 3, (0.5,) * 3, ("all",))
         views = Views(cfg.augmentations, info)

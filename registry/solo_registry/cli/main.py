@@ -82,12 +82,24 @@ def pretrain(ctx: typer.Context) -> None:
     """
     from solo_registry.config.compose import run_with_config
 
+    done: dict[Path, str] = {}
+
     def train(cfg: DictConfig) -> None:
+        from hydra.core.hydra_config import HydraConfig
+
         from solo_registry.jobs.pretrain import pretrain as run
 
-        run(cfg)
+        words = " ".join(HydraConfig.get().overrides.task)
+        done[run(cfg).path] = words
 
-    run_with_config(train, ctx.args)
+    try:
+        run_with_config(train, ctx.args)
+    finally:
+        if len(done) > 1:
+            from solo_registry.console import terminal
+            from solo_registry.jobs.table import runs_table
+
+            terminal().print(runs_table(done))
 
 
 for use in (*EVALUATION, *INFERENCE):

@@ -51,8 +51,8 @@ class DataConfig:
     fraction: float = key(-1, "Share of the training images of each class that is used.",
                           above=0, most=1, also={-1: "all images"})  # fmt: skip
     long_tail: LongTailConfig = field(default_factory=LongTailConfig)
-    validation_fraction: float = key(
-        0, "Ours: share of train that is held out and measured in place of test; 0 is none.",
+    validation_fraction: float | None = key(
+        0, "Ours: share of train held out and measured as test; null: where there is no other.",
         least=0, below=1,
     )  # fmt: skip
     download: bool = key(False, "Ours: fetch a torchvision set that is not on disk.")
@@ -123,7 +123,9 @@ class AugmentationConfig:
     solarization: ChanceConfig = key(ChanceConfig, "Invert pixels above the middle.")
     equalization: ChanceConfig = key(ChanceConfig, "Equalise the histogram.")
     horizontal_flip: ChanceConfig = key(ChanceConfig, "Mirror left and right.")
-    crop_size: int = key(MISSING, "Height and width of a view in pixels.", least=2, most=4096)
+    crop_size: int | None = key(
+        MISSING, "Height and width of a view in pixels; null: from the images.", least=2, most=4096
+    )
     num_crops: int = key(1, "Views of each image that this pipeline makes.", least=1, most=64)
     mean: list[float] | None = key(
         None, "Mean of each channel of pixels in [0, 1]; null takes the data set's.", **SHARE
@@ -131,3 +133,9 @@ class AugmentationConfig:
     std: list[float] | None = key(
         None, "Standard deviation of each channel; null takes the data set's.", least=1e-6, most=1
     )
+
+    @property
+    def size(self) -> int:
+        """The crop_size, which `data.from_images` has filled in where it was null."""
+        assert self.crop_size is not None
+        return self.crop_size

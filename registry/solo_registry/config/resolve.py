@@ -20,6 +20,7 @@ from solo_registry.config.keys import check_keys, check_sections
 from solo_registry.config.optional import import_umap
 from solo_registry.config.schema import EvaluationConfig, PretrainConfig
 from solo_registry.config.text_file import file_digest, leaves, refuse_resolvers
+from solo_registry.config.undecided import undecided
 from solo_registry.errors import UserError, nearest
 
 T = TypeVar("T")
@@ -169,12 +170,18 @@ def resolve(cfg: DictConfig) -> DictConfig:
     lr x images per optimizer step / 256, over all processes and accumulated batches.
     docs/solo_learn.md says where solo-learn scales otherwise.
 
+    Keys that are left to the images stay null, and so does what follows from them: see
+    `data.from_images`.
+
     Raises:
         UserError: whatever cannot work, with the key, the value and what is allowed.
     """
     cfg = merge_schema(cfg)
     check(cfg)
     expand_paths(cfg)
+    left = undecided(cfg)
+    for key, value in left.items():
+        OmegaConf.update(cfg, key, value)
     images = cfg.optimizer.batch_size * count_processes(cfg) * cfg.accumulate_grad_batches
     cfg.optimizer.effective_lr = cfg.optimizer.lr * images / 256
     cfg.optimizer.effective_classifier_lr = cfg.optimizer.classifier_lr * images / 256
@@ -190,6 +197,9 @@ def resolve(cfg: DictConfig) -> DictConfig:
     check_name(cfg.name)
     cfg.strategy = cfg.strategy or "auto"
     resolved: DictConfig = METHODS.get(cfg.method).add_and_assert_specific_cfg(cfg)
+    rates = ("optimizer.effective_lr", "optimizer.effective_classifier_lr")
+    for key in (*left, *rates) if left else ():
+        OmegaConf.update(resolved, key, None)
     return resolved
 
 

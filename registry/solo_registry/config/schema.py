@@ -21,8 +21,8 @@ from solo_registry.config.keys import key
 class BackboneConfig:
     """Which network makes the features."""
 
-    name: str = key(
-        "resnet18", "A short name (`dyntemp backbones`) or timm/NAME for any timm model."
+    name: str | None = key(
+        "resnet18", "A short name (`dyntemp backbones`), timm/NAME, or null: from the images."
     )
     kwargs: dict[str, Any] = key(dict, "Keyword arguments of the network's constructor.")
     weights: str | None = key(
@@ -35,12 +35,17 @@ class BackboneConfig:
 class OptimizerConfig:
     """How the weights move. `lr` is per 256 images of a step; `effective_lr` is what is used."""
 
-    name: str = key("lars", "The optimizer.", choices=("adam", "adamw", "lars", "sgd"))
-    batch_size: int = key(256, "Images per device and forward pass.", least=1)
-    lr: float = key(0.3, "Learning rate per 256 images of an optimizer step.", least=0)
+    name: str | None = key("lars", "The optimizer; null chooses by the images.",
+                           choices=("adam", "adamw", "lars", "sgd"))  # fmt: skip
+    batch_size: int | None = key(
+        256, "Images per device and forward pass; null: from their number.", least=1
+    )
+    lr: float | None = key(
+        0.3, "Learning rate per 256 images of an optimizer step; null suits the optimizer.", least=0
+    )
     weight_decay: float = key(1e-4, "Weight decay.", least=0)
-    classifier_lr: float = key(
-        0.1, "Learning rate of the online linear classifier, per 256 images as well.", least=0
+    classifier_lr: float | None = key(
+        0.1, "Learning rate of the online linear classifier, likewise per 256 images.", least=0
     )
     exclude_bias_n_norm_wd: bool = key(False, "Whether biases and norms get no weight decay.")
     kwargs: dict[str, Any] = key(dict, "More arguments of the optimizer, such as momentum.")
@@ -57,7 +62,9 @@ class SchedulerConfig:
     """How the learning rate moves."""
 
     name: str = key("warmup_cosine", "The schedule.", choices=("none", "step", "warmup_cosine"))
-    warmup_epochs: float = key(10, "Epochs of linear warmup; max_epochs at most.", least=0)
+    warmup_epochs: float | None = key(
+        10, "Epochs of linear warmup, max_epochs at most; null is a tenth of them.", least=0
+    )
     warmup_start_lr: float = key(3e-5, "Effective rate at the start, not per 256 images.", least=0)
     min_lr: float = key(0.0, "Effective rate at the end, not per 256 images.", least=0)
     lr_decay_steps: list[int] | None = key(
@@ -200,7 +207,9 @@ class PretrainConfig:
     performance: PerformanceConfig = field(default_factory=PerformanceConfig)
 
     # handed to Lightning's Trainer
-    max_epochs: int = key(100, "Epochs of training.", least=1)
+    max_epochs: int | None = key(
+        100, "Epochs of training; null: from the number of images.", least=1
+    )
     devices: Any = key(1, 'A count, a list of ids ("3," is device 3), or auto for all of them.')
     num_nodes: int = key(1, "Machines that train together.", least=1)
     timeout_minutes: float = key(

@@ -36,7 +36,7 @@ class View:
     def __init__(self, pipeline: AugmentationConfig, info: SetInfo) -> None:
         self.pipeline = pipeline
         self.channels = info.channels
-        self.size = pipeline.crop_size
+        self.size = pipeline.size
         self.jitters = active_jitters(pipeline.color_jitter, info.channels)
         self.info = info.with_statistics(pipeline.mean, pipeline.std)
         self.normalise = Normalise(self.info)

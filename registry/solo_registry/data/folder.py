@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from solo_registry.config.settings import setting
 from solo_registry.config.text_file import open_file
 from solo_registry.data.files import composed
-from solo_registry.data.pixels import SUFFIXES, decode, defect
+from solo_registry.data.pixels import FORMATS, SUFFIXES, decode, defect
 from solo_registry.data.sets import (
     UNLABELLED,
     ImageSet,
@@ -97,6 +98,11 @@ class FolderSet(ImageSet):
     def decoded(self, index: int) -> Tensor:
         """Return image `index`, uint8 (C, H, W); on broken bytes any exception of Pillow passes."""
         return decode(io.BytesIO(self.content(index)), self.info.channels)
+
+    def shorter_side(self, index: int) -> int:
+        """Return the smaller of height and width of image `index`, by its header."""
+        with Image.open(io.BytesIO(self.content(index)), formats=FORMATS) as image:
+            return min(image.size)
 
     def check(self, index: int) -> None:
         """Refuse an image if it cannot be decoded."""

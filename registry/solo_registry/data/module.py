@@ -75,7 +75,7 @@ class PretrainDataModule(LightningDataModule):
         elif self.format == "on_device":
             in_memory(train_set)
         self.num_workers = min(int(cfg.data.num_workers), os.cpu_count() or 1)
-        self.crop_size = read_pipeline(cfg.augmentations[0]).crop_size
+        self.crop_size = read_pipeline(cfg.augmentations[0]).size
         self.eval_device = device_of(cfg)
         self._check_batch(1)
 
@@ -171,7 +171,8 @@ class PretrainDataModule(LightningDataModule):
             ranks = f", {share} on each of {world_size} devices" if world_size > 1 else ""
             raise UserError(
                 f"optimizer.batch_size={self.batch_size} is more than the {len(self.train_set)} "
-                f"training images of '{self.info.name}'{ranks}"
+                f"training images of '{self.info.name}'{ranks}: give optimizer.batch_size="
+                f"{max(1, share)} or less; null chooses it by their number"
             )
 
 

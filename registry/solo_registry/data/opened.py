@@ -8,8 +8,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
 from solo_registry.config.settings import setting
 from solo_registry.data.sets import ImageSet, open_set
 from solo_registry.errors import UserError
@@ -66,24 +64,3 @@ def open_data(data: Any) -> OpenedData:
     return OpenedData(
         train, None if setting(data, "validation_fraction", 0) else open_set(data, "val")
     )
-
-
-class Digests:
-    """Fills in `data.digest` of many configs; opens data once that several configs name.
-
-    >>> from omegaconf import OmegaConf
-    >>> cfg = OmegaConf.create({"data": {"dataset": "digits", "digest": None}})
-    >>> Digests().fill(cfg)
-    >>> len(cfg.data.digest)
-    16
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[str, str] = {}
-
-    def fill(self, cfg: DictConfig) -> None:
-        """Write the digest of a resolved config's data into it."""
-        key = OmegaConf.to_yaml(cfg.data)
-        if key not in self._known:
-            self._known[key] = open_data(cfg.data).digest
-        cfg.data.digest = self._known[key]

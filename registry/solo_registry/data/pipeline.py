@@ -27,6 +27,10 @@ def read_pipeline(augmentation: Any) -> AugmentationConfig:
 'AugmentationConfig'. Did you mean 'horizontal_flip'?
     """
     pipeline = read_section("augmentations", AugmentationConfig, augmentation)
+    if pipeline.crop_size is None:
+        raise UserError(
+            "augmentations.crop_size is null: a run fills it in when it sees the images"
+        )
     low, high = pipeline.rrc.crop_min_scale, pipeline.rrc.crop_max_scale
     if low > high:
         raise UserError(

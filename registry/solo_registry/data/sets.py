@@ -106,6 +106,10 @@ class ImageSet(Dataset[tuple[Tensor, int]], ABC):
     def subset(self, indices: Sequence[int]) -> ImageSet:
         """Return a set of the images at `indices`, in that order."""
 
+    def shorter_side(self, index: int) -> int:
+        """Return the smaller of height and width of image `index`, in pixels."""
+        return min(self[index][0].shape[1:])
+
     def digest(self) -> str:
         """Return a hash of the images and labels in hex digits, the same on every machine.
 

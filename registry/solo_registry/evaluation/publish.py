@@ -69,7 +69,10 @@ def show(result: dict[str, Any], run: RunFolder, console: Console, out: Path | N
     if result["dataset"] != result.get("pretrained_on", result["dataset"]):
         source = result["pretrained_on"]
         title = f"{title} of {result['dataset']}, by a backbone, mean and std of {source}"
-    console.print(result_table(result["results"], title=title))
+    table = result_table(
+        result["results"], title=title, images=result["test_images"], split=result["split"]
+    )
+    console.print(table)
     if result.get("long_tail"):
         console.print(summary(result["long_tail"]), soft_wrap=True)
     place = f"{run.path}: numbers in result.json, pictures in plots/"

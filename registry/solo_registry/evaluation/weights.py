@@ -13,7 +13,9 @@ from rich.console import Console
 from solo_registry.backbones.weights import load_backbone
 from solo_registry.config.compose import compose_config
 from solo_registry.config.resolve import resolve
+from solo_registry.data.from_images import completed
 from solo_registry.data.module import build_data
+from solo_registry.data.opened import open_data
 from solo_registry.evaluation.features import measure
 from solo_registry.evaluation.run import numbers
 from solo_registry.metrics.protocol import PROTOCOLS, describe
@@ -46,7 +48,9 @@ def evaluate_weights(
         UserError: weights that do not fit, or settings that cannot work.
     """
     cfg = resolve(compose_config([*overrides, f"backbone={backbone}", "optimizer.batch_size=2"]))
-    data = build_data(cfg)
+    opened = open_data(cfg.data)
+    cfg, _ = completed(cfg, opened)
+    data = build_data(cfg, opened)
     model = build_method(cfg, data)
     rows = {}
     if cfg.evaluation.baselines:
@@ -56,7 +60,7 @@ def evaluate_weights(
     rows["trained"] = measure(model, data, cfg.evaluation, "trained backbone", console)
     results = {name: numbers(item, data, cfg.evaluation, None) for name, item in rows.items()}
     digest = hashlib.sha256(weights.expanduser().read_bytes()).hexdigest()
-    result = {
+    result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "weights": {"path": str(weights), "sha256": digest, "prefix": fitted.prefix},
         "backbone": backbone,
@@ -75,7 +79,14 @@ def evaluate_weights(
     name = f"{weights.stem}-{digest[:8]}-{data.info.name}.json".replace("/", "-")
     out = out or Path("evaluations") / name
     write_json(out, result)
-    console.print(result_table(results, title=f"Frozen features of {data.info.name}"))
+    console.print(
+        result_table(
+            results,
+            title=f"Frozen features of {data.info.name}",
+            images=result["test_images"],
+            split=result["split"],
+        )
+    )
     ignored = f"; {len(fitted.left)} others in the file are not the backbone's"
     console.print(
         f"{fitted.used} tensors of {weights}{ignored if fitted.left else ''}\nnumbers in {out}",

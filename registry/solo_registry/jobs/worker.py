@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 
 from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.resolve import resolve, settled
+from solo_registry.data.from_images import Planned
 from solo_registry.runs.lifetime import STOPPED, end_with_parent, stop_once
 from solo_registry.runs.run_folder import RunFolder, write_json
 
@@ -30,7 +31,7 @@ def run_job(cfg: DictConfig) -> None:
     """
     end_with_parent()  # this is a launcher's worker; its run then ends too
     load_plugins()
-    run = RunFolder.of(resolve(settled(cfg)))
+    run = RunFolder.of(Planned().completed(resolve(settled(cfg))))
     process = start(cfg, list(HydraConfig.get().overrides.task), run)
     try:
         process.join()

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from solo_registry.config.overrides import key_of, unique
 from solo_registry.config.resolve import resolve
-from solo_registry.data.opened import Digests
+from solo_registry.data.from_images import Planned
 from solo_registry.errors import UserError
 from solo_registry.jobs.job import Job, Phase, selecting
 from solo_registry.leaderboard.suite import SuiteConfig
@@ -39,7 +39,7 @@ class Planner:
     ) -> None:
         self.suite, self.overrides, self.compose = suite, list(overrides), compose
         self.runs_dir = runs_dir
-        self._digests = Digests()
+        self._planned = Planned()
         self._folders: dict[tuple[str, ...], tuple[Path, str]] = {}
         self._evaluation: dict[tuple[str, ...], DictConfig] = {}
         for name, strategy in suite.strategies.items():
@@ -103,8 +103,7 @@ class Planner:
         The digest is one of a job's arguments, so that its run refuses images that have changed.
         """
         if overrides not in self._folders:
-            cfg = resolve(self.compose(overrides))
-            self._digests.fill(cfg)
+            cfg = self._planned.completed(resolve(self.compose(overrides)))
             folder = RunFolder.of(cfg).path.parent.relative_to(Path(cfg.runs_dir))
             self._folders[overrides] = folder, cfg.data.digest
             self._evaluation[overrides] = cfg.evaluation

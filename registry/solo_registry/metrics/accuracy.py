@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from solo_registry.metrics.checks import UNLABELLED
+
+
+def standard_error(percent: float, images: int) -> float:
+    """Return the standard error of an accuracy, of a proportion of `images` images, in points.
+
+    >>> standard_error(50.0, 100), standard_error(100.0, 100)
+    (5.0, 0.0)
+    """
+    return math.sqrt(max(0.0, percent * (100 - percent)) / max(1, images))
 
 
 def top_accuracy(scores: Tensor, targets: Tensor, top: int = 1) -> float:

@@ -8,6 +8,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
+from solo_registry.metrics.accuracy import standard_error
 from solo_registry.metrics.protocol import Result, describe
 
 ROW_NAMES = {
@@ -27,7 +28,13 @@ _COLUMNS: dict[str, tuple[str, str, Callable[[Iterable[float]], float]]] = {
 }
 
 
-def result_table(result: Mapping[str, Result], *, title: str = "Frozen features") -> Table:
+def result_table(
+    result: Mapping[str, Result],
+    *,
+    title: str = "Frozen features",
+    images: int | None = None,
+    split: str = "test",
+) -> Table:
     """Lay out the measures of raw pixels, untrained and trained backbone.
 
     The best value of each column is bold: the highest accuracy and tolerance, the lowest uniformity
@@ -37,6 +44,8 @@ def result_table(result: Mapping[str, Result], *, title: str = "Frozen features"
         result: results of `evaluate_features` by "raw_pixels", "untrained", "trained"; other names
             follow these.
         title: title of the table.
+        images: number of images that the accuracies are of; with it, each gets its standard error.
+        split: what these images are, "test" or "validation".
 
     Returns:
         A Rich table.
@@ -52,12 +61,16 @@ def result_table(result: Mapping[str, Result], *, title: str = "Frozen features"
         raise ValueError("result must hold at least one row, got none")
     names = [name for name in ROW_NAMES if name in result]
     names += [name for name in result if name not in ROW_NAMES]
-    table = Table(title=title, caption=_caption(result), caption_justify="left")
+    caption = _caption(result)
+    if images:
+        caption = f"± is the standard error of a share of {images} {split} images\n{caption}"
+    table = Table(title=title, caption=caption, caption_justify="left")
     table.add_column("features", no_wrap=True)
     for heading, _, _ in _COLUMNS.values():
-        table.add_column(heading, justify="right")
+        least = None if "%" in heading else len(heading)  # accuracies may take two lines
+        table.add_column(heading, justify="right", min_width=least)
     for name in names:
-        cells = [_cell(result, name, key) for key in _COLUMNS]
+        cells = [_cell(result, name, key, images) for key in _COLUMNS]
         table.add_row(ROW_NAMES.get(name, name.replace("_", " ")), *cells)
     return table
 
@@ -90,13 +103,15 @@ def _text(value: object) -> str:
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
-def _cell(result: Mapping[str, Result], name: str, key: str) -> Text:
+def _cell(result: Mapping[str, Result], name: str, key: str, images: int | None) -> Text:
     _, form, best = _COLUMNS[key]
     value = result[name].get(key)
     if value is None:
         return Text("-")
     others = [float(other) for row in result.values() if (other := row.get(key)) is not None]
     text = format(float(value), form)
+    if images and key in ("knn_acc1", "linear_acc1"):
+        text = f"{text} ± {standard_error(float(value), images):.2f}"
     return Text(text, "bold" if len(others) > 1 and float(value) == best(others) else "")
 
 

@@ -14,6 +14,7 @@ from solo_registry.config.data_schema import DataConfig
 from solo_registry.config.identity import config_hash, names_of
 from solo_registry.config.resolve import expanded, merge_schema, resolve
 from solo_registry.config.text_file import file_digest
+from solo_registry.config.undecided import undecided
 from solo_registry.data.module import PretrainDataModule, build_data
 from solo_registry.data.opened import open_data
 from solo_registry.data.sets import SetInfo
@@ -111,7 +112,7 @@ class LoadedRun:
             own.backbone.weights = None
             own = resolve(own)
             own.devices, own.num_nodes = devices, nodes
-            for key in OF_HERE:
+            for key in (*OF_HERE, *undecided(own)):
                 OmegaConf.update(own, key, OmegaConf.select(self.cfg, key))
             fits = not {f"{name}/{own.seed}" for name in names_of(own)}.isdisjoint(self.names)
         except (OmegaConfBaseException, UserError) as error:

@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from solo_registry.config.identity import config_hash
 from solo_registry.config.json_file import read_shaped
 from solo_registry.config.resolve import merge_schema
+from solo_registry.config.undecided import undecided
 from solo_registry.errors import UserError
 from solo_registry.runs.environment import change, environment, known_parts, with_part
 from solo_registry.runs.read import checksum, read_text, read_yaml, sealed
@@ -143,10 +144,10 @@ class RunFolder:
         """Return the folder that belongs to a resolved config; creates nothing.
 
         Raises:
-            ValueError: `data.digest` is not filled in, so the images are unknown.
+            ValueError: `data.digest`, or a key that the images decide, is not filled in.
         """
-        if cfg.data.digest is None:
-            raise ValueError("data.digest is not filled in: see `open_data`")
+        if cfg.data.digest is None or undecided(cfg):
+            raise ValueError("data.digest or a key that the images decide is null: see `completed`")
         return cls(Path(cfg.runs_dir) / cfg.name / config_hash(cfg) / str(cfg.seed))
 
     def open(

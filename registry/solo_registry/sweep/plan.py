@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from solo_registry.config.overrides import key_of, unique
 from solo_registry.config.resolve import resolve
-from solo_registry.data.opened import Digests
+from solo_registry.data.from_images import Planned
 from solo_registry.errors import UserError
 from solo_registry.jobs.hydra_launcher import HydraSession
 from solo_registry.jobs.job import selecting
@@ -71,7 +71,7 @@ class Planner:
         self, name: str, space: SpaceConfig, overrides: Sequence[str], hydra: HydraSession
     ) -> None:
         self.name, self.space, self.overrides, self.hydra = name, space, list(overrides), hydra
-        self._digests = Digests()
+        self._planned = Planned()
         own = {parameter.key: f"space '{name}' varies" for parameter in space.parameters.values()}
         own |= {key_of(override): f"space '{name}' sets" for override in space.words}
         own |= {"seed": "sweep.seed sets", "evaluation.enabled": "a sweep sets",
@@ -117,13 +117,12 @@ class Planner:
                 cfg = resolve(self.hydra.compose(self.trial_overrides(corner)))
         except UserError as error:
             raise UserError(f"space '{self.name}' does not fit these arguments: {error}") from error
-        return cfg
+        return self._planned.completed(cfg)
 
     def trial(self, number: int, point: dict[str, Any]) -> tuple[Trial, DictConfig]:
         """Return a trial that has not run yet, and the composed config of its run."""
         overrides = self.trial_overrides(point)
         cfg = self.hydra.compose(overrides)
-        resolved = resolve(cfg)
-        self._digests.fill(resolved)
+        resolved = self._planned.completed(resolve(cfg))
         folder = RunFolder.of(resolved)
         return Trial(number, point, overrides, folder, evaluation=resolved.evaluation), cfg

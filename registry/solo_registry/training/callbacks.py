@@ -15,7 +15,6 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from rich.console import Console
 
 from solo_registry.runs.run_folder import atomic_write, write_json
 
@@ -177,26 +176,3 @@ class LastCheckpoint(Checkpoint):
                 + "The same command resumes from there.",
                 file=sys.stderr,
             )
-
-
-class EpochLines(Callback):
-    """One plain line per epoch, for logs and pipes."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the epoch's main numbers."""
-        if not trainer.is_global_zero:
-            return
-        metrics = measured(trainer)
-        own = [key for key in metrics if key.endswith("_loss_epoch") and "class" not in key]
-        shown = {
-            "loss": own[-1] if own else "",  # the method's own loss, whatever its name
-            "acc1": "train_acc1_epoch",
-            "val_acc1": "val_acc1",
-            "val_knn_acc1": "val_knn_acc1",
-        }
-        parts = [f"{label} {metrics[key]:.3f}" for label, key in shown.items() if key in metrics]
-        done = trainer.current_epoch + 1
-        self.console.print(f"epoch {done}/{trainer.max_epochs}  {'  '.join(parts)}", soft_wrap=True)

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor, RichProgressBar
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 from rich.console import Console
@@ -21,6 +21,7 @@ from rich.console import Console
 from solo_registry.config.devices import count_processes, trainer_devices
 from solo_registry.config.index_file import INDEX_FILE, write_indices
 from solo_registry.config.resolve import lr_product, resolve
+from solo_registry.data.from_images import completed
 from solo_registry.data.module import PretrainDataModule, build_data
 from solo_registry.data.opened import OpenedData, open_data
 from solo_registry.data.preview import draw_views
@@ -38,7 +39,6 @@ from solo_registry.runs.run_data import (
 from solo_registry.runs.run_folder import RunFolder, atomic_write
 from solo_registry.training.callbacks import (
     CostFile,
-    EpochLines,
     LastCheckpoint,
     MetricsFile,
     SeedEpoch,
@@ -56,6 +56,7 @@ from solo_registry.training.processes import (
     notice,
     peer_ended,
 )
+from solo_registry.training.progress import EpochBar, EpochLines, LiveCurves
 from solo_registry.training.signals import OwnSignals
 from solo_registry.training.telemetry import Telemetry
 
@@ -95,7 +96,7 @@ def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
     opened = open_data(cfg.data)
     cure = "Leave data.digest out to train on these"
     require_digest(cfg.data.digest, opened, None, "data.digest asks for", cure)
-    cfg.data.digest = opened.digest
+    cfg, chosen = completed(cfg, opened)
     run = RunFolder.of(cfg)
     if run.read_result() is not None:
         if not is_further(environment):
@@ -131,7 +132,7 @@ def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
         views = run.plots / "views.png"
         if cfg.debug_augmentations and attempt(draw_views, data, views):
             console.print(f"views: {views}", soft_wrap=True)
-        lines = [notice(cfg), f"run folder {run.path}", lr_product(cfg)]
+        lines = [notice(cfg), f"run folder {run.path}", chosen, lr_product(cfg), all_warmup(cfg)]
         if resume:
             lines.append(f"resuming from {resume[0]}")
         if changed:
@@ -278,10 +279,12 @@ def build_trainer(
         ),
         Telemetry(cfg, run, data, cost),
     ]
-    if bar:
-        callbacks.append(RichProgressBar(leave=False))
-    elif cfg.progress != "none":
+    if cfg.progress != "none":
         callbacks.append(EpochLines(console))
+    if bar:
+        callbacks.append(EpochBar(leave=False))
+    if cfg.evaluation.enabled and cfg.evaluation.pictures:
+        callbacks.append(LiveCurves(run, cost))
     strategy, devices = build_strategy(cfg), trainer_devices(cfg)
     try:
         trainer = Trainer(
@@ -322,6 +325,17 @@ def build_trainer(
             f"(devices={cfg.devices} x num_nodes={cfg.num_nodes})"
         )
     return trainer
+
+
+def all_warmup(cfg: DictConfig) -> str:
+    """Return a warning if the learning rate never ends its warm-up, else ""."""
+    warmup, epochs = cfg.scheduler.warmup_epochs, cfg.max_epochs
+    if cfg.scheduler.name != "warmup_cosine" or warmup < epochs:
+        return ""
+    return (
+        f"warning: scheduler.warmup_epochs={warmup:g} of max_epochs={epochs}: the learning rate "
+        f"only rises, so little is learnt; scheduler.warmup_epochs={epochs / 10:g} is usual"
+    )
 
 
 def what_helps(cfg: DictConfig) -> str:

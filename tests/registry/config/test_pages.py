@@ -35,7 +35,7 @@ def test_the_page_in_docs_is_fresh() -> None:
 def test_help_shows_every_key_with_the_value_of_the_words() -> None:
     lines = help_lines("data=cifar10", "optimizer.lr=0.7", "-m", "seed=1,2", "--cfg", "job")
     assert lines["optimizer.lr=0.7"].endswith(
-        "Learning rate per 256 images of an optimizer step. [number, 0 or more]"
+        "of an optimizer step; null suits the optimizer. [number or null, 0 or more]"
     )
     assert "data.dataset=cifar10" in lines and "seed=5" in lines
     shown = {line.partition("=")[0].replace("augmentations.0.", "augmentations.") for line in lines}

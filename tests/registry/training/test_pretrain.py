@@ -167,7 +167,7 @@ def test_seeds_and_temperatures_have_folders_of_their_own(tiny: Tiny) -> None:
         for override in ("seed=1", "seed=2", "method_kwargs.tau_max=0.3", "max_epochs=7")
     }
     assert len(paths) == 4
-    with pytest.raises(ValueError, match="digest is not filled in"):
+    with pytest.raises(ValueError, match=r"data\.digest or a key that the images decide is null"):
         RunFolder.of(resolve(tiny("simclr_dyntemp")))
 
 
