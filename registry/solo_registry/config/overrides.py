@@ -24,6 +24,7 @@ TEXT_KEYS = {item.name for item in all_keys(PretrainConfig) if item.declared.kin
 # what of Hydra's own can be set; the rest can import and call code, or search further folders
 HYDRA_KEYS = (
     "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.sweeper.max_batch_size",
+    "hydra.job.name", "hydra.output_subdir",  # Lightning starts further processes with these
 )  # fmt: skip
 
 

@@ -117,6 +117,8 @@ def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
     synced = cfg.sync_batchnorm and count_processes(cfg) > 1
     two_images(cfg.optimizer.batch_size, model, "optimizer.batch_size", synced=synced)
     trainer = build_trainer(cfg, run, console, data, environment)
+    if cfg.resume_from_checkpoint:  # looked at before the lock makes a folder
+        epochs_of(Path(cfg.resume_from_checkpoint), cfg, run, opened)
     if not is_further(environment):
         lock.enter_context(alone(run, cfg, environment, console))
     if run.read_result() is not None:  # another process has finished it meanwhile
@@ -220,6 +222,12 @@ def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None
         dist.destroy_process_group()
 
 
+def epochs_of(path: Path, cfg: DictConfig, run: RunFolder, opened: OpenedData) -> int:
+    """Return the number of epochs of a checkpoint of this run; see `checkpoint_to_resume`."""
+    refuse_foreign_checkpoint(path, cfg, opened)
+    return int(read_checkpoint(path, run.identity)["epoch"]) + 1
+
+
 def checkpoint_to_resume(
     cfg: DictConfig, run: RunFolder, opened: OpenedData
 ) -> tuple[Path, int] | None:
@@ -235,10 +243,7 @@ def checkpoint_to_resume(
     """
     own = run.checkpoint if cfg.auto_resume.enabled and run.checkpoint.exists() else None
     named = Path(cfg.resume_from_checkpoint) if cfg.resume_from_checkpoint else None
-    known = []
-    for each in filter(None, (own, named)):
-        refuse_foreign_checkpoint(each, cfg, opened)
-        known.append((each, int(read_checkpoint(each, run.identity)["epoch"]) + 1))
+    known = [(each, epochs_of(each, cfg, run, opened)) for each in filter(None, (own, named))]
     if not known:
         return None
     path, epochs = max(known, key=lambda pair: pair[1])

@@ -119,6 +119,7 @@ def test_a_finished_run_holds_everything_and_is_not_run_again(tiny: Tiny) -> Non
         "result.json", "checkpoints/last.ckpt", "plots/training.png", "plots/temperature.png",
         "plots/features.png", "plots/comparison.png", "mechanism.parquet", "trajectory.parquet",
         "plots/mechanism.png", "plots/trajectory.png", "data.json", "result.sha256",
+        "probe.safetensors",
     }  # fmt: skip
     result = json.loads(run.result.read_text())
     assert result["schema_version"] == 2 and result["epochs"] == 1
