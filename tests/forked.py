@@ -33,6 +33,7 @@ def _become(words: list[str], folder: str, variables: dict[str, str], *files: st
     """Turn a fork of the server into the program."""
     import torch
 
+    multiprocessing.process._parent_process = None  # type: ignore[attr-defined]  # a person's
     os.setsid()
     os.chdir(folder)
     os.environ.clear()

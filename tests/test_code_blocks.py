@@ -169,7 +169,9 @@ def test_commands_parse_and_compose(
     block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("indices.txt").write_text("0\n1\n")  # the file that one of them names
+    Path("indices.txt").write_text("0\n1\n")  # the files that some of them name
+    Path("resnet50.pth").touch()
+    Path("photos").mkdir()
     done = subprocess.run(["bash", "-n"], input=block.text, text=True, capture_output=True)
     assert done.stderr == ""
     for words in commands(block):

@@ -11,6 +11,8 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
+from solo_registry.plots.style import without_formulas
+
 Array = NDArray[np.float64]
 Box = Array  # (2, 2): lower left and upper right corner
 
@@ -37,7 +39,8 @@ def names_beside(axis: Axes, names: Sequence[str], places: Array, points: Array)
     """
     figure = axis.get_figure(root=True)
     assert figure is not None
-    figure.draw_without_rendering()
+    with without_formulas(figure):
+        figure.draw_without_rendering()
     dots = axis.transData.transform(points)
     frame = axis.get_window_extent().get_points()
     taken: list[Box] = []

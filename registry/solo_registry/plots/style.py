@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec
 
@@ -56,6 +57,15 @@ def new_figure(rows: int, columns: int, *, width: float = 8.0, height: float = 3
     return axes
 
 
+@contextmanager
+def without_formulas(figure: Figure) -> Iterator[None]:
+    """Draw a figure in here: `$` in a class's name begins no formula."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    with matplotlib.rc_context({"text.parse_math": False}):  # for ticks, which are made later
+        yield
+
+
 def save(axis: Axes, out: Path | str) -> Path:
     """Write the figure of an axis. The file appears complete or not at all.
 
@@ -78,11 +88,9 @@ def save(axis: Axes, out: Path | str) -> Path:
     if kind not in figure.canvas.get_supported_filetypes():
         raise ValueError(f"a picture needs a suffix such as .png, got {str(out)!r}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    for text in figure.findobj(Text):  # `$` in a class's name begins no formula
-        text.set_parse_math(False)
     unfinished = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        with matplotlib.rc_context({"text.parse_math": False}):
+        with without_formulas(figure):
             figure.savefig(unfinished, format=kind, dpi=_DPI)
         os.replace(unfinished, out)
     finally:
