@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.forked import run_forked
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 QUICK = (
@@ -70,12 +72,14 @@ print(build_temperature("step"))
 def dyntemp(tmp_path: Path) -> Callable[..., str]:
     """Return a function that runs commands where the guide's package is installed."""
     install(tmp_path / "site")
-    program = tmp_path / "site" / "program.py"
-    program.write_text(PROGRAM)
-    site = {"PYTHONPATH": str(tmp_path / "site")}
+    site = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"}
 
     def run(*commands: tuple[str, ...]) -> str:
-        done = run_forked(program, json.dumps(commands), cwd=tmp_path, env=site)
+        # a true interpreter, as what a board starts runs `__main__` again
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, json.dumps(commands)],
+            capture_output=True, text=True, cwd=tmp_path, env=site,
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout
 

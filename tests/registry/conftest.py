@@ -49,6 +49,7 @@ def make_run(tiny: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch) -
         result: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION, "config_hash": config_hash(cfg), "seed": seed,
             "name": cfg.name, "method": method, "dataset": "digits", "backbone": "resnet",
+            "train_images": 1437, "test_images": 360,
             "method_kwargs": OmegaConf.to_container(cfg.method_kwargs), "evaluation": {},
             "split": "validation" if cfg.data.validation_fraction else "test",
             "protocols": {key: f"protocol of {key}" for key in PROTOCOLS},

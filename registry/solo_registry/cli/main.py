@@ -154,10 +154,9 @@ def views(
     from solo_registry.config.compose import run_with_config
 
     def show(cfg: DictConfig) -> None:
-        from solo_registry.data.module import build_data
-        from solo_registry.data.preview import draw_views, settings_for_preview
+        from solo_registry.data.preview import data_for_preview, draw_views
 
-        typer.echo(draw_views(build_data(settings_for_preview(cfg, out)), out, images=images))
+        typer.echo(draw_views(data_for_preview(cfg, out), out, images=images))
 
     run_with_config(show, ctx.args)
 

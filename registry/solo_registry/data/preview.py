@@ -9,7 +9,9 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_registry.config.resolve import resolve
-from solo_registry.data.module import PretrainDataModule
+from solo_registry.data.from_images import completed
+from solo_registry.data.module import PretrainDataModule, build_data
+from solo_registry.data.opened import open_data
 from solo_registry.data.sampling import PretrainSet
 from solo_registry.errors import UserError
 from solo_registry.plots.views import image_grid
@@ -17,22 +19,24 @@ from solo_registry.plots.views import image_grid
 SUFFIXES = (".png", ".jpg", ".pdf", ".svg")
 
 
-def settings_for_preview(given: DictConfig, out: Path) -> DictConfig:
-    """Return a run's settings as far as its views depend on them.
+def data_for_preview(given: DictConfig, out: Path) -> PretrainDataModule:
+    """Open the data of a run as far as its views depend on them.
 
     Every loader shows the same views, and no batch is made: so neither DALI nor as many images as a
     batch has are needed.
 
     Raises:
-        UserError: a wrong setting, or `out` is no name of a picture.
+        UserError: a wrong setting, images that are not there, or `out` is no name of a picture.
     """
     if out.suffix.lower() not in SUFFIXES:
         raise UserError(f"--out {out}: a picture's name ends in {', '.join(SUFFIXES)}")
     cfg = resolve(given)
+    opened = open_data(cfg.data)
+    cfg, _ = completed(cfg, opened)
     cfg.optimizer.batch_size = 1
     if cfg.data.format != "h5":
         cfg.data.format = "image_folder"
-    return cfg
+    return build_data(cfg, opened)
 
 
 def draw_views(data: PretrainDataModule, out: Path | str, *, images: int = 6) -> Path:

@@ -51,7 +51,7 @@ def test_an_attempt_tells_what_went_wrong_and_survives_a_crash() -> None:
 def test_this_environment_is_fit_for_our_engine(capsys: Any) -> None:
     found, code = findings(capsys, "core")
     assert code == 0 and {finding["state"] for finding in found.values()} == {"ok"}
-    assert "needs >=2.5" in found["torch"]["detail"] and "imports" in found
+    assert "needs >=2.10" in found["torch"]["detail"] and "imports" in found
 
 
 def test_without_solo_learn_it_gives_the_command(capsys: Any, without_solo: Path | None) -> None:

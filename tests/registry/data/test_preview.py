@@ -59,7 +59,7 @@ def test_the_command_needs_fewer_images_than_a_batch_and_no_labels(
 @pytest.mark.parametrize("name", ["views", "views.pgn", "views.csv"])
 def test_another_suffix_is_refused_first(tiny: Callable[..., DictConfig], name: str) -> None:
     with pytest.raises(UserError, match=r"\.png"):
-        preview.settings_for_preview(tiny("simclr", "data.dataset=none"), Path(name))
+        preview.data_for_preview(tiny("simclr", "data.dataset=none"), Path(name))
 
 
 def test_unequal_columns_are_refused(tmp_path: Path) -> None:

@@ -64,4 +64,5 @@ def test_a_few_epochs_beat_the_untrained_backbone(
     untrained = probe()
     train(model, cfg, -1)
     # a loss of the wrong sign gains up to 4 points with simclr_dyntemp, mocov2plus, swav and dino
-    assert probe() > untrained + (5 if method in KINDS else 0)
+    # (mae's gains 14 with the wrong sign as well, so no bound could tell)
+    assert probe() > untrained + (5 if method in KINDS and method != "mae" else 0)
