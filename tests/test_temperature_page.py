@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -139,7 +140,7 @@ def test_the_page_is_what_the_script_makes_of_its_data() -> None:
 @pytest.mark.slow
 def test_a_page_is_made_from_a_run(tiny: Callable[..., DictConfig], tmp_path: Path) -> None:
     for words in (("simclr_dyntemp", "method_kwargs.tau_max=0.3"), ("simclr",)):
-        train(tiny(*words, "max_epochs=1"), terminal())
+        train(tiny(*words, "max_epochs=1"), terminal(), ExitStack())
     (run,) = (tmp_path / "runs").glob("simclr_*/*/*/checkpoints")
     made = SCRIPT["contents"](run.parent)
     assert SCRIPT["read"](SCRIPT["page"](made)) == {**DATA, **made} and made["tau_max"] == 0.3

@@ -11,7 +11,7 @@ import re
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -243,7 +243,8 @@ def test_a_mutated_config_is_refused_with_its_key_or_makes_a_model(tmp_path: Pat
 @pytest.mark.parametrize("first", range(0, CASES, 50))
 def test_a_mutated_config_is_refused_with_its_key_or_trains(tmp_path: Path, first: int) -> None:
     def run(given: DictConfig, _: DictConfig) -> None:
-        train(given, Console(quiet=True))
+        with ExitStack() as lock:
+            train(given, Console(quiet=True), lock)
 
     cases = islice(mutations(1), first, first + 50)
     assert not problems(cases, tmp_path, run_with_config, run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -74,5 +75,5 @@ def test_debug_augmentations_draws_them_beside_a_run(
     tiny: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
     given = tiny("simclr", "max_epochs=1", "debug_augmentations=true", "telemetry.every_n_epochs=0")
-    run = train(given, terminal()).run
+    run = train(given, terminal(), ExitStack()).run
     assert imread(run.plots / "views.png").shape[1] > 300
