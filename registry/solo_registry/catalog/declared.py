@@ -197,7 +197,7 @@ class Declared:
         """Write the bounds for a number that is outside, with `LIMIT` where that is why."""
         bounds = [self._range()]
         if self.most is None and self.below is None:
-            if math.isfinite(number) and abs(number) > LIMIT:
+            if number == number and LIMIT < abs(number) < math.inf:
                 bounds.append(f"at most {LIMIT} in size")
             elif not self.whole:
                 bounds.append("finite")

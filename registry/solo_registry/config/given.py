@@ -16,6 +16,8 @@ from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, OmegaConf
 
+from solo_registry.config.keys import check_sections
+from solo_registry.config.schema import PretrainConfig
 from solo_registry.config.text_file import leaves, read_yaml
 from solo_registry.errors import UserError, nearest
 
@@ -55,7 +57,10 @@ class GivenFolder(ConfigSource):
         plain = OmegaConf.to_container(cfg)
         check(plain, path)
         if isinstance(plain, dict):
-            cfg = OmegaConf.create({key: plain[key] for key in plain if key != "hydra"})
+            own = {key: plain[key] for key in plain if key != "hydra"}
+            if "/" not in config_path.strip("/"):  # else it is an option of a group
+                check_sections(own, PretrainConfig)
+            cfg = OmegaConf.create(own)
         header = self._get_header_dict(path.read_text(encoding="utf-8-sig")[:512])
         if header["package"] not in (None, "_global_", "_group_"):
             raise UserError(f"{path}: '# @package {header['package']}' is not allowed")

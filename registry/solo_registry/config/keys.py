@@ -116,14 +116,24 @@ def check_sections(node: Any, schema: Any, prefix: str = "") -> None:
         if item.name not in node:
             continue
         name, value = prefix + item.name, node[item.name]
-        if item.section is not None:
+        if item.section is not None and not _refers(value):
             container = get_origin(item.declared.kind)
             kind = list[dict[str, Any]] if container is list else dict
             Declared({}, kind=kind).check(name, value)
             for part, inner in _parts(value, container):
                 check_sections(inner, item.section, f"{name}{part}.")
-        elif isinstance(value, Mapping):
+        elif isinstance(value, Mapping) or (_is_dict(item) and not _refers(value)):
             item.declared.check(name, value)
+
+
+def _is_dict(item: Key) -> bool:
+    """Whether a key takes any keys below it."""
+    return (get_origin(item.declared.kind) or item.declared.kind) is dict
+
+
+def _refers(value: Any) -> bool:
+    """Whether a value stands for another key's, which may be a section."""
+    return isinstance(value, str) and value.startswith("${")
 
 
 def _parts(value: Any, container: Any) -> Iterator[tuple[str, Any]]:

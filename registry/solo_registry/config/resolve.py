@@ -112,7 +112,8 @@ def settled(cfg: DictConfig) -> DictConfig:
     try:
         OmegaConf.resolve(cfg)
     except OmegaConfBaseException as error:
-        for name, value in leaves(OmegaConf.to_container(cfg)):
+        plain = OmegaConf.to_container(cfg)
+        for name, value in leaves(plain):
             try:
                 OmegaConf.select(cfg, name)  # the first error does not name its key
             except OmegaConfBaseException as cause:
@@ -121,7 +122,8 @@ def settled(cfg: DictConfig) -> DictConfig:
                     f"{name}={value}: {reason}. ${{KEY}} is the value of another key of the "
                     "config, ${oc.env:NAME} that of an environment variable"
                 ) from error
-        raise explain(error) from error
+        used = [f"{name}={value}" for name, value in leaves(plain) if "${" in str(value)]
+        raise UserError(f"{' or '.join(used)}: {str(error).splitlines()[0]}") from error
     return cfg
 
 
