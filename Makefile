@@ -63,8 +63,8 @@ $(VENV)/.installed-test: setup.py pyproject.toml | $(VENV)/bin/pip
 
 # ray has no wheels for every Python: its test is then skipped, which pytest reports
 $(VENV)/.installed-all: $(VENV)/.installed-test
-	$(BIN)/pip install --quiet --editable '.[test,umap,recipes]'
-	$(BIN)/pip install --quiet --editable '.[test,umap,recipes,ray]' || echo "ray is not installed"
+	$(BIN)/pip install --quiet --editable '.[test,umap,onnx,recipes]' onnxruntime
+	$(BIN)/pip install --quiet --editable '.[test,umap,onnx,recipes,ray]' || echo "ray is not installed"
 	touch $@ $(VENV)/.installed $(VENV)/.installed-test
 
 clean:
