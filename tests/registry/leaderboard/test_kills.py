@@ -61,6 +61,7 @@ def reporting(board: Path) -> None:
     write_report(board, QUIET)
 
 
+@pytest.mark.nightly
 def test_pack(small: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     attack(tmp_path / "out", packing, small, tmp_path / "out" / "three.tar.xz")

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 from rich.console import Console
-from tests.forked import Forked
+from tests.forked import Forked, run_forked
 
 from solo_registry.leaderboard.report import write_report
 from solo_registry.leaderboard.run import run_board
@@ -91,11 +91,12 @@ def left_of(group: int) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.nightly)])
 def test_killed_with_9_and_stopped_by_ctrl_c_it_ends_with_the_same_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
 ) -> None:
-    """The unbroken board goes through `basic`, the rest of the broken one through `joblib`."""
-    needs("joblib")
+    """The unbroken board goes through `basic`, the rest of the broken one through `launcher`."""
+    needs(launcher)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for folder in (whole, broken):
         folder.mkdir()
@@ -111,12 +112,14 @@ def test_killed_with_9_and_stopped_by_ctrl_c_it_ends_with_the_same_table(
     assert stopped.returncode == 130 and "The same command goes on" in err
     assert "Traceback" not in out + err and left_of(stopped.pid) == []
     assert len(list(broken.rglob("result.json"))) < 3
-    # a true interpreter: joblib's workers hang in a fork of the server
-    words = (*QUICK, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    again = subprocess.run(
-        [sys.executable, "-m", "solo_registry", "leaderboard", "run", *words],
-        cwd=broken, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    if launcher == "joblib":  # a true interpreter: its workers hang in a fork of the server
+        words = (*QUICK, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+        again = subprocess.run(
+            [sys.executable, "-m", "solo_registry", "leaderboard", "run", *words],
+            cwd=broken, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+    else:
+        again = run_forked("-m", "solo_registry", "leaderboard", "run", *QUICK, cwd=broken)
     assert again.returncode == 0, again.stderr
     assert "final fixed temperature=0." in again.stdout
     monkeypatch.chdir(whole)
