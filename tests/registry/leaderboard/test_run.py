@@ -96,7 +96,8 @@ def test_killed_with_9_and_stopped_by_ctrl_c_it_ends_with_the_same_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
 ) -> None:
     """The unbroken board goes through `basic`, the rest of the broken one through `launcher`."""
-    needs(launcher)
+    if launcher != "basic":
+        needs(launcher)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for folder in (whole, broken):
         folder.mkdir()
