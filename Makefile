@@ -12,7 +12,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --no-loadscope
 demo: $(VENV)/.installed
 	$(BIN)/dyntemp pretrain method=simclr_dyntemp data=digits
 
-# While you work, under a minute: lint, types, and the tests that neither train nor start processes.
+# While you work, a good minute: lint, types, and the tests that neither train nor start processes.
 check: lint
 	@$(MAKE) --no-print-directory --jobs 2 types pytest MARKS="not slow and not distributed and not nightly"
 

@@ -69,8 +69,8 @@ def test_what_goes_wrong_while_stopping_is_part_of_the_stop() -> None:
 STOPPING = f"""{IMPORTS}
 import signal
 signal.signal(signal.SIGINT, stop)
-print("up", flush=True)
 try:
+    print("up", flush=True)  # in here, so that the signal finds the handler of this block
     time.sleep(60)
 except KeyboardInterrupt:
     print("stopping", flush=True)
@@ -80,13 +80,13 @@ except KeyboardInterrupt:
 
 @pytest.mark.distributed
 def test_the_second_signal_ends_at_once_and_without_a_trace() -> None:
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", STOPPING], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    for line in ("up\n", "stopping\n"):
-        assert process.stdout.readline() == line
-        process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=20)
+    ) as process:
+        assert process.stdout is not None
+        for line in ("up\n", "stopping\n"):
+            assert process.stdout.readline() == line
+            process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=20)
     assert process.returncode == STOPPED and "Traceback" not in stderr
     assert stderr == "\nEnded at once. The same command goes on from what is saved.\n"
