@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,19 +22,14 @@ from solo_registry.config.index_file import INDEX_FILE, write_indices
 from solo_registry.config.resolve import lr_product, resolve
 from solo_registry.data.from_images import completed
 from solo_registry.data.module import PretrainDataModule, build_data
-from solo_registry.data.opened import OpenedData, open_data
+from solo_registry.data.opened import open_data
 from solo_registry.data.preview import draw_views
 from solo_registry.errors import UserError
 from solo_registry.plots.style import attempt
 from solo_registry.runs.lifetime import STOPPED, is_stop, parent_of_all
 from solo_registry.runs.lock import LEASE, held
-from solo_registry.runs.model import build_method, read_checkpoint, two_images
-from solo_registry.runs.run_data import (
-    data_record,
-    refuse_changed_data,
-    refuse_foreign_checkpoint,
-    require_digest,
-)
+from solo_registry.runs.model import build_method, two_images
+from solo_registry.runs.run_data import data_record, refuse_changed_data, require_digest
 from solo_registry.runs.run_folder import RunFolder, atomic_write
 from solo_registry.training.callbacks import (
     CostFile,
@@ -57,6 +51,7 @@ from solo_registry.training.processes import (
     peer_ended,
 )
 from solo_registry.training.progress import EpochBar, EpochLines, LiveCurves
+from solo_registry.training.resume import checkpoint_to_resume, named_checkpoint
 from solo_registry.training.signals import OwnSignals
 from solo_registry.training.telemetry import Telemetry
 
@@ -117,8 +112,7 @@ def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
     synced = cfg.sync_batchnorm and count_processes(cfg) > 1
     two_images(cfg.optimizer.batch_size, model, "optimizer.batch_size", synced=synced)
     trainer = build_trainer(cfg, run, console, data, environment)
-    if cfg.resume_from_checkpoint:  # looked at before the lock makes a folder
-        epochs_of(Path(cfg.resume_from_checkpoint), cfg, run, opened)
+    named = named_checkpoint(cfg, run, opened)  # refused before the lock makes a folder
     if not is_further(environment):
         lock.enter_context(alone(run, cfg, environment, console))
     if run.read_result() is not None:  # another process has finished it meanwhile
@@ -127,7 +121,7 @@ def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
     if logger := build_logger(cfg, run):
         trainer.loggers = [logger]
         trainer.callbacks.append(LearningRateMonitor("step"))  # type: ignore[attr-defined]
-    resume = checkpoint_to_resume(cfg, run, opened)
+    resume = checkpoint_to_resume(named, cfg, run, opened)
     if trainer.is_global_zero:
         epochs = resume[1] if resume else 0
         changed = begin(given, cfg, run, data_record(cfg, opened, data.info), data, epochs)
@@ -220,37 +214,6 @@ def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None
     if dist.is_available() and dist.is_initialized():
         trainer.strategy.barrier()
         dist.destroy_process_group()
-
-
-def epochs_of(path: Path, cfg: DictConfig, run: RunFolder, opened: OpenedData) -> int:
-    """Return the number of epochs of a checkpoint of this run; see `checkpoint_to_resume`."""
-    refuse_foreign_checkpoint(path, cfg, opened)
-    return int(read_checkpoint(path, run.identity)["epoch"]) + 1
-
-
-def checkpoint_to_resume(
-    cfg: DictConfig, run: RunFolder, opened: OpenedData
-) -> tuple[Path, int] | None:
-    """Return the checkpoint to resume from, and its epochs: the config's, or the run's own.
-
-    Both are of one run, so they lead to the same end. Of two, the one with more epochs is returned:
-    a run that began at a named checkpoint, was killed and is started again by the same command
-    then goes on from its own.
-
-    Raises:
-        UserError: the checkpoint that the config names does not exist, cannot be read, or belongs
-            to another config or other images.
-    """
-    own = run.checkpoint if cfg.auto_resume.enabled and run.checkpoint.exists() else None
-    named = Path(cfg.resume_from_checkpoint) if cfg.resume_from_checkpoint else None
-    known = [(each, epochs_of(each, cfg, run, opened)) for each in filter(None, (own, named))]
-    if not known:
-        return None
-    path, epochs = max(known, key=lambda pair: pair[1])
-    if not run.checkpoint.exists():  # the run needs its weights even if no epoch is left
-        with atomic_write(run.checkpoint) as part:
-            shutil.copyfile(path, part)
-    return path, epochs
 
 
 def build_trainer(
