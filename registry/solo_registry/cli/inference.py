@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from solo_registry.cli.output import print_table, say
+
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="A run folder, or the beginning of its path or hash.")
 ]
@@ -33,7 +35,7 @@ def embed(
     check_table_path(out)
     table = _open(run, device).embed(_source(images))
     write_table(table, out)
-    _say(f"{len(table)} images, {table.shape[1]} features each: {out}")
+    say(f"{len(table)} images, {table.shape[1]} features each: {out}")
 
 
 def predict(
@@ -56,13 +58,13 @@ def predict(
     if out is not None:
         write_table(table, out)
     shown = table[["predicted", "probability"]].reset_index()
-    _print(shown.head(ROWS), f"{len(table)} images, by {by}")
+    print_table(shown.head(ROWS), f"{len(table)} images, by {by}")
     if len(table) > ROWS:
-        _say(f"... {len(table) - ROWS} more" + ("" if out else "; --out FILE writes them all"))
+        say(f"... {len(table) - ROWS} more" + ("" if out else "; --out FILE writes them all"))
     counts = table["predicted"].value_counts()
-    _say("predicted: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+    say("predicted: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
     if out is not None:
-        _say(f"all {len(table)} rows: {out}")
+        say(f"all {len(table)} rows: {out}")
 
 
 def neighbours(
@@ -77,8 +79,8 @@ def neighbours(
 ) -> None:
     """Draw the images nearest to an image: dyntemp neighbours RUN photo.jpg."""
     found = _open(run, device).neighbours(image, k, among, out)
-    _print(found, f"nearest to {image}")
-    _say(f"picture: {out}")
+    print_table(found, f"nearest to {image}")
+    say(f"picture: {out}")
 
 
 COMMANDS = (embed, predict, neighbours)
@@ -92,16 +94,3 @@ def _open(name: str, device: str | None) -> Any:
 
 def _source(images: list[Path]) -> Any:
     return images[0] if len(images) == 1 else images
-
-
-def _say(text: str) -> None:
-    from solo_registry.console import terminal
-
-    terminal().print(text, soft_wrap=True, highlight=False, markup=False)
-
-
-def _print(table: Any, title: str) -> None:
-    from solo_registry.console import terminal
-    from solo_registry.plots.tables import frame_table
-
-    terminal().print(frame_table(table, title))

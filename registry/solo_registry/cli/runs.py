@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from solo_registry.cli.inference import RunName, _print, _say
+from solo_registry.cli.inference import RunName
+from solo_registry.cli.output import print_table, say
 
 RunsDir = Annotated[Path, typer.Option(help="Where the runs are.")]
 RUNS = Path("runs")
@@ -26,9 +27,9 @@ def runs(
     table = list_runs(runs_dir)
     table = table[[fnmatch.fnmatch(name, pattern) for name in table["run"]]]
     if not len(table):
-        _say(f"no runs under {runs_dir}" + ("" if pattern == "*" else f" match '{pattern}'"))
+        say(f"no runs under {runs_dir}" + ("" if pattern == "*" else f" match '{pattern}'"))
         return
-    _print(table, f"{len(table)} runs under {runs_dir}")
+    print_table(table, f"{len(table)} runs under {runs_dir}")
 
 
 def show(run: RunName, runs_dir: RunsDir = RUNS) -> None:
@@ -44,9 +45,9 @@ def show(run: RunName, runs_dir: RunsDir = RUNS) -> None:
     if record.status == "finished":
         show_result(record.result, folder, terminal())
     else:
-        _say(f"{folder.path}: {record.status}. {record.problem}")
+        say(f"{folder.path}: {record.status}. {record.problem}")
     files = sorted(path.relative_to(folder.path) for path in folder.path.rglob("*.*"))
-    _say("files: " + ", ".join(str(path) for path in files))
+    say("files: " + ", ".join(str(path) for path in files))
 
 
 def compare(a: RunName, b: RunName, runs_dir: RunsDir = RUNS) -> None:
@@ -67,25 +68,25 @@ def compare(a: RunName, b: RunName, runs_dir: RunsDir = RUNS) -> None:
     for record in records:
         if record.status != "finished":
             raise UserError(f"{record.path} is {record.status}: {record.problem}")
-    _say(f"A: {paths[0]}\nB: {paths[1]}")
+    say(f"A: {paths[0]}\nB: {paths[1]}")
     changed = differences(*paths)
-    _print(changed.rename_axis("key").reset_index(), "settings that differ")
+    print_table(changed.rename_axis("key").reset_index(), "settings that differ")
     metrics = {"kNN (%)": "knn_acc1", "linear probe (%)": "linear_acc1", "uniformity": "uniformity"}
     rows = []
     for heading, metric in metrics.items():
         one, two = (record.value(metric) for record in records)
         change = None if one is None or two is None else two - one
         rows.append((heading, one, two, change))
-    _print(pd.DataFrame(rows, columns=["measure", "A", "B", "B - A"]), "results")
+    print_table(pd.DataFrame(rows, columns=["measure", "A", "B", "B - A"]), "results")
     seeds = []
     for path in paths:
         siblings = [read_record(each.parent) for each in path.parent.glob("*/result.json")]
         values = {each.seed: each.value("knn_acc1") for each in siblings}
         seeds.append({seed: value for seed, value in values.items() if value is not None})
     if len(seeds[0].keys() & seeds[1].keys()) > 1:
-        _say(f"kNN, paired by seed, B against A: {test(seeds[1], seeds[0])}")
+        say(f"kNN, paired by seed, B against A: {test(seeds[1], seeds[0])}")
     else:
-        _say("one seed in common: run more seeds to know whether the difference is noise")
+        say("one seed in common: run more seeds to know whether the difference is noise")
 
 
 def remove(
@@ -108,7 +109,7 @@ def remove(
     for parent in (path.parent, path.parent.parent):
         if not any(parent.iterdir()):
             parent.rmdir()
-    _say(f"removed {path}")
+    say(f"removed {path}")
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

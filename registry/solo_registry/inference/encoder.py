@@ -84,8 +84,7 @@ class Encoder:
             UserError: pixels of another type or number of channels.
         """
         if isinstance(image, str | Path):
-            with open_file(Path(image)) as file:
-                return self.transform(decode(file, self.channels))
+            return read_image(Path(image), self.channels, self.transform)
         if isinstance(image, Image.Image):
             image = np.array(image.convert("RGB" if self.channels == 3 else "L"))
         if not isinstance(image, Tensor):
@@ -146,6 +145,12 @@ class Encoder:
         return Embedded(ImageFiles(files.root, names), torch.cat(feats))
 
 
+def read_image(path: Path, channels: int, transform: EvalTransform) -> Tensor:
+    """Return an image file as the backbone's input, float32 (C, size, size)."""
+    with open_file(path) as file:
+        return transform(decode(file, channels))
+
+
 class _Files(Dataset[tuple[int, Tensor | str]]):
     """(index, preprocessed image), or (index, why the file cannot be read)."""
 
@@ -158,8 +163,7 @@ class _Files(Dataset[tuple[int, Tensor | str]]):
 
     def __getitem__(self, index: int) -> tuple[int, Tensor | str]:
         try:
-            with open_file(self.files.path(index)) as file:
-                return index, self.transform(decode(file, self.channels))
+            return index, read_image(self.files.path(index), self.channels, self.transform)
         except Exception as error:  # Pillow raises whatever it meets in broken bytes
             return index, str(error) or type(error).__name__
 
