@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
+from solo_registry.config.text_file import leaves
 from solo_registry.errors import UserError
 from solo_registry.runs.find import run_folders
 from solo_registry.runs.read import read_yaml
@@ -59,20 +60,8 @@ def _config(path: Path) -> DictConfig:
 
 def differences(one: Path, other: Path) -> pd.DataFrame:
     """Return the config keys in which two runs differ, with both values."""
-    first, second = (flat(OmegaConf.to_container(_config(path))) for path in (one, other))
+    first, second = (dict(leaves(OmegaConf.to_container(_config(path)))) for path in (one, other))
     keys = sorted(first.keys() | second.keys())
     rows = {key: (first.get(key), second.get(key)) for key in keys}
     changed = {key: pair for key, pair in rows.items() if pair[0] != pair[1]}
     return pd.DataFrame.from_dict(changed, orient="index", columns=["A", "B"], dtype=object)
-
-
-def flat(node: object, prefix: str = "") -> dict[str, object]:
-    """Return nested mappings as one, with dots in the keys.
-
-    >>> flat({"a": {"b": 1}, "c": [2]})
-    {'a.b': 1, 'c': [2]}
-    """
-    if not isinstance(node, dict):
-        return {prefix: node}
-    parts = (flat(item, f"{prefix}.{key}" if prefix else str(key)) for key, item in node.items())
-    return {key: value for part in parts for key, value in part.items()}
