@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from solo_registry.runs.loaded_run import LoadedRun
 
 
-PLAIN = re.compile(r"[A-Za-z_/~][A-Za-z0-9_./-]*")  # text that Hydra takes without quotes
+PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")  # text that Hydra takes without quotes
 KEYWORDS = {"true", "false", "null", "inf", "nan"}
 
 
