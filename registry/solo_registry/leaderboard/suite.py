@@ -19,6 +19,7 @@ from solo_registry.config.resolve import read_section
 from solo_registry.config.settings import whole
 from solo_registry.errors import UserError, nearest
 from solo_registry.jobs.job import SELECTING
+from solo_registry.leaderboard.question import QuestionConfig
 
 MOST_SEEDS = 1000
 
@@ -61,6 +62,7 @@ class SuiteConfig:
     metric: str = key("knn_acc1", "Selects on validation and is tested in the report.",
                       choices=SELECTING)  # fmt: skip
     reference: str = key(MISSING, "The strategy that the others are tested against.")
+    question: QuestionConfig = field(default_factory=QuestionConfig)
     tuning: TuningConfig = field(default_factory=TuningConfig)
     strategies: dict[str, StrategyConfig] = field(default_factory=dict)
 
