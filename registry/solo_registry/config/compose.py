@@ -197,7 +197,8 @@ def hydra_args(args: Sequence[str]) -> list[str]:
             override = quoted(override)
         if not several and re.fullmatch(r"devices=(\d+,)+\d*", override):
             override = f"devices=[{override.removeprefix('devices=').removesuffix(',')}]"
-        added = override.startswith(OPEN_SECTIONS) or (foreign and override[0].isalpha())
+        is_open = f"{key_of(override)}.".startswith(OPEN_SECTIONS)
+        added = override[0].isalpha() and (is_open or foreign)
         return f"++{override}" if added else override
 
     return flags + [spell(override) for given in overrides for override in with_own_folder(given)]

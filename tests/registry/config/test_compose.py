@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from solo_registry.config.compose import run_with_config
+from solo_registry.config.compose import compose_config, run_with_config
 from solo_registry.config.resolve import resolve
 from solo_registry.config.text_file import read_text, read_yaml
 from solo_registry.errors import UserError
@@ -244,3 +244,10 @@ def test_what_is_no_text_or_yaml_or_json_is_a_paragraph(tmp_path: Path) -> None:
     for name in ("deep", "self", "bomb"):
         with pytest.raises(UserError):
             read_yaml(tmp_path / name, "key")
+
+
+@pytest.mark.parametrize("sign", ["", "+", "++"])
+@pytest.mark.parametrize("section", ["backbone.kwargs", "optimizer.kwargs"])
+def test_a_section_that_takes_any_key_takes_several_at_once(section: str, sign: str) -> None:
+    cfg = compose_config(["data=digits", "method=simclr", f"{sign}{section}={{a:1,b:{{c:[2]}}}}"])
+    assert OmegaConf.select(cfg, section) == {"a": 1, "b": {"c": [2]}}
