@@ -37,6 +37,7 @@ EXTRAS = {  # each holds the bench as well
     "docs": DOCS,
     "dali": [DALI],
     "h5": ["h5py>=3.11"],
+    "hf": ["datasets>=5"],
     "tensorboard": ["tensorboard>=2.16.2"],
     "onnx": ["onnx>=1.18", "onnxscript>=0.5.4"],
     "umap": ["umap-learn>=0.5.12"],
@@ -57,6 +58,7 @@ EXTRAS = {  # each holds the bench as well
         "pytest-xdist>=3.6",
         "pytest-cov>=7",  # for `make test-all`
         "h5py>=3.11",
+        "datasets>=5",
         "hypothesis>=6.100",
         DALI,
         "ruff==0.17.6",

@@ -152,9 +152,10 @@ for name, summary, paper in (
     )
 
 # keys of `data` that a set does not use
-FOLDERS = "train_split"
+HF = "name image_column label_column"
+FOLDERS = f"train_split {HF}"
 TINY = f"{FOLDERS} format=h5"
-STL = "class_list format=h5"
+STL = f"class_list format=h5 {HF}"
 ARRAYS = f"train_split {STL}"
 for name, module, unread, summary, paper in (
     ("digits", "arrays", ARRAYS, "1,797 grey 8x8 digits, shipped with scikit-learn", ""),
@@ -166,6 +167,7 @@ for name, module, unread, summary, paper in (
     ("imagenet100", "imagenet", FOLDERS, "ImageNet, the 100 classes of your data.class_list", ""),
     ("imagenet", "imagenet", FOLDERS, "1,331,167 color images, 1,000 classes", "1409.0575"),
     ("custom", "custom", FOLDERS, "your own image folders, with or without labels", ""),
+    ("hf", "hf", "class_list format=h5", "Parquet, Arrow, tar shards or a set of the hub", ""),
 ):
     DATASETS.add_lazy(
         name,

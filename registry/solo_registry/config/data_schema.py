@@ -58,8 +58,12 @@ class DataConfig:
     download: bool = key(False, "Ours: fetch a torchvision set that is not on disk.")
     class_list: str | None = key(None, "Ours: a file of class folders; other classes are left out.")
     train_split: str | None = key(
-        None, "Ours, for stl10: train, unlabeled or train+unlabeled, which is what null means."
+        None,
+        "Ours: stl10's train, unlabeled or train+unlabeled, which null means; a split of hf.",
     )
+    name: str | None = key(None, "Ours, for hf: a set's name on the Hugging Face hub.")
+    image_column: str | None = key(None, "Ours, for hf: the column of images; null: the only one.")
+    label_column: str | None = key(None, "Ours, for hf: the column of labels; null: the only one.")
     on_error: str = key("raise", "Ours: skip replaces unreadable images and counts them.",
                         choices=("raise", "skip"))  # fmt: skip
     check_files: bool = key(True, "Ours: look at each image file's header and end before training.")
