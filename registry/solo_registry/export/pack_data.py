@@ -101,8 +101,8 @@ def write_shards(
     shard, row = 0, next(rows, None)
     while row is not None:
         written = 0
-        path = str(folder / f"{split}-{shard:05d}.arrow")
-        with pa.OSFile(path, "wb") as file, pa.ipc.new_stream(file, schema) as stream:
+        path = folder / f"{split}-{shard:05d}.arrow"
+        with path.open("wb") as file, pa.ipc.new_stream(file, schema) as stream:
             while row is not None and written < size:
                 batch = []
                 while row is not None and len(batch) < ROWS and written < size:
