@@ -31,6 +31,7 @@ from solo_dyntemp.temperature import (
     ShuffledTemperature,
     StabilisedTemperature,
     build_temperature,
+    temperature_keywords,
 )
 
 N = 6
@@ -47,20 +48,40 @@ def _blocks(request, monkeypatch):
         monkeypatch.setattr(dense, "LARGEST_BLOCK", 5 * 2 * N)
 
 
+LABELS = torch.tensor([0, 0, 0, 1, 1, 2])  # of the images
+
+
+def build(name):
+    """Return the temperature with the arguments that it needs."""
+    needs = {"size": N, "dimension": 8}
+    given = {key: needs[key] for key in temperature_keywords(name) if key in needs}
+    temperature = build_temperature(name, **given)
+    temperature.use_labels(LABELS)
+    temperature.set_progress(0.5)
+    return temperature
+
+
 @pytest.mark.parametrize("name", [name for name, *_ in TEMPERATURE_ENTRIES])
 def test_every_temperature_works_in_every_loss(name):
-    temperature = build_temperature(name, **({"size": N} if name == "isogclr" else {}))
-    z = projections()
+    temperature = build(name)
+    z = torch.randn(2 * N, 8 + temperature.outputs, dtype=torch.float64).requires_grad_()
     images = torch.arange(N)
     queue = torch.randn(8, 20, dtype=torch.float64)
     losses = [
         dyntemp_infonce(z, INDEXES, temperature=temperature),
-        dyntemp_infonce_queue(z[:N], z[N:], queue, temperature=temperature, indexes=images),
         dyntemp_dcl(z[:N], z[N:], temperature=temperature, sigma=0.5, indexes=images),
         dyntemp_paired(z[:N], z[N:], temperature=temperature, symmetric=True, indexes=images),
+        dyntemp_supcon(z, INDEXES, temperature=temperature, indexes=INDEXES),
+        dyntemp_supcon(z, INDEXES, temperature=temperature, indexes=INDEXES, form="in"),
+        # a row that is alone in its class is no anchor
+        dyntemp_supcon(
+            z, torch.arange(2 * N).clamp_max(9), temperature=temperature, indexes=INDEXES
+        ),
     ]
-    if name != "isogclr":  # labels are no data set indexes
-        losses.append(dyntemp_supcon(z, INDEXES, temperature=temperature))
+    if not temperature.compares_labels:  # of a queue's keys nothing is known
+        losses.append(
+            dyntemp_infonce_queue(z[:N], z[N:], queue, temperature=temperature, indexes=images)
+        )
     for loss in losses:
         (gradient,) = torch.autograd.grad(loss, z, retain_graph=True)
         assert loss.isfinite()
