@@ -96,7 +96,7 @@ def shifted(s: Tensor) -> Tensor:
 
 def macl(temperature: Temperature) -> Result:
     z = outputs().requires_grad_()
-    mean = sum(float(cosine(z[i], z[other(i)])) for i in range(N)) / N
+    mean = sum(float(cosine(z[i], z[other(i)]).detach()) for i in range(N)) / N
     tau = 0.1 * (1 + 0.8 * (mean - 0.1))
     losses = nt_xent(z, lambda i, j, s: s / tau)
     loss = torch.stack([loss / (1 - torch.exp(-loss.detach())) for loss in losses]).mean()
@@ -152,7 +152,8 @@ def spline(temperature: Any) -> Result:
 
 def adnce(parts: Any) -> Pair:
     _, z = parts
-    normal = torch.distributions.Normal(0.7, 0.5)
+    middle, width = torch.tensor([0.7, 0.5], dtype=torch.float64)
+    normal = torch.distributions.Normal(middle, width)
     density = {
         (i, j): float(normal.log_prob(cosine(z[i], z[j]).detach()).exp())
         for i in range(2 * N)
@@ -172,15 +173,16 @@ def glofnd(temperature: Temperature) -> Result:
     movers = [torch.optim.Adam([value], lr=0.3, betas=(0.9, 0.98)) for value in thresholds]
     for step in range(STEPS):
         z = outputs(seed=step).requires_grad_()
-        s = {(i, j): float(cosine(z[i], z[j])) for i in range(2 * N) for j in range(2 * N)}
+        s = {(i, j): float(cosine(z[i], z[j]).detach()) for i in range(2 * N) for j in range(2 * N)}
         negatives = {i: [j for j in range(2 * N) if j not in (i, other(i))] for i in range(2 * N)}
         for k, (value, mover) in enumerate(zip(thresholds, movers, strict=True)):
-            above = sum(s[i, j] > float(value) for i in (k, k + N) for j in negatives[i])
+            above = sum(s[i, j] > float(value.detach()) for i in (k, k + N) for j in negatives[i])
             value.grad = torch.tensor(0.2 - above / (2 * (2 * N - 2)), dtype=torch.float64)
             mover.step()
             value.data.clamp_(-1, 1)
         kept = {
-            i: [j for j in negatives[i] if s[i, j] <= float(thresholds[i % N])] for i in negatives
+            i: [j for j in negatives[i] if s[i, j] <= float(thresholds[i % N].detach())]
+            for i in negatives
         }
 
         def factor(i: int, j: int, s: Tensor, kept: Any = kept) -> float:
@@ -198,6 +200,7 @@ def robust(kind: str) -> Callable[[Any], Result]:
 
     def run(temperature: Any) -> Result:
         average = [0.0] * N
+        scale = math.exp(-float(temperature.log_scale)) if kind == "rgcl_g" else 0.0
         momentum, individual = [0.0] * N, [float(torch.tensor(0.2))] * N
         for step in range(STEPS):
             z = outputs(seed=step).requires_grad_()
@@ -205,13 +208,17 @@ def robust(kind: str) -> Callable[[Any], Result]:
             by_tau, seen = [], []
             taus = {
                 "isogclr": lambda z: [individual[i % N] for i in range(2 * N)],
-                "rgcl_g": lambda z: [0.2] * 2 * N,
-                "tempnet": lambda z: [float(tempnet(temperature, row)) for row in z],
+                "rgcl_g": lambda z: [scale] * 2 * N,
+                "tempnet": lambda z: [float(tempnet(temperature, row).detach()) for row in z],
             }[kind](z)
             for i in range(2 * N):
                 tau, p = taus[i], other(i)
-                start = 0.0 if kind == "isogclr" else float(cosine(z[i], z[p]))
-                h = {j: float(cosine(z[i], z[j])) - start for j in range(2 * N) if j not in (i, p)}
+                start = 0.0 if kind == "isogclr" else float(cosine(z[i], z[p]).detach())
+                h = {
+                    j: float(cosine(z[i], z[j]).detach()) - start
+                    for j in range(2 * N)
+                    if j not in (i, p)
+                }
                 e = {j: math.exp(value / tau) / len(h) for j, value in h.items()}
                 g = sum(e.values())
                 old = average[i % N]
@@ -227,13 +234,13 @@ def robust(kind: str) -> Callable[[Any], Result]:
                     mean = max(-3.0, min(3.0, (by_tau[k] + by_tau[k + N]) / 2))
                     momentum[k] = 0.1 * momentum[k] + 0.9 * mean
                     individual[k] = max(0.05, min(0.7, individual[k] - 0.01 * momentum[k]))
-        s = torch.stack([torch.stack([cosine(a, b) for b in z]) for a in z])
-        (gradient,) = torch.autograd.grad(s, z, by_cosine / (2 * N))
+        cosines = torch.stack([torch.stack([cosine(a, b) for b in z]) for a in z])
+        (gradient,) = torch.autograd.grad(cosines, z, by_cosine / (2 * N))
         found = [gradient, torch.tensor(average, dtype=torch.float64)]
         if kind == "isogclr":
             return None, [*found, torch.tensor(individual, dtype=torch.float64)]
         if kind == "rgcl_g":  # t = -log τ
-            return None, [*found, torch.tensor(-0.2 * sum(by_tau) / (2 * N), dtype=torch.float64)]
+            return None, [*found, torch.tensor(-scale * sum(by_tau) / (2 * N), dtype=torch.float64)]
         parameters = list(temperature.parameters())
         total = sum(tempnet(temperature, row) * by for row, by in zip(z, by_tau, strict=True))
         return None, [*found, *torch.autograd.grad(total / (2 * N), parameters)]

@@ -188,13 +188,13 @@ class _Surveying(Temperature):
     def __init__(self, owner: GloFNDTemperature, indexes: Tensor) -> None:
         self.owner, self.indexes = owner, indexes
         self.tau_min = self.tau_max = owner.tau_min
-        self.share = torch.zeros(len(indexes), device=indexes.device)
+        self.share = owner.threshold.new_zeros(len(indexes))
 
     def pairs(self, s: Tensor, mask: PairMask) -> Tensor:
         place = slice(mask.start, mask.start + len(s))
         limit = self.owner.threshold[self.indexes[place]]
         above = ((s > limit[:, None]) & mask.negative).sum(1)
-        self.share[place] = above / mask.negative.sum(1).clamp_min(1)
+        self.share[place] = above.to(self.share) / mask.negative.sum(1).clamp_min(1)
         return s.new_full((len(s), 1), self.tau_min)
 
     def survey(self, terms: TermsAt) -> Temperature:
@@ -230,5 +230,5 @@ class _Dropping(Temperature):
         everything = negative.sum(1, keepdim=True)
         kept = everything - dropped.sum(1, keepdim=True)
         dropped = dropped & (kept > 0)
-        share = torch.where(kept > 0, kept, everything) / everything.clamp_min(1)
-        return torch.where(negative, -share.to(s.dtype).log(), 0).masked_fill(dropped, -torch.inf)
+        share = torch.where(kept > 0, kept, everything).to(s.dtype) / everything.clamp_min(1)
+        return torch.where(negative, -share.log(), 0).masked_fill(dropped, -torch.inf)

@@ -120,7 +120,7 @@ class ClassFrequencyTemperature(nn.Module, Temperature):
     >>> temperature = ClassFrequencyTemperature(size=4)
     >>> temperature.use_labels(torch.tensor([0, 0, 0, 1]))
     >>> temperature.shift(torch.tensor([0, 1]))
-    tensor([1.0000, 0.1000])
+    tensor([1.0000, 0.1000], dtype=torch.float64)
     """
 
     elementwise: ClassVar[bool] = False
@@ -138,12 +138,11 @@ class ClassFrequencyTemperature(nn.Module, Temperature):
 
     def shift(self, classes: Tensor) -> Tensor:
         """Return the temperature of each class in `classes`, by its number of images."""
-        counts = torch.bincount(self.classes.labels)
+        counts = torch.bincount(self.classes.labels).double()
         present = counts[counts > 0]
-        least, most = int(present.min()), int(present.max())
-        share = torch.ones(len(counts)) if least == most else (counts - least) / (most - least)
-        tau = self.tau_min + (self.tau_max - self.tau_min) * share.to(counts.device)
-        return tau[classes]
+        least, most = float(present.min()), float(present.max())
+        share = (counts - least) / (most - least) if least < most else torch.ones_like(counts)
+        return (self.tau_min + (self.tau_max - self.tau_min) * share)[classes]
 
     def for_batch(self, batch: BatchContext) -> Temperature:
         """Return the temperatures of the batch's anchors."""
