@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -136,3 +137,31 @@ def test_a_temperatures_state_is_in_the_checkpoint(tiny: Tiny, name: str) -> Non
         progress = state["temperature._extra_state"]["progress"]
         assert progress == pytest.approx(10 / 11)  # the last of 11 steps began there
     fresh.load_state_dict(state)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    ["glofnd", *(pytest.param(name, marks=LATER)
+                 for name in ("isogclr", "learnable", "mm_ts", "rgcl_g", "spline", "tempnet"))],
+)  # fmt: skip
+def test_a_resumed_run_has_the_temperatures_state_bit_by_bit(
+    tiny: Tiny, tmp_path: Path, name: str
+) -> None:
+    words = [
+        f"method_kwargs.temperature={name}", "evaluation.enabled=false", "max_epochs=3",
+        "checkpoint.keep_prev=true", "optimizer.batch_size=32", "data.fraction=0.06",
+    ]  # fmt: skip
+    if name == "glofnd":
+        words += ["method_kwargs.temperature_kwargs.start=0.4"]
+    whole = pretrain(tiny("simclr_dyntemp", *words))
+    first = whole.checkpoint.with_name("epoch-1.ckpt")
+    torch.manual_seed(1234)  # what ran before must not matter
+    again = [f"runs_dir={tmp_path}/again", f"resume_from_checkpoint={first}"]
+    resumed = pretrain(tiny("simclr_dyntemp", *words, *again))
+    states = [read_checkpoint(run.checkpoint)["state_dict"] for run in (whole, resumed)]
+    own = [key for key in states[0] if key.startswith("temperature.")]
+    assert all(torch.equal(states[0][key], states[1][key])
+               for key in own if isinstance(states[0][key], torch.Tensor))  # fmt: skip
+    assert own or name == "mm_ts"
+    assert whole.metrics.read_text() == resumed.metrics.read_text()
