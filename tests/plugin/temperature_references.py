@@ -200,7 +200,7 @@ def robust(kind: str) -> Callable[[Any], Result]:
 
     def run(temperature: Any) -> Result:
         average = [0.0] * N
-        scale = math.exp(-float(temperature.log_scale)) if kind == "rgcl_g" else 0.0
+        scale = math.exp(-float(temperature.log_scale.detach())) if kind == "rgcl_g" else 0.0
         momentum, individual = [0.0] * N, [float(torch.tensor(0.2))] * N
         for step in range(STEPS):
             z = outputs(seed=step).requires_grad_()
