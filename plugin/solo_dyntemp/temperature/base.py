@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import ClassVar, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from solo_registry.metrics.pair_mask import PairMask
 
@@ -165,7 +165,9 @@ class Temperature:
         (0.1, 0.15, True)
         """
         with torch.no_grad():
-            s = torch.linspace(low, high, GRID, dtype=torch.float64)
+            parameter = next(self.parameters(), None) if isinstance(self, nn.Module) else None
+            device = None if parameter is None else parameter.device
+            s = torch.linspace(low, high, GRID, dtype=torch.float64, device=device)
             tau = self.curve(s)
             if tau is None:
                 return TauRange(self.tau_min, self.tau_max, None)
