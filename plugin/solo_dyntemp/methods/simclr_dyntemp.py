@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from solo_dyntemp.losses import dyntemp_infonce
@@ -24,9 +24,9 @@ class SimCLRDynTempMixin(DynTempMixin, SimCLRMixin):
 
     def build_projector(self) -> nn.Module:
         """Return the projection head, with the outputs that the temperature reads at its end."""
-        kwargs = self.cfg.method_kwargs
-        width = kwargs.proj_output_dim + temperature_outputs(kwargs.temperature)
-        return projector(self.features_dim, OmegaConf.merge(kwargs, {"proj_output_dim": width}))
+        kwargs: DictConfig = self.cfg.method_kwargs.copy()
+        kwargs.proj_output_dim += temperature_outputs(kwargs.temperature)
+        return projector(self.features_dim, kwargs)
 
     def project(self, feats: Tensor) -> dict[str, Any]:
         """Return `z` (N, D) and, where the temperature reads further outputs, these as `extra`."""
