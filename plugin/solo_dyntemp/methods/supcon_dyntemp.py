@@ -16,7 +16,7 @@ from solo_registry.methods.supcon import SupConMixin
 class SupConDynTempMixin(DynTempMixin, SupConMixin):
     """SupCon's step with `dyntemp_supcon` as its loss."""
 
-    indexes: Tensor  # data set index of each row of the step's batch
+    indexes: Tensor | None = None  # data set index of each row of the step's batch
     KWARGS: ClassVar[dict[str, Any]] = {
         **SupConMixin.KWARGS,
         **DynTempMixin.DYNTEMP_KWARGS,
