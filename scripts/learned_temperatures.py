@@ -86,7 +86,8 @@ def splines() -> None:
         spline = train(lambda _, make=make: make(), x, 25, 0)
         curves[label] = spline(s).detach()
         values = [round(float(curves[label][i]), 3) for i in (0, 200, 250, 300, 400)]
-        print(f"spline, {label}: tau at s = -1, 0, 0.25, 0.5, 1: {values}, {spline.range()}")
+        grows = spline.range().monotone
+        print(f"spline, {label}: tau at s = -1, 0, 0.25, 0.5, 1: {values}, monotone: {grows}")
     for (label, tau), colour in zip(curves.items(), (BLACK, *COLOURS), strict=False):
         style = "--" if colour == BLACK else "-"
         for axis, values in zip(axes, (tau, s / tau), strict=True):
