@@ -2,7 +2,7 @@
 
     python scripts/temperature_table.py
 
-It fetches nothing. The formulas are in tests/plugin/temperature_references.py.
+It fetches nothing. The second implementation is tests/plugin/temperature_references.py.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def size(value: float | None) -> str:
 
 def table() -> str:
     """Return the table as Markdown."""
-    differences = runpy.run_path(str(ROOT / "tests" / "plugin" / "temperature_references.py"))[
+    differences = runpy.run_path(str(ROOT / "tests" / "plugin" / "test_references.py"))[
         "differences"
     ]
     lines = ["| name | what it is | source | loss | gradient, state |", "|---|---|---|---|---|"]

@@ -1,13 +1,11 @@
 """Every temperature's loss and gradient a second time: plain loops from the sources' formulas.
 
-Nothing here calls a temperature's formula, a kernel or log-sum-exp of the product. `differences`
-compares both; `scripts/temperature_table.py` writes what it finds into docs/temperatures.md.
+Nothing here calls a temperature's formula, a kernel or log-sum-exp of the product.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -15,26 +13,13 @@ import torch
 from scipy.interpolate import BSpline
 from torch import Tensor
 
-from solo_dyntemp.losses import dyntemp_infonce
-from solo_dyntemp.names import TEMPERATURE_ENTRIES
-from solo_dyntemp.temperature import Temperature, build_temperature, temperature_keywords
+from solo_dyntemp.temperature import Temperature
 
-N, D = 6, 5  # images and dimensions; two views of each image
-IMAGES = torch.arange(N).repeat(2)
+N, D = 6, 5  # images and dimensions; rows i and i + N are the views of image i
 LABELS = [0, 0, 0, 1, 1, 2]
 PROGRESS, STEPS = 0.43, 3
 Pair = Callable[[int, int, Tensor], Any]
 Result = tuple[Tensor | None, list[Tensor]]  # the loss, and gradients and states that must agree
-ARGUMENTS: dict[str, dict[str, Any]] = {  # other than the defaults, where these show too little
-    "constant": {"tau": 0.15},
-    "arctanh": {},
-    "macl": {"alpha": 0.8, "a0": 0.1},
-    "isogclr": {"tau": 0.2},
-    "rgcl_g": {"tau": 0.2},
-    "tempnet": {"dropout": 0.0, "prototypes": 7},
-    "glofnd": {"alpha": 0.2, "eta": 0.3, "start": 0.0},
-    "same_class": {"positives": True},
-}
 
 
 def outputs(columns: int = D, seed: int = 0) -> Tensor:
@@ -317,52 +302,3 @@ REFERENCES: dict[str, Callable[[Any], Result]] = {
     "class_frequency": of_pairs(by_class(0.1, 1.0)),
     "same_class": of_pairs(same_class),
 }
-
-
-def product(name: str, temperature: Any) -> Result:
-    """Return what the product computes; temperatures with a state after `STEPS` batches."""
-    stateful = hasattr(temperature, "average") or hasattr(temperature, "threshold")
-    for step in range(STEPS if stateful else 1):
-        z = outputs(D + temperature.outputs, seed=step).requires_grad_()
-        loss = dyntemp_infonce(z, IMAGES, temperature=temperature, implementation="dense")
-    trained = [] if name == "spline" else list(getattr(temperature, "parameters", list)())
-    states = [
-        getattr(temperature, key)
-        for key in ("average", "tau", "threshold")
-        if isinstance(getattr(temperature, key, None), Tensor)
-    ]
-    gradient, *by_parameters = torch.autograd.grad(loss, [z, *trained])
-    value = None if hasattr(temperature, "average") else loss.detach()
-    return value, [gradient, *states, *by_parameters]
-
-
-def differences(name: str) -> tuple[float | None, float]:
-    """Return the largest differences of the loss and of gradient and state from the reference.
-
-    The difference of a gradient is relative to its largest element. The loss is None where the
-    source has an update and no value.
-    """
-    torch.manual_seed(0)
-    needs = {"size": N, "dimension": D}
-    keywords = temperature_keywords(name)
-    given = {key: needs[key] for key in keywords if key in needs} | ARGUMENTS.get(name, {})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # inverted_cosine is not monotone at 0.1 and 0.2
-        temperature: Any = build_temperature(name, **given)
-    if isinstance(temperature, torch.nn.Module):
-        temperature = temperature.double()
-        if name == "spline":
-            torch.nn.init.normal_(temperature.shape)
-    temperature.use_labels(torch.tensor(LABELS))
-    temperature.set_progress(PROGRESS)
-    expected_loss, expected = REFERENCES[name](temperature)
-    loss, found = product(name, temperature)
-    worst = max(
-        float((a - b).abs().max() / b.abs().max()) for a, b in zip(found, expected, strict=True)
-    )
-    if loss is None or expected_loss is None:
-        return None, worst
-    return float((loss - expected_loss).abs()), worst
-
-
-NAMES = [name for name, *_ in TEMPERATURE_ENTRIES]
