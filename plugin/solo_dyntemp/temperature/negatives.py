@@ -42,7 +42,7 @@ class ADNCETemperature(ConstantTemperature):
     >>> mask = PairMask(torch.tensor([[True, False, False]]))
     >>> weights = ADNCETemperature().log_weights(torch.tensor([[0.9, 0.7, 0.0]]), mask)
     >>> weights.exp()
-    tensor([[1.0000, 1.4541, 0.5459]])
+    tensor([[1.0000, 1.4542, 0.5458]])
     """
 
     elementwise: ClassVar[bool] = False
