@@ -313,9 +313,7 @@ class ArctanhTemperature(Temperature):
         """Return dτ/ds = sign(s) (1 - 2τ / (1 - s²)) / (2 artanh |s|); 0 beyond `limit`."""
         size = torch.abs(s, out=out).clamp_(min=NEAR_ZERO, max=self.limit)
         logit = torch.atanh(size).mul_(2)
-        growth = (
-            torch.sub(1, size).mul_(torch.add(size, 1)).mul_(logit)
-        )  # (1 - s²) logit, exact near 1
+        growth = torch.sub(1, size).mul_(torch.add(size, 1)).mul_(logit)  # (1 - s²) logit
         inside = torch.sub(self.limit, torch.abs(s)).sign_().clamp_(min=0)
         slope = torch.div(size.mul_(-2), growth, out=out).add_(1).div_(logit)
         return slope.mul_(torch.sign(s)).mul_(inside)
