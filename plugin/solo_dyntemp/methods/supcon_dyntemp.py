@@ -8,12 +8,13 @@ from torch import Tensor
 
 from solo_dyntemp.losses import dyntemp_supcon
 from solo_dyntemp.methods.dyntemp import DynTempMixin
+from solo_dyntemp.methods.wide_head import WideHeadMixin
 from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.methods.base import Batch
 from solo_registry.methods.supcon import SupConMixin
 
 
-class SupConDynTempMixin(DynTempMixin, SupConMixin):
+class SupConDynTempMixin(WideHeadMixin, SupConMixin):
     """SupCon's step with `dyntemp_supcon` as its loss."""
 
     indexes: Tensor | None = None  # data set index of each row of the step's batch
