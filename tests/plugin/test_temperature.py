@@ -35,6 +35,7 @@ from solo_dyntemp.temperature import (
     build_temperature,
     largest_logit,
     monotone_bound,
+    temperature_keywords,
 )
 
 S = torch.linspace(-1, 1, 401, dtype=torch.float64)
@@ -302,7 +303,9 @@ def test_batch_temperatures_say_that_they_need_a_batch():
 def test_every_name_builds_and_is_documented():
     for name, class_name, *_ in TEMPERATURE_ENTRIES:
         kind = getattr(solo_dyntemp.temperature, class_name)
-        temperature = build_temperature(name, **({"size": 3} if name == "isogclr" else {}))
+        needs = {"size": 3, "dimension": 4}
+        given = {key: needs[key] for key in temperature_keywords(name) if key in needs}
+        temperature = build_temperature(name, **given)
         assert isinstance(temperature, Temperature)
         assert type(temperature) is kind
         assert 0 < temperature.tau_min <= temperature.tau_max

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from solo_dyntemp.gather import gather, rank
+from solo_dyntemp.gather import all_gather, gather, rank
 from solo_dyntemp.losses.kernels import dense, tiled
 from solo_dyntemp.losses.kernels.settings import KernelSettings
 from solo_dyntemp.losses.reduction import Terms
@@ -61,6 +61,11 @@ def _no_triton(temperature: Temperature, rows: Tensor, columns: int) -> str | No
 
     reason: str | None = triton.unsupported_reason(temperature, rows, columns)
     return reason
+
+
+def everyones(indexes: Tensor | None) -> Callable[[], Tensor | None]:
+    """Return a function that returns the indexes of the rows of all processes, None for None."""
+    return lambda: None if indexes is None else all_gather(indexes)
 
 
 def log_sums(chosen: str, rows: Tensor, columns: Tensor, settings: KernelSettings) -> Tensor:

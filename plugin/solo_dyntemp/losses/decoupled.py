@@ -20,11 +20,17 @@ from solo_dyntemp.losses.checks import (
     check_indexes,
     check_same_shape,
 )
-from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, choose, dense_terms, sparse_terms
-from solo_dyntemp.losses.embeddings import full_precision, normalize
+from solo_dyntemp.losses.contrast import (
+    IMPLEMENTATIONS,
+    choose,
+    dense_terms,
+    everyones,
+    sparse_terms,
+)
+from solo_dyntemp.losses.embeddings import full_precision, normalize, prepared, split
 from solo_dyntemp.losses.module import LossModule
 from solo_dyntemp.losses.reduction import mean_loss
-from solo_dyntemp.temperature import BatchContext, TemperatureLike, as_temperature
+from solo_dyntemp.temperature import BatchContext, TemperatureLike
 
 
 def dyntemp_dcl(
@@ -74,23 +80,31 @@ def dyntemp_dcl(
     if indexes is not None:
         check_indexes("indexes", indexes, z1)
         indexes = indexes.repeat_interleave(2)
-    temperature = as_temperature(temperature)
+    temperature, detach = prepared(temperature, detach_temperature)
     check_equal_shapes(z1)
     count = len(z1) * world_size()
     if count == 1:
         raise ValueError(f"there must be at least two images, got shape {tuple(z1.shape)}")
-    with full_precision(z1):
-        rows = normalize(torch.stack([z1, z2], dim=1).flatten(0, 1))  # views side by side, (2N, D)
+    z, extra = split(torch.stack([z1, z2], dim=1).flatten(0, 1), temperature)
+    with full_precision(z):
+        rows = normalize(z)  # views side by side, (2N, D)
         with torch.no_grad():
             similarity = (rows[::2] * rows[1::2]).sum(1)
-        batch = BatchContext(lambda: mean_over_processes(similarity.mean()), indexes)
-        temperature = temperature.for_batch(batch)
+        temperature = temperature.for_batch(
+            BatchContext(
+                lambda: mean_over_processes(similarity.mean()),
+                indexes,
+                everyones(indexes),
+                rows,
+                extra,
+            )
+        )
         everywhere = torch.arange(count, device=z1.device).repeat_interleave(2)
         chosen = choose(implementation, temperature, 2, rows, 2 * count)
         if chosen != "dense":
-            terms = sparse_terms(chosen, rows, 2, detach_temperature, decoupled=True)
+            terms = sparse_terms(chosen, rows, 2, detach, decoupled=True)
         else:
-            terms = dense_terms(rows, everywhere, detach_temperature, decoupled=True)
+            terms = dense_terms(rows, everywhere, detach, decoupled=True)
         weight = None if sigma is None else _weight(similarity, sigma)
         return mean_loss(
             terms,

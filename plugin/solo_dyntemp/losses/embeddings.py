@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
+from solo_dyntemp.temperature import Temperature, TemperatureLike, as_temperature
+
 SHORTEST = 1e-12  # a vector of at most this length counts as zero
 
 
@@ -31,3 +33,30 @@ def normalize(z: Tensor) -> Tensor:
     scale = length.clamp_min(SHORTEST).reciprocal().masked_fill(length <= SHORTEST, 0)
     unit: Tensor = z * scale
     return unit
+
+
+def prepared(temperature: TemperatureLike, detach: bool) -> tuple[Temperature, bool]:
+    """Return what a loss was given as a temperature, and whether its gradient is stopped."""
+    temperature = as_temperature(temperature)
+    return temperature, detach and temperature.detachable
+
+
+def split(z: Tensor, temperature: Temperature) -> tuple[Tensor, Tensor | None]:
+    """Return the embeddings (N, D), and the outputs beyond them that the temperature reads.
+
+    Args:
+        z: outputs of the head, shape (N, D + `temperature.outputs`).
+        temperature: the temperature.
+
+    Raises:
+        ValueError: nothing is left for the embedding.
+    """
+    if not temperature.outputs:
+        return z, None
+    width = z.shape[1] - temperature.outputs
+    if width < 1:
+        raise ValueError(
+            f"{temperature} reads {temperature.outputs} output of the head besides the embedding, "
+            f"got shape {tuple(z.shape)}"
+        )
+    return z[:, :width], z[:, width:]

@@ -12,12 +12,18 @@ from solo_dyntemp.losses.checks import (
     check_indexes,
     check_same_shape,
 )
-from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, choose, dense_terms, sparse_terms
-from solo_dyntemp.losses.embeddings import full_precision, normalize
+from solo_dyntemp.losses.contrast import (
+    IMPLEMENTATIONS,
+    choose,
+    dense_terms,
+    everyones,
+    sparse_terms,
+)
+from solo_dyntemp.losses.embeddings import full_precision, normalize, prepared, split
 from solo_dyntemp.losses.module import LossModule
 from solo_dyntemp.losses.reduction import mean_loss
 from solo_dyntemp.losses.views import Views, group, positive_similarity
-from solo_dyntemp.temperature import BatchContext, Temperature, TemperatureLike, as_temperature
+from solo_dyntemp.temperature import BatchContext, Temperature, TemperatureLike
 
 
 def dyntemp_infonce(
@@ -64,10 +70,9 @@ def dyntemp_infonce(
     check_embeddings(z=z)
     check_indexes("indexes", indexes, z)
     check_choice("implementation", implementation, IMPLEMENTATIONS)
-    temperature = as_temperature(temperature)
     check_equal_shapes(z)
     batch = (z, group(indexes), indexes, indexes)
-    return _infonce(*batch, temperature, detach_temperature, implementation)
+    return contrast(*batch, *prepared(temperature, detach_temperature), implementation)
 
 
 def dyntemp_ntxent(
@@ -108,15 +113,14 @@ def dyntemp_ntxent(
     if indexes is not None:
         check_indexes("indexes", indexes, z0)
         indexes = indexes.repeat_interleave(2)
-    temperature = as_temperature(temperature)
     check_equal_shapes(z0)
     z = torch.stack([z0, z1], dim=1).flatten(0, 1)
     images = torch.arange(len(z0), device=z.device).repeat_interleave(2)
     batch = (z, Views.pairs(len(z0), z.device), images, indexes)
-    return _infonce(*batch, temperature, detach_temperature, implementation)
+    return contrast(*batch, *prepared(temperature, detach_temperature), implementation)
 
 
-def _infonce(
+def contrast(
     z: Tensor,
     views: Views,
     images: Tensor,
@@ -125,10 +129,29 @@ def _infonce(
     detach: bool,
     implementation: str,
 ) -> Tensor:
+    """Compute the loss of checked arguments.
+
+    Args:
+        z: as in `dyntemp_infonce`.
+        views: the rows of equal `images`.
+        images: group of each row, shape (M,); rows of one group are positives.
+        indexes: data set index of each row, shape (M,), or None.
+        temperature: the temperature.
+        detach: stop the gradient through it.
+        implementation: as in `dyntemp_infonce`.
+    """
+    z, extra = split(z, temperature)
     with full_precision(z):
         rows = normalize(z)
-        batch = BatchContext(lambda: positive_similarity(rows, images), indexes)
-        temperature = temperature.for_batch(batch)
+        temperature = temperature.for_batch(
+            BatchContext(
+                lambda: positive_similarity(rows, images),
+                indexes,
+                everyones(indexes),
+                rows,
+                extra,
+            )
+        )
         columns = len(views.everywhere)
         chosen = choose(implementation, temperature, views.count, rows, columns)
         if chosen != "dense" and views.count is not None:

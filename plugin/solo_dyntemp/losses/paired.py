@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,12 +21,18 @@ from solo_dyntemp.losses.checks import (
     check_indexes,
     check_same_shape,
 )
-from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, choose, dense_terms, log_sums
-from solo_dyntemp.losses.embeddings import full_precision, normalize
+from solo_dyntemp.losses.contrast import (
+    IMPLEMENTATIONS,
+    choose,
+    dense_terms,
+    everyones,
+    log_sums,
+)
+from solo_dyntemp.losses.embeddings import full_precision, normalize, prepared, split
 from solo_dyntemp.losses.kernels.settings import KernelSettings
 from solo_dyntemp.losses.module import LossModule
 from solo_dyntemp.losses.reduction import Terms, mean_loss
-from solo_dyntemp.temperature import BatchContext, Temperature, TemperatureLike, as_temperature
+from solo_dyntemp.temperature import BatchContext, Temperature, TemperatureLike
 
 
 def dyntemp_paired(
@@ -70,27 +77,32 @@ def dyntemp_paired(
     check_choice("implementation", implementation, IMPLEMENTATIONS)
     if indexes is not None:
         check_indexes("indexes", indexes, a)
-    temperature = as_temperature(temperature)
+    general, detach = prepared(temperature, detach_temperature)
     check_equal_shapes(a)
+    (a, of_a), (b, of_b) = split(a, general), split(b, general)
     with full_precision(a):
         rows, columns = normalize(a), normalize(b)
         positive = (rows * columns).sum(1)
-        temperature = temperature.for_batch(
-            BatchContext(lambda: mean_over_processes(positive.mean()), indexes)
-        )
         everywhere = torch.arange(len(a) * world_size(), device=a.device)
-        chosen = choose(implementation, temperature, 1, rows, len(everywhere))
 
-        def loss(anchors: Tensor, others: Tensor) -> Tensor:
+        def of_batch(anchors: Tensor, extra: Tensor | None) -> Temperature:
+            similarity = partial(mean_over_processes, positive.mean())
+            batch = BatchContext(similarity, indexes, everyones(indexes), anchors, extra)
+            return general.for_batch(batch)
+
+        def loss(temperature: Temperature, anchors: Tensor, others: Tensor) -> Tensor:
+            chosen = choose(implementation, temperature, 1, anchors, len(everywhere))
             if chosen == "dense":
-                terms = dense_terms(anchors, everywhere, detach_temperature, candidates=others)
+                terms = dense_terms(anchors, everywhere, detach, candidates=others)
             else:
-                terms = _sparse(chosen, anchors, others, positive, detach_temperature)
+                terms = _sparse(chosen, anchors, others, positive, detach)
             return mean_loss(terms, temperature, negatives=len(everywhere) - 1)
 
+        of_rows = of_batch(rows, of_a)
         if not symmetric:
-            return loss(rows, columns)
-        return (loss(rows, columns) + loss(columns, rows)) / 2
+            return loss(of_rows, rows, columns)
+        of_columns = of_batch(columns, of_b)  # before the first loss may change a state
+        return (loss(of_rows, rows, columns) + loss(of_columns, columns, rows)) / 2
 
 
 def _sparse(

@@ -15,7 +15,7 @@ from solo_dyntemp.losses.checks import (
     check_same_shape,
 )
 from solo_dyntemp.losses.contrast import IMPLEMENTATIONS, choose, log_sums
-from solo_dyntemp.losses.embeddings import full_precision, normalize
+from solo_dyntemp.losses.embeddings import full_precision, normalize, prepared, split
 from solo_dyntemp.losses.kernels import dense
 from solo_dyntemp.losses.kernels.settings import KernelSettings
 from solo_dyntemp.losses.module import LossModule
@@ -25,7 +25,6 @@ from solo_dyntemp.temperature import (
     PairMask,
     Temperature,
     TemperatureLike,
-    as_temperature,
 )
 
 
@@ -68,6 +67,8 @@ def dyntemp_infonce_queue(
     """
     check_embeddings(query=query, key=key, queue=queue)
     check_same_shape(query=query, key=key)
+    temperature, detach = prepared(temperature, detach_temperature)
+    (query, extra), (key, _) = split(query, temperature), split(key, temperature)
     if queue.shape[0] != query.shape[1]:
         raise ValueError(
             f"queue must have shape ({query.shape[1]}, K), keys in columns, "
@@ -76,19 +77,20 @@ def dyntemp_infonce_queue(
     check_choice("implementation", implementation, IMPLEMENTATIONS)
     if indexes is not None:
         check_indexes("indexes", indexes, query)
-    temperature = as_temperature(temperature)
     with full_precision(query):
         rows = normalize(query)
         positive = (rows * normalize(key)).sum(1, keepdim=True)  # (N, 1)
         negatives = normalize(queue.detach().T)  # (K, D)
         temperature = temperature.for_batch(
-            BatchContext(lambda: mean_over_processes(positive.mean()), indexes)
+            BatchContext(
+                lambda: mean_over_processes(positive.mean()), indexes, anchors=rows, extra=extra
+            )
         )
         chosen = choose(implementation, temperature, 1, rows, len(negatives))
         if chosen == "dense":
-            terms = _dense(rows, positive, negatives, detach_temperature)
+            terms = _dense(rows, positive, negatives, detach)
         else:
-            terms = _sparse(chosen, rows, positive, negatives, detach_temperature)
+            terms = _sparse(chosen, rows, positive, negatives, detach)
         return mean_loss(terms, temperature, negatives=len(negatives))
 
 

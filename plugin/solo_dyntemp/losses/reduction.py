@@ -30,6 +30,7 @@ def mean_loss(
         positive_weight: factor of each numerator, shape (M,), or None.
         anchors: number to divide the sum by, where processes have different numbers of anchors.
     """
+    temperature = temperature.survey(terms)
     numerator, denominator = terms(temperature)
     weighed = numerator if positive_weight is None else positive_weight * numerator
     decoupled = decoupled or temperature.decoupled

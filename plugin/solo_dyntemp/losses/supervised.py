@@ -8,13 +8,13 @@ from torch import Tensor
 
 from solo_dyntemp.gather import check_equal_shapes
 from solo_dyntemp.losses.checks import check_choice, check_embeddings, check_indexes
-from solo_dyntemp.losses.contrast import dense_terms
-from solo_dyntemp.losses.embeddings import full_precision, normalize
-from solo_dyntemp.losses.infonce import dyntemp_infonce
+from solo_dyntemp.losses.contrast import dense_terms, everyones
+from solo_dyntemp.losses.embeddings import full_precision, normalize, prepared, split
+from solo_dyntemp.losses.infonce import contrast
 from solo_dyntemp.losses.module import LossModule
 from solo_dyntemp.losses.reduction import mean_loss
-from solo_dyntemp.losses.views import group, positive_similarity
-from solo_dyntemp.temperature import BatchContext, TemperatureLike, as_temperature
+from solo_dyntemp.losses.views import Views, group, positive_similarity
+from solo_dyntemp.temperature import BatchContext, TemperatureLike
 
 FORMS = ("out", "in")
 
@@ -27,6 +27,7 @@ def dyntemp_supcon(
     detach_temperature: bool = True,
     form: str = "out",
     skip_alone: bool = True,
+    indexes: Tensor | None = None,
 ) -> Tensor:
     r"""Supervised contrastive loss, τ a function of each pair's similarity.
 
@@ -43,6 +44,7 @@ def dyntemp_supcon(
         form: "out", which the paper recommends, or "in".
         skip_alone: a row that is alone in its class is no anchor, but remains a candidate; if
             False, it is an error.
+        indexes: data set index of each row, shape (M,); for temperatures per sample only.
 
     Returns:
         mean over this process's anchors, a scalar; 0 if there is none. If processes have different
@@ -60,21 +62,36 @@ def dyntemp_supcon(
     check_choice("form", form, FORMS)
     check_embeddings(z=z)
     check_indexes("labels", labels, z)
-    temperature = as_temperature(temperature)
+    if indexes is not None:
+        check_indexes("indexes", indexes, z)
+    temperature, detach = prepared(temperature, detach_temperature)
     check_equal_shapes(z)
     views = group(labels, skip_alone=skip_alone)
     if form == "in" and views.anchors is None:
-        return dyntemp_infonce(
-            z, labels, temperature=temperature, detach_temperature=detach_temperature
-        )
+        return contrast(z, views, labels, indexes, temperature, detach, "auto")
+    z, extra = split(z, temperature)
     with full_precision(z):
         rows = normalize(z)
-        temperature = temperature.for_batch(BatchContext(lambda: positive_similarity(rows, labels)))
+        own, anchors, outputs = (_of_anchors(part, views) for part in (indexes, rows, extra))
+        temperature = temperature.for_batch(
+            BatchContext(
+                lambda: positive_similarity(rows, labels),
+                own,
+                everyones(indexes),
+                anchors,
+                outputs,
+            )
+        )
         terms = dense_terms(
-            rows, views.everywhere, detach_temperature, mean=form == "out", anchors=views.anchors
+            rows, views.everywhere, detach, mean=form == "out", anchors=views.anchors
         )
         total = None if views.anchors is None else views.total
         return mean_loss(terms, temperature, negatives=views.negatives, anchors=total)
+
+
+def _of_anchors(values: Tensor | None, views: Views) -> Tensor | None:
+    """Return the values of those rows that are anchors."""
+    return values if values is None or views.anchors is None else values[views.anchors]
 
 
 class DynTempSupConLoss(LossModule):
@@ -111,6 +128,6 @@ class DynTempSupConLoss(LossModule):
         del settings["implementation"]
         return settings
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, embeddings: Tensor, labels: Tensor, indexes: Tensor | None = None) -> Tensor:
         """Return the loss; see `dyntemp_supcon`."""
-        return dyntemp_supcon(embeddings, labels, **self.settings())
+        return dyntemp_supcon(embeddings, labels, indexes=indexes, **self.settings())

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from solo_dyntemp.losses import dyntemp_dcl
 from solo_dyntemp.methods.dyntemp import DynTempMixin
+from solo_dyntemp.methods.wide_head import WideHeadMixin
 from solo_registry.methods.dcl import DCLMixin, DCLWMixin
 
 
-class DCLDynTempMixin(DynTempMixin, DCLMixin):
+class DCLDynTempMixin(WideHeadMixin, DCLMixin):
     """DCL's step with `dyntemp_dcl` as its loss."""
 
     KWARGS: ClassVar[dict[str, Any]] = {**DCLMixin.KWARGS, **DynTempMixin.KERNEL_KWARGS}

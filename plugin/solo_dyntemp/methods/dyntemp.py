@@ -31,6 +31,8 @@ class DynTempMixin(Host):
     kernels.
     """
 
+    HEAD_OUTPUTS: ClassVar[bool] = False  # whether the head can have outputs for the temperature
+    KNOWN_CANDIDATES: ClassVar[bool] = True  # whether every candidate is an image of the batch
     DYNTEMP_KWARGS: ClassVar[dict[str, Any]] = {
         "temperature": Kwarg(
             "cosine", "Name of the temperature function, one of `dyntemp temperatures`."
@@ -61,7 +63,8 @@ class DynTempMixin(Host):
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg)
         self.temperature = temperature_of(cfg)
-        self.detach_temperature: bool = cfg.method_kwargs.detach_temperature
+        detach: bool = cfg.method_kwargs.detach_temperature
+        self.detach_temperature = detach and self.temperature.detachable
         self.implementation: str = cfg.method_kwargs.get("implementation", "auto")
 
     @classmethod
@@ -79,9 +82,29 @@ class DynTempMixin(Host):
         cfg = super().add_and_assert_specific_cfg(cfg)
         require_gpu_for_triton(cfg)
         temperature = temperature_of(cfg)
+        cls._require_parts(cfg, temperature)
         for key in accepted(cfg, "tau_min", "tau_max"):
             cfg.method_kwargs[key] = getattr(temperature, key)
         return cfg
+
+    @classmethod
+    def _require_parts(cls, cfg: DictConfig, temperature: Temperature) -> None:
+        name = cfg.method_kwargs.temperature
+        if temperature.outputs and not cls.HEAD_OUTPUTS:
+            raise UserError(
+                f"method_kwargs.temperature={name} reads an output of the head beside the "
+                f"embedding, which method={cfg.method} has not; use method=simclr_dyntemp"
+            )
+        if temperature.compares_labels and not cls.KNOWN_CANDIDATES:
+            raise UserError(
+                f"method_kwargs.temperature={name} compares the labels of pairs, and "
+                f"method={cfg.method} keeps none in its queue; use method=simclr_dyntemp"
+            )
+        if temperature.oracle and OmegaConf.select(cfg, "data.no_labels"):
+            raise UserError(
+                f"method_kwargs.temperature={name} is an oracle that reads the labels, and "
+                "data.no_labels is true"
+            )
 
     @property
     def learnable_params(self) -> list[ParamGroup]:
@@ -91,6 +114,19 @@ class DynTempMixin(Host):
             parameters = self.temperature.parameters()
             groups.append({"name": "temperature", "params": parameters, "weight_decay": 0})
         return groups
+
+    def on_fit_start(self) -> None:
+        """Give an oracle the labels of the training images."""
+        super().on_fit_start()
+        if self.temperature.oracle:
+            data = getattr(self.trainer, "datamodule", None)
+            targets = getattr(getattr(data, "train_set", None), "targets", None)
+            if targets is None:
+                raise UserError(
+                    f"method_kwargs.temperature={self.cfg.method_kwargs.temperature} is an oracle; "
+                    "this training loop does not give it the labels of the training images"
+                )
+            self.temperature.use_labels(targets.to(self.device))
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Tell a scheduled temperature which fraction of the training is done."""
@@ -102,9 +138,16 @@ class DynTempMixin(Host):
         return self.temperature.curve(s)
 
     def pair_temperature(self, s: Tensor, mask: PairMask, indexes: Tensor) -> Tensor | None:
-        """Temperature of each pair of a batch as the loss would set it; changes no state."""
-        anchors = indexes.repeat(len(s) // len(indexes))
-        batch = BatchContext(lambda: s.detach()[mask.positive].mean().float(), anchors)
+        """Temperature of each pair of a batch as the loss would set it; changes no state.
+
+        None if the embeddings decide it: telemetry then measures the similarities alone.
+        """
+        if self.temperature.reads_anchors or self.temperature.outputs:
+            return None
+        anchors, candidates = (indexes.repeat(length // len(indexes)) for length in s.shape)
+        batch = BatchContext(
+            lambda: s.detach()[mask.positive].mean().float(), anchors, lambda: candidates
+        )
         temperature = copy.deepcopy(self.temperature).for_batch(batch)
         return temperature.pairs(s, mask)
 
@@ -128,7 +171,8 @@ def accepted(cfg: DictConfig, *keys: str) -> list[str]:
 def temperature_of(cfg: DictConfig) -> Temperature:
     """Build the temperature that `cfg.method_kwargs` describes.
 
-    A temperature per sample gets the number of training images as its `size`.
+    A temperature per sample gets the number of training images as its `size`, and a network that
+    reads embeddings their number of dimensions.
 
     Raises:
         UserError: an unknown name or keyword, or values out of range.
@@ -138,6 +182,7 @@ def temperature_of(cfg: DictConfig) -> Temperature:
         "tau_min": kwargs.tau_min,
         "tau_max": kwargs.tau_max,
         "size": OmegaConf.select(cfg, "data.train_images") or 1,
+        "dimension": kwargs.proj_output_dim,
     }
     extra: Any = OmegaConf.to_container(kwargs.temperature_kwargs)
     try:

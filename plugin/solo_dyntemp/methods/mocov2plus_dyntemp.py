@@ -14,6 +14,7 @@ from solo_registry.methods.mocov2plus import MoCoV2PlusMixin
 class MoCoV2PlusDynTempMixin(DynTempMixin, MoCoV2PlusMixin):
     """MoCo v2+'s step with `dyntemp_infonce_queue` as its loss."""
 
+    KNOWN_CANDIDATES: ClassVar[bool] = False
     KWARGS: ClassVar[dict[str, Any]] = {**MoCoV2PlusMixin.KWARGS, **DynTempMixin.KERNEL_KWARGS}
 
     def contrastive_loss(

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from solo_dyntemp.losses import dyntemp_infonce
 from solo_dyntemp.methods.dyntemp import DynTempMixin
+from solo_dyntemp.methods.wide_head import WideHeadMixin
 from solo_registry.methods.simclr import SimCLRMixin
 
 
-class SimCLRDynTempMixin(DynTempMixin, SimCLRMixin):
+class SimCLRDynTempMixin(WideHeadMixin, SimCLRMixin):
     """SimCLR's step with `dyntemp_infonce` as its loss."""
 
     KWARGS: ClassVar[dict[str, Any]] = {**SimCLRMixin.KWARGS, **DynTempMixin.KERNEL_KWARGS}

@@ -7,13 +7,14 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from solo_registry.metrics.pair_mask import PairMask
 
+TermsAt: TypeAlias = "Callable[[Temperature], tuple[Tensor, Tensor]]"
 GRID = 2_001  # points on [-1, 1] for the numerical bounds; odd, so that s = 0 is among them
 
 
@@ -25,10 +26,33 @@ class BatchContext:
         positive_similarity: returns the mean cosine of the positive pairs over all processes, a
             scalar without gradient; computed only when called.
         indexes: data set index of every anchor, shape (M,), or None if the loss has none.
+        candidates: returns the data set index of every candidate, shape (B,), or None if the loss
+            does not know them, as those of a queue; computed only when called.
+        anchors: embeddings of the anchors at unit length, shape (M, D), with gradient.
+        extra: further outputs of the anchors' head, shape (M, `Temperature.outputs`).
     """
 
     positive_similarity: Callable[[], Tensor]
     indexes: Tensor | None = None
+    candidates: Callable[[], Tensor | None] = lambda: None
+    anchors: Tensor | None = None
+    extra: Tensor | None = None
+
+    def known_indexes(self, size: int) -> Tensor:
+        """Return `indexes` for a temperature that holds a value for each of `size` images.
+
+        Raises:
+            ValueError: the loss passes no indexes, or one that is outside [0, size).
+        """
+        if self.indexes is None:
+            raise ValueError("a temperature per sample needs the data set indexes of the anchors")
+        largest = int(self.indexes.max())
+        if largest >= size or int(self.indexes.min()) < 0:
+            raise ValueError(
+                f"data set indexes must be in [0, {size}), got up to {largest}; "
+                f"is `size` the size of the data set?"
+            )
+        return self.indexes
 
 
 @dataclass(frozen=True)
@@ -45,7 +69,7 @@ class Outcome:
     """
 
     losses: Tensor
-    terms: Callable[[Temperature], tuple[Tensor, Tensor]]
+    terms: TermsAt
     numerator: Tensor
     denominator: Tensor
     decoupled: bool
@@ -64,22 +88,50 @@ class Outcome:
         return surprise + (-torch.expm1(-surprise)).log()
 
 
+@dataclass(frozen=True)
+class TauRange:
+    """What `Temperature.range` finds out.
+
+    Attributes:
+        tau_min: lowest temperature there.
+        tau_max: highest temperature there.
+        monotone: whether a more similar pair always gets a larger logit there; None if τ depends on
+            more than the pair's similarity.
+    """
+
+    tau_min: float
+    tau_max: float
+    monotone: bool | None
+
+
 class Temperature:
-    r"""Base class: τ(s), positive on [-1, 1], and five hooks that do nothing unless overridden.
+    r"""Base class: τ(s), positive on [-1, 1], and hooks that do nothing unless overridden.
 
     A subclass gives the elementwise formula (`__call__`, `derivative`) and bounds
-    `tau_min <= τ(s) <= tau_max`. A loss calls, in this order: `for_batch` once, `pairs` on each
-    block of similarities, `weigh` once. A training loop calls `set_progress` before each step.
+    `tau_min <= τ(s) <= tau_max`. A loss calls, in this order: `for_batch` once, `survey` once,
+    `pairs` and `log_weights` on each block of similarities, `weigh` once. A training loop calls
+    `use_labels` before the first step and `set_progress` before each one.
 
     Attributes:
         elementwise: τ depends on the pair's own similarity alone, so the tiled kernels may be used.
         decoupled: the denominators must leave out the positives; not for elementwise temperatures.
+        detachable: a loss may stop the gradient through τ. False where the source defines the logit
+            and not τ; then the gradient always passes.
+        oracle: it reads the labels, so it measures what is possible and is no method to compare.
+        compares_labels: it reads the labels of candidates, not of anchors alone.
+        outputs: how many outputs of the head, after those of the embedding, it reads.
+        reads_anchors: τ depends on the embeddings of the anchors.
         tau_min: lower bound of τ on [-1, 1].
         tau_max: upper bound of τ on [-1, 1].
     """
 
     elementwise: ClassVar[bool] = True
     decoupled: ClassVar[bool] = False
+    detachable: ClassVar[bool] = True
+    oracle: ClassVar[bool] = False
+    compares_labels: ClassVar[bool] = False
+    outputs: ClassVar[int] = 0
+    reads_anchors: ClassVar[bool] = False
     tau_min: float
     tau_max: float
 
@@ -102,8 +154,36 @@ class Temperature:
             return None
         return tau
 
+    def range(self, low: float = -1.0, high: float = 1.0) -> TauRange:
+        """Return the temperatures of similarities in [low, high], and whether s / τ(s) grows there.
+
+        Where τ depends on more than s, the bounds are `tau_min` and `tau_max`.
+
+        >>> from solo_dyntemp.temperature import CosineTemperature
+        >>> found = CosineTemperature(0.1, 0.2).range(-0.5, 0.5)
+        >>> round(found.tau_min, 6), round(found.tau_max, 6), found.monotone
+        (0.1, 0.15, True)
+        """
+        with torch.no_grad():
+            parameter = next(self.parameters(), None) if isinstance(self, nn.Module) else None
+            device = None if parameter is None else parameter.device
+            s = torch.linspace(low, high, GRID, dtype=torch.float64, device=device)
+            tau = self.curve(s)
+            if tau is None:
+                return TauRange(self.tau_min, self.tau_max, None)
+            grows = bool(((s / tau).diff() >= -1e-12).all())
+            return TauRange(float(tau.min()), float(tau.max()), grows)
+
     def for_batch(self, batch: BatchContext) -> Temperature:
         """Return the temperature of this batch. It must not change before the backward pass."""
+        return self
+
+    def survey(self, terms: TermsAt) -> Temperature:
+        """Return the temperature of this batch, after a look at all of its pairs.
+
+        Args:
+            terms: as in `Outcome`: it calls `pairs` of the temperature that it is given.
+        """
         return self
 
     def pairs(self, s: Tensor, mask: PairMask) -> Tensor:
@@ -116,12 +196,24 @@ class Temperature:
         tau: Tensor = self(s)
         return tau
 
+    def log_weights(self, s: Tensor, mask: PairMask) -> Tensor | None:
+        """Return the logarithm of each pair's factor in the denominator, (A, B); None for ones.
+
+        Args:
+            s: similarities without gradient, shape (A, B).
+            mask: the positive and the excluded pairs.
+        """
+        return None
+
     def weigh(self, outcome: Outcome) -> Tensor:
         """Return the anchors' weighted losses, shape (M,); the loss returns their mean."""
         return outcome.losses
 
     def set_progress(self, progress: float) -> None:
         """Receive the fraction of the training that is done, in [0, 1]."""
+
+    def use_labels(self, labels: Tensor) -> None:
+        """Receive the class of each image of the data set, shape (size,); for oracles."""
 
 
 def check_finite(**values: float) -> None:

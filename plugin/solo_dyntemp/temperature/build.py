@@ -66,6 +66,18 @@ def temperature_keywords(name: str) -> tuple[str, ...]:
     return tuple(inspect.signature(_find(name)).parameters)
 
 
+def temperature_outputs(name: str) -> int:
+    """Return how many outputs of the head, besides the embedding, the temperature `name` reads.
+
+    Raises:
+        ValueError: the name is unknown; the message suggests the nearest.
+
+    >>> temperature_outputs("uncertainty"), temperature_outputs("cosine")
+    (1, 0)
+    """
+    return int(getattr(_find(name), "outputs", 0))
+
+
 def _find(name: str) -> Callable[..., Any]:
     """Return our class of this name, or what another package has registered under it."""
     if name in OURS:

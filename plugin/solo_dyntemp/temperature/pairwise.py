@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ from solo_dyntemp.temperature.base import (
     check_range,
     warn_unless_monotone,
 )
+
+NEAR_ZERO = 1e-4  # below this |s|, s / artanh(s) is 1 to 3e-9
 
 
 @dataclass(frozen=True)
@@ -261,3 +264,56 @@ class InvertedCosineTemperature(_Ranged):
     def derivative(self, s: Tensor, out: Tensor | None = None) -> Tensor:
         """Return dτ/ds."""
         return torch.mul(s, math.pi, out=out).sin_().mul_(-math.pi / 2 * self.width)
+
+
+@dataclass(frozen=True)
+class ArctanhTemperature(Temperature):
+    r"""Temperature-free InfoNCE: the logit is log((1+s)/(1-s)) = 2 artanh s.
+
+    So τ(s) = s / (2 artanh s): 0.5 at s = 0, falling to 0 at ±1: the opposite of DySTreSS.
+    Source: Kim & Kim (arXiv 2501.17683). The source defines the logit, so the gradient always
+    passes through τ, whatever `detach_temperature` says. At |s| = 1 the logit is infinite: beyond
+    `limit` τ stays constant, which keeps the logit below 10.4.
+
+    Args:
+        limit: the |s| from which τ is constant, in (0.5, 1).
+
+    Raises:
+        ValueError: limit is outside its range.
+
+    >>> tau = ArctanhTemperature()(torch.tensor([-0.5, 0.0, 0.5]))
+    >>> tau, torch.tensor([-0.5, 0.0, 0.5]) / tau
+    (tensor([0.4551, 0.5000, 0.4551]), tensor([-1.0986,  0.0000,  1.0986]))
+    """
+
+    detachable: ClassVar[bool] = False
+    limit: float = 1 - 2**-14  # a 32-bit number
+
+    def __post_init__(self) -> None:
+        check_finite(limit=self.limit)
+        if not 0.5 < self.limit < 1:
+            raise ValueError(f"limit must be in (0.5, 1), got {self.limit}")
+
+    @property
+    def tau_min(self) -> float:  # type: ignore[override]
+        """The temperature at |s| = limit."""
+        return self.limit / (2 * math.atanh(self.limit)) * (1 - 1e-6)  # of 32 bits, rounded down
+
+    @property
+    def tau_max(self) -> float:  # type: ignore[override]
+        """The temperature at s = 0."""
+        return 0.5
+
+    def __call__(self, s: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return τ(s)."""
+        size = torch.abs(s, out=out).clamp_(min=NEAR_ZERO, max=self.limit)
+        return torch.div(size, torch.atanh(size).mul_(2), out=out)
+
+    def derivative(self, s: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return dτ/ds = sign(s) (1 - 2τ / (1 - s²)) / (2 artanh |s|); 0 beyond `limit`."""
+        size = torch.abs(s, out=out).clamp_(min=NEAR_ZERO, max=self.limit)
+        logit = torch.atanh(size).mul_(2)
+        growth = torch.sub(1, size).mul_(torch.add(size, 1)).mul_(logit)  # (1 - s²) logit
+        inside = torch.sub(self.limit, torch.abs(s)).sign_().clamp_(min=0)
+        slope = torch.div(size.mul_(-2), growth, out=out).add_(1).div_(logit)
+        return slope.mul_(torch.sign(s)).mul_(inside)

@@ -12,11 +12,11 @@ class ScaledTemperature(Temperature):
     """Another temperature times a factor; the gradient reaches a factor that is a tensor.
 
     Args:
-        temperature: any temperature that does not weigh the anchors.
+        temperature: any temperature that weighs neither anchors nor pairs.
         factor: positive; a number or a scalar tensor.
 
     Raises:
-        ValueError: `temperature` weighs the anchors, at temperatures of its own.
+        ValueError: `temperature` weighs anchors, at temperatures of its own, or pairs.
 
     >>> import torch
     >>> from solo_dyntemp.temperature import ConstantTemperature
@@ -25,11 +25,14 @@ class ScaledTemperature(Temperature):
     """
 
     def __init__(self, temperature: Temperature, factor: Tensor | float) -> None:
-        if type(temperature).weigh is not Temperature.weigh:
-            raise ValueError(f"{temperature} weighs the anchors, so it cannot be scaled")
+        for hook in ("weigh", "log_weights", "survey"):
+            if getattr(type(temperature), hook) is not getattr(Temperature, hook):
+                raise ValueError(f"{temperature} weighs anchors or pairs, so it cannot be scaled")
         self.temperature, self.factor = temperature, factor
         trained = isinstance(factor, Tensor) and factor.requires_grad
         self.elementwise = temperature.elementwise and not trained  # type: ignore[misc]
+        self.detachable = temperature.detachable  # type: ignore[misc]
+        self.outputs = temperature.outputs  # type: ignore[misc]
 
     @property
     def tau_min(self) -> float:  # type: ignore[override]

@@ -38,6 +38,10 @@ class SimCLRMixin(ContrastiveMixin):
         """Return the group of each row, (N,): its image. Rows of one group are positives."""
         return batch[0]
 
+    def rows(self, outs: dict[str, list[Tensor]]) -> Tensor:
+        """Return what `contrastive_loss` gets of the outputs of `embed`: all views, (V*N, D)."""
+        return torch.cat(outs["z"])
+
     def contrastive_loss(self, z: Tensor, groups: Tensor) -> Tensor:
         """Compare all views `z` (V*N, D); rows of equal `groups` (V*N,) are positives."""
         return infonce(z, groups, self.cfg.method_kwargs.temperature)
@@ -51,7 +55,7 @@ class SimCLRMixin(ContrastiveMixin):
         """One step: contrastive loss plus the online classifier's."""
         out = super().training_step(batch, batch_idx)
         groups = self.groups(batch).repeat(self.num_crops)
-        nce_loss = self.contrastive_loss(torch.cat(out["z"]), groups)
+        nce_loss = self.contrastive_loss(self.rows(out), groups)
         return self.total(out, nce_loss, "nce")
 
 

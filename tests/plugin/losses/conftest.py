@@ -19,6 +19,7 @@ CURVES = {
     "exponential": tau.ExponentialTemperature(0.1, 0.2),
     "monotone_cosine": tau.MonotoneCosineTemperature(0.1, 0.2),
     "inverted_cosine": tau.InvertedCosineTemperature(0.15, 0.2),
+    "arctanh": tau.ArctanhTemperature(),
     "function": tau.FunctionTemperature(lambda s: 0.1 + 0.05 * s.square()),
     "sharp": tau.ConstantTemperature(0.01),  # beyond what exp holds without a shift
     "sharp_cosine": tau.CosineTemperature(0.01, 0.02),

@@ -8,7 +8,7 @@ import torch
 def logit(a, b, temperature, detach):
     """s / τ(s) of two vectors."""
     s = a @ b / (a.norm() * b.norm())
-    return s / temperature(s.detach() if detach else s)
+    return s / temperature(s.detach() if detach and temperature.detachable else s)
 
 
 def infonce(z, indexes, temperature, detach):

@@ -51,16 +51,13 @@ def test_a_layer_under_ddp_gets_the_gradient_of_the_global_batch(results):
         torch.testing.assert_close(result["ddp"], expected, rtol=1e-6, atol=1e-12)
 
 
-def test_the_state_of_isogclr_is_that_of_one_process(results):
-    expected = worker.isogclr_state(*worker.batch())
-    for result in results:
-        torch.testing.assert_close(result["isogclr state"], expected)
-    first = results[0]["isogclr state"]
-    assert all(
-        torch.equal(value, result["isogclr state"][name])
-        for result in results
-        for name, value in first.items()
-    )
+@pytest.mark.parametrize("name", worker.WITH_STATE)
+def test_the_state_of_a_temperature_is_that_of_one_process(results, name):
+    expected = worker.state(name, *worker.batch())
+    states = [result[f"{name} state"] for result in results]
+    for found in states:
+        torch.testing.assert_close(found, expected)
+        assert all(torch.equal(value, found[key]) for key, value in states[0].items())
 
 
 def test_ntxent_gathers_only_if_it_is_told_to(results):

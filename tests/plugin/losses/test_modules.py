@@ -207,7 +207,7 @@ def test_every_module_is_a_cosine_unless_told_and_takes_names(name):
         (lambda z: DynTempNTXentLoss(memory_bank_size=(9, 0)), r"got \(9, 0\)"),
         (lambda z: DynTempCLIPLoss(logit_scale=0.07), r"in \[1, 100\], got 0\.07"),
         (lambda z: DynTempCLIPLoss(logit_scale=10)(z, z, 10.0), "of its own, so pass none"),
-        (lambda z: DynTempCLIPLoss(MACLTemperature())(z, z, 10.0), "weighs the anchors"),
+        (lambda z: DynTempCLIPLoss(MACLTemperature())(z, z, 10.0), "weighs anchors or pairs"),
         (lambda z: DynTempSupConLoss(form="both"), "out, in, got 'both'"),
         (lambda z: DynTempSupConLoss(skip_alone=False)(z, torch.arange(4)), "4 of 4 have one"),
     ],

@@ -28,10 +28,32 @@ from solo_dyntemp.temperature import (
     ISogCLRTemperature,
     MACLTemperature,
     ShiftedCosineTemperature,
+    build_temperature,
+    temperature_keywords,
 )
 
 IMAGES, WIDTH = 12, 5  # images of the global batch; 12 is divided by 2 and 4 processes
 COSINE = CosineTemperature(0.1, 0.2)
+
+
+# every temperature that a similarity alone does not decide, beside MACL and iSogCLR; `shuffled`
+# rotates the candidates in their order, which the number of processes changes
+FAMILY = (
+    "adnce", "class_frequency", "dual_constant", "dual_temperature", "glofnd", "learnable", "mm_ts",
+    "rgcl_g", "same_class", "spline", "tempnet", "uncertainty",
+)  # fmt: skip
+WITH_STATE = ("glofnd", "isogclr", "rgcl_g", "tempnet")
+OPTIONS = {"glofnd": {"start": 0.0, "alpha": 0.3, "eta": 0.5}, "tempnet": {"dropout": 0.0}}
+
+
+def built(name):
+    """Return a new temperature; its random parameters are the same each time."""
+    torch.manual_seed(1)
+    needs = {"size": IMAGES, "dimension": WIDTH}
+    given = {key: needs[key] for key in temperature_keywords(name) if key in needs}
+    temperature = build_temperature(name, **given, **OPTIONS.get(name, {}))
+    temperature.use_labels(torch.arange(IMAGES) % 3)
+    return temperature.double() if isinstance(temperature, torch.nn.Module) else temperature
 
 
 def infonce(views, **options):
@@ -117,6 +139,7 @@ def cases():
     )
     table["queue"], table["queue macl"] = queue, queue_macl
     table["isogclr"] = infonce(2, temperature=ISogCLRTemperature(IMAGES).double())
+    table |= {f"temperature {name}": infonce(2, temperature=built(name)) for name in FAMILY}
     return table
 
 
@@ -164,9 +187,9 @@ def ddp_gradient(x, images):
     return next(layer.parameters()).grad
 
 
-def isogclr_state(x, images):
+def state(name, x, images):
     """Return the state after three steps, the second with images that several processes show."""
-    temperature = ISogCLRTemperature(IMAGES).double()
+    temperature = built(name)
     for step, shown in enumerate((images, images % 5, images)):
         loss = infonce(2, temperature=temperature)
         loss((x + step * x.cos()).requires_grad_(), shown)
@@ -203,7 +226,7 @@ def work(rank, world, folder):
     table = cases()
     results = {name: value_and_gradient(loss, x, images) for name, loss in table.items()}
     results["ddp"] = ddp_gradient(x, images)
-    results["isogclr state"] = isogclr_state(x, images)
+    results |= {f"{name} state": state(name, x, images) for name in WITH_STATE}
     results["local and bank"] = local_and_bank(x, images)
     results["unequal"] = unequal_message(rank)
     torch.save(results, folder / f"{rank}.pt")

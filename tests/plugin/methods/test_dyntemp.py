@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,9 +20,10 @@ from solo_registry.runs.model import build_method, read_checkpoint
 
 Tiny = Callable[..., DictConfig]
 NAMES = [
-    "constant", "cosine", "cosine_schedule", "dual_constant", "dual_temperature", "exponential",
-    "inverted_cosine", "isogclr", "learnable", "linear", "macl", "monotone_cosine",
-    "shifted_cosine", "shuffled", "stabilised",
+    "adnce", "arctanh", "class_frequency", "constant", "cosine", "cosine_schedule",
+    "dual_constant", "dual_temperature", "exponential", "glofnd", "inverted_cosine", "isogclr",
+    "learnable", "linear", "macl", "mm_ts", "monotone_cosine", "rgcl_g", "same_class",
+    "shifted_cosine", "shuffled", "spline", "stabilised", "tempnet", "uncertainty",
 ]  # fmt: skip
 DYNAMIC = [
     "dcl_dyntemp", "dclw_dyntemp", "mocov2plus_dyntemp", "mocov3_dyntemp", "nnclr_dyntemp",
@@ -29,11 +31,19 @@ DYNAMIC = [
 ]  # fmt: skip
 # `make test`: every temperature without and with a queue, and the cosine in every form
 SHOWN, LATER = ("simclr_dyntemp", "mocov2plus_dyntemp"), pytest.mark.nightly
+# what a form cannot have: an output of the head for the temperature, the labels of a queue's keys
+LACKING = {
+    ("mocov2plus_dyntemp", "same_class"): "keeps none in its queue",
+    **{(method, "uncertainty"): "an output of the head"
+       for method in ("mocov2plus_dyntemp", "mocov3_dyntemp", "nnclr_dyntemp")},
+}  # fmt: skip
 
 
 def make(cfg: DictConfig) -> Any:
     cfg = resolve(cfg)
-    model = build_method(cfg, build_data(cfg))
+    data = build_data(cfg)
+    model: Any = build_method(cfg, data)
+    model.temperature.use_labels(data.train_set.targets)
     model.log = model.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
     return model
 
@@ -54,6 +64,7 @@ def test_the_parameterised_list_is_the_whole_registry() -> None:
         pytest.param(method, name, marks=() if name == "cosine" or method in SHOWN else LATER)
         for method in DYNAMIC
         for name in NAMES
+        if (method, name) not in LACKING
     ],
 )
 def test_every_temperature_trains_in_every_form(tiny: Tiny, method: str, name: str) -> None:
@@ -65,6 +76,14 @@ def test_every_temperature_trains_in_every_form(tiny: Tiny, method: str, name: s
     assert loss.isfinite()
     assert all(p.grad is not None and p.grad.isfinite().all()
                for group in model.learnable_params for p in group["params"])  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "name"), LACKING)
+def test_a_form_that_lacks_what_a_temperature_reads_is_refused(
+    tiny: Tiny, method: str, name: str
+) -> None:
+    with pytest.raises(UserError, match=rf"temperature={name} .*{LACKING[method, name]}"):
+        resolve(tiny(method, f"method_kwargs.temperature={name}"))
 
 
 @pytest.mark.parametrize("method", [name for name in DYNAMIC if name != "supcon_dyntemp"])
@@ -118,3 +137,31 @@ def test_a_temperatures_state_is_in_the_checkpoint(tiny: Tiny, name: str) -> Non
         progress = state["temperature._extra_state"]["progress"]
         assert progress == pytest.approx(10 / 11)  # the last of 11 steps began there
     fresh.load_state_dict(state)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    ["glofnd", *(pytest.param(name, marks=LATER)
+                 for name in ("isogclr", "learnable", "mm_ts", "rgcl_g", "spline", "tempnet"))],
+)  # fmt: skip
+def test_a_resumed_run_has_the_temperatures_state_bit_by_bit(
+    tiny: Tiny, tmp_path: Path, name: str
+) -> None:
+    words = [
+        f"method_kwargs.temperature={name}", "evaluation.enabled=false", "max_epochs=3",
+        "checkpoint.keep_prev=true", "optimizer.batch_size=32", "data.fraction=0.06",
+    ]  # fmt: skip
+    if name == "glofnd":
+        words += ["method_kwargs.temperature_kwargs.start=0.4"]
+    whole = pretrain(tiny("simclr_dyntemp", *words))
+    first = whole.checkpoint.with_name("epoch-1.ckpt")
+    torch.manual_seed(1234)  # what ran before must not matter
+    again = [f"runs_dir={tmp_path}/again", f"resume_from_checkpoint={first}"]
+    resumed = pretrain(tiny("simclr_dyntemp", *words, *again))
+    states = [read_checkpoint(run.checkpoint)["state_dict"] for run in (whole, resumed)]
+    own = [key for key in states[0] if key.startswith("temperature.")]
+    assert all(torch.equal(states[0][key], states[1][key])
+               for key in own if isinstance(states[0][key], torch.Tensor))  # fmt: skip
+    assert own or name == "mm_ts"
+    assert whole.metrics.read_text() == resumed.metrics.read_text()

@@ -40,6 +40,8 @@ def terms(
         numerator = mask.numerator(logits).logsumexp(1)
     if temperature.decoupled:
         mask = mask.decoupled()
+    if (weights := temperature.log_weights(s.detach(), mask)) is not None:
+        logits = logits + weights
     return numerator, mask.denominator(logits).logsumexp(1)
 
 

@@ -18,16 +18,31 @@ OPERATIONS = {
     "abs": "tl.abs({})",
     "add": "{} + {}",
     "cos": "cosine({})",
+    "div": "tl.div_rn({}, {})",
     "exp": "tl.exp({})",
     "expm1": "tl.exp({}) - 1.0",  # its error is one rounding of 1.0, small enough for a temperature
     "expand_as": "{}",
     "full_like": "{1}",
+    "log": "tl.log({})",
     "mul": "{} * {}",
     "sign": "tl.where({0} > 0, 1.0, 0.0) - tl.where({0} < 0, 1.0, 0.0)",
     "sin": "sine({})",
     "sub": "{} - {}",
     "zeros_like": "0.0",
 }
+
+
+def _artanh(size: Any) -> Any:
+    """Return artanh by operations above: log1p(x) / 2 with x = 2s / (1 - s), for s from 1e-6 on.
+
+    log(u) x / (u - 1) with u = 1 + x as it is rounded is log1p(x) to the last bits.
+    """
+    x = torch.mul(size, 2).div(torch.sub(1, size))
+    u = torch.add(x, 1)
+    return torch.log(u).mul(x).div(torch.sub(u, 1)).mul(0.5)
+
+
+COMPOSED = {"atanh": _artanh}
 
 
 class UnknownOperation(TypeError):
@@ -58,9 +73,14 @@ class _Notes:
     def write(self, operation: str, *operands: Any, alpha: float = 1, **options: Any) -> str:
         """Add a source line and return the name of its result."""
         options = {key: value for key, value in options.items() if value is not None}
+        if operation in COMPOSED and not options:
+            return self.operand(COMPOSED[operation](*operands))
         names = [self.operand(operand) for operand in operands]
-        if operation == "clamp" and list(options) == ["max"] and len(names) == 1:
-            text = f"tl.minimum({names[0]}, {self.operand(options['max'])})"
+        if operation == "clamp" and len(names) == 1:
+            text = names[0]
+            for bound, function in (("min", "maximum"), ("max", "minimum")):
+                if bound in options:
+                    text = f"tl.{function}({text}, {self.operand(options[bound])})"
         elif operation not in OPERATIONS or options:
             raise UnknownOperation(f"{operation}({', '.join(options)})")
         else:

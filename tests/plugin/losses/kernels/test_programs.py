@@ -12,6 +12,7 @@ import torch
 from solo_dyntemp.losses.kernels import triton as launcher
 from solo_dyntemp.losses.kernels.settings import KernelSettings
 from solo_dyntemp.temperature import (
+    ArctanhTemperature,
     BatchContext,
     ConstantTemperature,
     CosineTemperature,
@@ -39,6 +40,7 @@ CURVES = [
     ExponentialTemperature(0.1, 0.2),
     MonotoneCosineTemperature(0.1, 0.2),
     InvertedCosineTemperature(0.15, 0.2),
+    ArctanhTemperature(),
     MACLTemperature().for_batch(
         BatchContext(lambda: torch.tensor(0.5))
     ),  # its number is on the device
