@@ -18,8 +18,9 @@ from solo_registry.jobs.job import Job
 from solo_registry.jobs.progress import notes, watching
 from solo_registry.leaderboard.board import BOARD_VERSION, Board, Plan
 from solo_registry.leaderboard.plan import Planner
+from solo_registry.leaderboard.ranges import check_ranges
 from solo_registry.leaderboard.suite import parse_seeds, read_suite
-from solo_registry.leaderboard.tuning import select
+from solo_registry.leaderboard.tuning import further, select
 from solo_registry.runs.lock import held
 from solo_registry.runs.records import Record, read_record
 from solo_registry.runs.run_folder import RunFolder, remove_parts
@@ -99,6 +100,7 @@ def run_board(overrides: Sequence[str], console: Console) -> Board:
         with console.status("checking every config"), notes(console):
             planner = Planner(suite, request.run, request.runs_dir, hydra.compose)
             jobs = planner.tuning()
+            check_ranges(planner, request.suite)
             first = {name: entry.points()[0] for name, entry in suite.strategies.items()}
             final = planner.final(first.items(), seeds)
             hydra.launcher()
@@ -107,8 +109,10 @@ def run_board(overrides: Sequence[str], console: Console) -> Board:
         runs_dir = Path(os.path.relpath(request.runs_dir, path)).as_posix()
         plan = Plan(BOARD_VERSION, request.suite, suite, request.run, seeds, runs_dir, jobs)
         board = Board(path, plan)
+        extra = len(suite.strategies) * suite.tuning.extra * len(suite.tuning.seeds)
         console.print(
-            f"suite {request.suite}: {len(suite.strategies)} strategies, {len(jobs)} tuning runs, "
+            f"suite {request.suite}: {len(suite.strategies)} strategies, {len(jobs)} tuning runs"
+            f"{f' and {extra} of extended grids' if extra else ''}, "
             f"{len(suite.strategies) * len(seeds)} final runs; board {path}",
             soft_wrap=True, highlight=False, markup=False,
         )  # fmt: skip
@@ -124,7 +128,13 @@ def _fill(board: Board, planner: Planner, hydra: HydraSession, console: Console)
     board.write()
     (board.path / "selected.json").unlink(missing_ok=True)
     launch(hydra, planner, plan.jobs, console)
-    board.selected = select(suite, read_all(plan.jobs, planner.runs_dir))
+    if suite.tuning.extra:
+        added = planner.extended(further(suite, read_all(plan.jobs, planner.runs_dir)))
+        plan.jobs += added
+        board.write()
+        launch(hydra, planner, added, console)
+    records = read_all(plan.jobs, planner.runs_dir)
+    board.selected = select(suite, records, planner.temperatures)
     board.write()
     points = [(name, choice.point) for name, choice in board.selected.items()]
     chosen = [(name, tuple(point)) for name, point in points if point is not None]
