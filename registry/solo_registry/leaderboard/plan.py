@@ -136,4 +136,6 @@ class Planner:
     def lacks(self, job: Job, record: Record) -> bool:
         """Whether a job's run was measured with less than the job asks for, or in another way."""
         *overrides, _digest, _seed = job.words
-        return record.lacks(self._evaluation[tuple(overrides)])
+        trained = record.result.get("results", {}).get("trained", {})
+        older = bool(trained) and self.suite.metric not in trained
+        return older or record.lacks(self._evaluation[tuple(overrides)])
