@@ -13,7 +13,7 @@ from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.overrides import pair
 from solo_registry.config.resolve import expanded
 from solo_registry.errors import UserError
-from solo_registry.jobs.hydra_launcher import HydraSession, hydra_session
+from solo_registry.jobs.hydra_launcher import HydraSession, hydra_session, short_name
 from solo_registry.jobs.job import Job
 from solo_registry.jobs.progress import notes, watching
 from solo_registry.leaderboard.board import BOARD_VERSION, Board, Plan
@@ -92,26 +92,27 @@ def run_board(overrides: Sequence[str], console: Console) -> Board:
     request = sort_overrides(overrides)
     seeds = parse_seeds(request.seeds)
     with hydra_session(request.hydra, request.runs_dir) as hydra:
+        name = short_name(request.suite)
         node = hydra.option("suite", request.suite)
-        suite = read_suite(request.suite, node, request.suite_changes, request.strategies)
+        suite = read_suite(name, node, request.suite_changes, request.strategies)
         both = sorted(set(seeds) & set(suite.tuning.seeds))
         if both and suite.tuning.points > 1:
             raise UserError(f"seeds {both} serve tuning (suite.tuning.seeds); choose others")
         with console.status("checking every config"), notes(console):
             planner = Planner(suite, request.run, request.runs_dir, hydra.compose)
             jobs = planner.tuning()
-            check_ranges(planner, request.suite)
+            check_ranges(planner, name)
             first = {name: entry.points()[0] for name, entry in suite.strategies.items()}
             final = planner.final(first.items(), seeds)
             hydra.launcher()
         dataset = hydra.compose(final[0].words).data.dataset
-        path = Path(request.board or f"boards/{request.suite}-{dataset}")
+        path = Path(request.board or f"boards/{name}-{dataset}")
         runs_dir = Path(os.path.relpath(request.runs_dir, path)).as_posix()
-        plan = Plan(BOARD_VERSION, request.suite, suite, request.run, seeds, runs_dir, jobs)
+        plan = Plan(BOARD_VERSION, name, suite, request.run, seeds, runs_dir, jobs)
         board = Board(path, plan)
         extra = len(suite.strategies) * suite.tuning.extra * len(suite.tuning.seeds)
         console.print(
-            f"suite {request.suite}: {len(suite.strategies)} strategies, {len(jobs)} tuning runs"
+            f"suite {name}: {len(suite.strategies)} strategies, {len(jobs)} tuning runs"
             f"{f' and {extra} of extended grids' if extra else ''}, "
             f"{len(suite.strategies) * len(seeds)} final runs; board {path}",
             soft_wrap=True, highlight=False, markup=False,
