@@ -100,6 +100,12 @@ def read_suite(name: str, node: Any, changes: Sequence[str], chosen: Sequence[st
             f"'{suite.reference}' cannot be left out of suite '{name}': it is the reference of the "
             f"comparison. Write strategies={','.join([suite.reference, *chosen])}"
         )
+    lost = set(suite.question.contrasts) & set(suite.strategies) - set(chosen)
+    if chosen and lost:
+        raise UserError(
+            f"{', '.join(sorted(lost))} cannot be left out of suite '{name}': its question is "
+            "about this. Ask another one by suite.question.contrasts"
+        )
     if chosen:
         suite.strategies = {key: suite.strategies[key] for key in suite.strategies if key in chosen}
     check_suite(name, suite)
@@ -111,6 +117,12 @@ def check_suite(name: str, suite: SuiteConfig) -> None:
     check_keys(suite, SuiteConfig, "suite.")
     if not suite.tuning.seeds:
         raise UserError("suite.tuning.seeds names no seed")
+    for row in suite.question.contrasts:
+        if row not in suite.strategies or row == suite.reference:
+            raise UserError(
+                f"suite '{name}': question.contrasts names '{row}', which is no strategy beside "
+                f"the reference.{nearest(row, suite.strategies)}"
+            )
     for row, strategy in suite.strategies.items():
         where = f"suite '{name}': strategy '{row}'"
         check_knobs(where, strategy.grid, strategy.bounds)
