@@ -128,12 +128,14 @@ def _fill(board: Board, planner: Planner, hydra: HydraSession, console: Console)
     plan, suite = board.plan, planner.suite
     board.write()
     (board.path / "selected.json").unlink(missing_ok=True)
-    launch(hydra, planner, plan.jobs, console)
+    rows, seeds = len(suite.strategies), len(plan.seeds)
+    extra = rows * suite.tuning.extra * len(suite.tuning.seeds)
+    launch(hydra, planner, plan.jobs, console, extra + rows * seeds)
     if suite.tuning.extra:
         added = planner.extended(further(suite, read_all(plan.jobs, planner.runs_dir)))
         plan.jobs += added
         board.write()
-        launch(hydra, planner, added, console)
+        launch(hydra, planner, added, console, rows * seeds)
     records = read_all(plan.jobs, planner.runs_dir)
     board.selected = select(suite, records, planner.temperatures)
     board.write()
@@ -150,8 +152,10 @@ def read_all(jobs: Sequence[Job], runs_dir: str) -> dict[Job, Record]:
     return {job: read_record(Path(runs_dir) / job.path) for job in jobs}
 
 
-def launch(hydra: HydraSession, planner: Planner, jobs: Sequence[Job], console: Console) -> None:
-    """Run the jobs that are not finished; try failed jobs again."""
+def launch(
+    hydra: HydraSession, planner: Planner, jobs: Sequence[Job], console: Console, later: int = 0
+) -> None:
+    """Run the jobs that are not finished; try failed jobs again. `later` as many runs follow."""
     todo: dict[str, Job] = {}
     for job, record in read_all(jobs, planner.runs_dir).items():
         if record.status == "failed":
@@ -166,7 +170,7 @@ def launch(hydra: HydraSession, planner: Planner, jobs: Sequence[Job], console: 
         console.print(f"{len(jobs) - len(todo)} of {len(jobs)} runs are already finished")
     left = list(todo.values())
     size = hydra.batch_size() or max(1, len(left))
-    with watching(left, Path(planner.runs_dir), planner.suite.metric, console):
+    with watching(left, Path(planner.runs_dir), planner.suite.metric, console, later):
         for start in range(0, len(left), size):
             batch = [hydra.spell(job.words) for job in left[start : start + size]]
             hydra.launcher().launch(batch, initial_job_idx=start)
