@@ -46,15 +46,25 @@ def check_ranges(planner: Planner, name: str) -> None:
         for row, span in spans.items():
             if ours is None or span is None:
                 continue
-            low, high = span[0] > ours[0] * (1 + SLACK), span[1] < ours[1] * (1 - SLACK)
-            if low or high:
+            if side := narrower(span, ours):
                 theirs = f"from {ours[0]:.4g} to {ours[1]:.4g}"
                 raise UserError(
                     f"suite '{name}': with {where}, '{row}' reaches temperatures from "
                     f"{span[0]:.4g} to {span[1]:.4g}, the reference '{suite.reference}' {theirs}: "
-                    f"give '{row}' {'lower' if low else 'higher'} values, or "
+                    f"give '{row}' {side} values, or "
                     "compare unequal ranges on purpose by suite.same_range=false"
                 )
+
+
+def narrower(span: tuple[float, float], reference: tuple[float, float]) -> str:
+    """Say on which side a range reaches less far than the reference's: "lower", "higher" or "".
+
+    >>> narrower((0.1, 0.5), (0.03, 1.0)), narrower((0.03, 0.5), (0.05, 0.5))
+    ('lower', '')
+    """
+    if span[0] > reference[0] * (1 + SLACK):
+        return "lower"
+    return "higher" if span[1] < reference[1] * (1 - SLACK) else ""
 
 
 def _span(planner: Planner, row: str, points: Iterable[Point]) -> tuple[float, float] | None:
