@@ -106,9 +106,12 @@ def on_border(strategy: StrategyConfig, tried: Sequence[Setting], chosen: Settin
     lines = []
     for knob in strategy.grid:
         ends = bounds_of(knob, strategy.grid, strategy.bounds)
-        values = {float(setting[knob]) for setting in tried} if ends else set()
-        for side, end, bound in zip(("lowest", "highest"), (min, max), ends or (), strict=False):
-            if values and float(chosen[knob]) == end(values):
-                at = ", which is its bound" if end(values) == bound else ""
+        if ends is None:
+            continue
+        values = {float(setting[knob]) for setting in tried}
+        sides = {"lowest": (min(values), ends[0]), "highest": (max(values), ends[1])}
+        for side, (end, bound) in sides.items():
+            if float(chosen[knob]) == end:
+                at = ", which is its bound" if end == bound else ""
                 lines.append(f"{knob}={chosen[knob]:g} is the {side} value that was tried{at}")
     return lines

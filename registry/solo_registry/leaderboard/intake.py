@@ -82,12 +82,12 @@ def refuse_unlike(first: Board, other: Board, path: Path) -> None:
         "suite.tuning": (asdict(ours.tuning), asdict(theirs.tuning)),
         "seeds": (first.plan.seeds, other.plan.seeds),
     }
-    for key, (here, there) in same.items():
-        if here != there:
-            raise UserError(f"{path} cannot be merged: its {key} is {there}, not {here}")
+    for key, (our, their) in same.items():
+        if our != their:
+            raise UserError(f"{path} cannot be merged: its {key} is {their}, not {our}")
     for name in ours.strategies.keys() & theirs.strategies.keys():
-        here, there = (asdict(suite.strategies[name]) | {"about": ""} for suite in (ours, theirs))
-        if here != there:
+        pair = [asdict(suite.strategies[name]) | {"about": ""} for suite in (ours, theirs)]
+        if pair[0] != pair[1]:
             raise UserError(
                 f"{path} cannot be merged: its strategy '{name}' is another; rename one of the two"
             )
@@ -116,7 +116,9 @@ def _of_reference(board: Board) -> dict[Key, Job]:
 def shared(first: Board, other: Board) -> str:
     """Say by how much the reference's runs differ that two boards share: two machines, perhaps."""
     here, there = _of_reference(first), _of_reference(other)
-    metric, differences, machines = first.plan.suite.metric, [], set()
+    metric = first.plan.suite.metric
+    differences: list[float] = []
+    machines: set[str] = set()
     for key in here.keys() & there.keys():
         pair = [read_record(board.runs_dir / jobs[key].path)
                 for board, jobs in ((first, here), (other, there))]  # fmt: skip
