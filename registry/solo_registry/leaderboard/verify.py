@@ -20,6 +20,7 @@ from solo_registry.jobs.job import Job
 from solo_registry.jobs.worker import settle, start
 from solo_registry.leaderboard.archive import opened
 from solo_registry.leaderboard.board import Board
+from solo_registry.runs.read import read_yaml
 from solo_registry.runs.records import Record, contradictions, read_record, unlike
 from solo_registry.runs.run_folder import RunFolder
 
@@ -110,9 +111,11 @@ def wrong_names(board: Board) -> list[str]:
             if words not in known:
                 try:
                     cfg = resolve(hydra.compose(words))
-                    known[words] = bool(undecided(cfg)) or is_named(
-                        cfg, RunFolder(Path(job.path)).hash
-                    )
+                    if cfg.data.digest is None:  # a board of an older version names it elsewhere
+                        own = read_yaml(board.runs_dir / job.path / "resolved.yaml")
+                        cfg.data.digest = own.data.digest
+                    name = RunFolder(Path(job.path)).hash
+                    known[words] = bool(undecided(cfg)) or is_named(cfg, name)
                 except UserError as error:
                     found.append(f"{job.label}: its arguments make no config here: {error}")
                     known[words] = True

@@ -19,7 +19,7 @@ from solo_registry.leaderboard.board import Board
 from solo_registry.leaderboard.intake import merge
 from solo_registry.leaderboard.report import write_report
 from solo_registry.leaderboard.rows import board_table
-from solo_registry.leaderboard.verify import faults
+from solo_registry.leaderboard.verify import check_board, faults
 
 Edit = Callable[[Any], None]
 
@@ -123,3 +123,10 @@ def test_faults_of_files_and_of_the_selection_are_named(board: Path) -> None:
     assert "cosine: the selected point is not the one with the highest mean" in found
     assert "selected.json has 99.0, its run 80." in found
     assert "result.json" in found and "final, fixed" in found
+
+
+@pytest.mark.slow
+@pytest.mark.nightly
+def test_a_published_board_of_an_older_version_is_without_fault() -> None:
+    archive = Path(__file__).parents[3] / "docs" / "results" / "baselines-digits.tar.xz"
+    assert check_board(archive, QUIET, rerun=False) == []
