@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import torch
 
@@ -38,9 +39,7 @@ def reach(temperature: Temperature) -> tuple[float, float]:
     for moment in torch.linspace(0, 1, MOMENTS).tolist():
         asked.set_progress(min(1.0, moment))
         for aligned in ALIGNED:
-            batch = BatchContext(
-                lambda a=aligned: torch.tensor(a), torch.zeros(1, dtype=torch.long)
-            )  # type: ignore[misc]
+            batch = BatchContext(partial(torch.tensor, aligned), torch.zeros(1, dtype=torch.long))
             tau = asked.for_batch(batch).pairs(s, mask)
             low, high = min(low, float(tau.min())), max(high, float(tau.max()))
     return float(f"{low:.6g}"), float(f"{high:.6g}")

@@ -97,11 +97,11 @@ def refuse_unlike(first: Board, other: Board, path: Path) -> None:
         raise UserError(
             f"{path} cannot be merged: it shares no run of the reference '{ours.reference}'"
         )
-    for key in sorted(common, key=str):
-        if here[key].path != there[key].path:
+    for run in sorted(common, key=str):
+        if here[run].path != there[run].path:
             raise UserError(
                 f"{path} cannot be merged: it was run with other settings or images, "
-                f"'{ours.reference}' is {there[key].path} there and {here[key].path} in the first"
+                f"'{ours.reference}' is {there[run].path} there and {here[run].path} in the first"
             )
 
 

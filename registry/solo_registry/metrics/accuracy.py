@@ -67,7 +67,7 @@ def balanced_accuracy(scores: Tensor, targets: Tensor) -> float:
     50.0
     """
     targets = targets.to(scores.device)
-    classes = targets[targets != UNLABELLED].unique().tolist()
+    classes = targets[targets != UNLABELLED].bincount().nonzero().flatten().tolist()
     if not classes:
         raise ValueError(f"targets holds no labelled row among {targets.shape[0]}")
     return sum(

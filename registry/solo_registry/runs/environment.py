@@ -79,7 +79,9 @@ def instructions() -> str:
     """Return the instruction sets that torch uses here, and those for bf16 that the CPU has."""
     import torch
 
-    known = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions of torch
+    known: dict[str, Any] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # not in older versions of torch
     more = [name for name in SHOWN if known.get(name) is True]
     return " ".join([torch.backends.cpu.get_cpu_capability(), *more])
 
