@@ -7,11 +7,13 @@ A knob is a key of a run's config, or the ratio of two:
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from solo_registry.errors import UserError, nearest
 
+RATIO = re.compile(r"([\w.]+)/([\w.]+)")
 Setting = dict[str, Any]
 """A value of each knob."""
 Point = tuple[str, ...]
@@ -42,11 +44,22 @@ def key_of_knob(knob: str) -> str:
     >>> key_of_knob("high/low"), key_of_knob("low")
     ('high', 'low')
     """
-    return knob.partition("/")[0]
+    ratio = RATIO.fullmatch(knob)
+    return ratio[1] if ratio else knob
+
+
+def base_of(knob: str) -> str:
+    """Return the key that a ratio multiplies; "" for any other knob.
+
+    >>> base_of("high/low"), base_of("low")
+    ('low', '')
+    """
+    ratio = RATIO.fullmatch(knob)
+    return ratio[2] if ratio else ""
 
 
 def _value(knob: str, setting: Setting) -> Any:
-    base = knob.partition("/")[2]
+    base = base_of(knob)
     return f"{setting[knob] * setting[base]:.6g}" if base else setting[knob]
 
 
@@ -86,7 +99,7 @@ def check_knobs(
         UserError: naming `where`, the knob and what is allowed.
     """
     for knob, values in grid.items():
-        base = knob.partition("/")[2]
+        base = base_of(knob)
         if not values:
             raise UserError(f"{where}: {knob} has no value in its grid")
         if not base:
