@@ -61,9 +61,10 @@ def own_methods() -> list[str]:
 def test_all_files_are_found_and_each_is_an_option_or_the_entry() -> None:
     assert len(FILES) > 150 and sorted(SUITES) == [
         "baselines",
+        "decisive",
+        "positive_control",
         "smoke",
         "temperature",
-        "temperature_low",
     ]
     assert sorted(SPACES) == [
         "cosine",
@@ -83,7 +84,9 @@ def test_every_method_and_data_set_has_a_config() -> None:
 
 
 def without_variant(name: str) -> str:
-    return name.removesuffix("_lt").removesuffix("_small").removesuffix("_224")
+    return (
+        name.removesuffix("_lt").removesuffix("_small").removesuffix("_medium").removesuffix("_224")
+    )
 
 
 @pytest.mark.parametrize(("group", "name"), GROUPS)

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor, nn
 
 from solo_dyntemp.losses.contrast import IMPLEMENTATIONS
+from solo_dyntemp.methods.reach import reach
 from solo_dyntemp.temperature import (
     BatchContext,
     PairMask,
@@ -132,6 +133,13 @@ class DynTempMixin(Host):
         """Tell a scheduled temperature which fraction of the training is done."""
         steps = self.trainer.estimated_stepping_batches
         self.temperature.set_progress(min(1.0, self.trainer.global_step / steps))
+
+    @classmethod
+    def temperature_range(cls, cfg: DictConfig) -> tuple[float, float] | None:
+        """Return what `reach` finds of the temperature that `method_kwargs` describe."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # whoever resolved the config has been warned
+            return reach(temperature_of(cfg))
 
     def temperature_curve(self, s: Tensor) -> Tensor | None:
         """tau(s) at each cosine similarity in `s`; None where a pair alone does not decide it."""

@@ -1,4 +1,4 @@
-"""`dyntemp leaderboard run` and `report`."""
+"""`dyntemp leaderboard`: run, report, pack, merge, check."""
 
 from __future__ import annotations
 
@@ -76,3 +76,45 @@ def pack(
     from solo_registry.leaderboard import archive
 
     typer.echo(archive.pack(path, out))
+
+
+@app.command()
+def merge(
+    paths: Annotated[list[Path], typer.Argument(help="Boards or their archives, the main first.")],
+    out: Annotated[Path, typer.Option(help="The new board.")] = Path("boards/merged"),
+) -> None:
+    """Put the rows of several boards into one, another person's packed rows among them.
+
+    The first board gives the suite and the reference. The others must have been run with the same
+    settings, images, seeds and budget, and so share runs of the reference.
+    """
+    from solo_registry.leaderboard import intake
+
+    for line in intake.merge(paths, out):
+        typer.echo(line)
+    typer.echo(out)
+
+
+@app.command(context_settings=OVERRIDES)
+def check(
+    ctx: typer.Context,
+    path: Annotated[Path, typer.Argument(help="A board, or its archive.")],
+    strategy: Annotated[str | None, typer.Option(help="Whose run is made again.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of which seed.")] = None,
+    within: Annotated[float, typer.Option(help="Points by which it may differ.")] = 1.0,
+    rerun: Annotated[bool, typer.Option(help="Make one run again and compare it.")] = True,
+) -> None:
+    """Check a board: files, hashes, selection; and make one of its runs again.
+
+    Arguments KEY=VALUE that change no number can follow, such as data.train_path=DIR. Exits with 1
+    if there is a fault.
+    """
+    from solo_registry.console import terminal
+    from solo_registry.leaderboard.verify import check_board
+
+    problems = check_board(path, terminal(), strategy=strategy, seed=seed, within=within,
+                           rerun=rerun, overrides=ctx.args)  # fmt: skip
+    for line in problems:
+        typer.echo(f"check: {line}", err=True)
+    if problems:
+        raise SystemExit(1)

@@ -51,6 +51,10 @@ class DataConfig:
     fraction: float = key(-1, "Share of the training images of each class that is used.",
                           above=0, most=1, also={-1: "all images"})  # fmt: skip
     long_tail: LongTailConfig = field(default_factory=LongTailConfig)
+    copies: int = key(
+        1, "Ours: how often each image is trained on per epoch, under an index of its own.",
+        least=1, most=1000,
+    )  # fmt: skip
     validation_fraction: float | None = key(
         0, "Ours: share of train held out and measured as test; null: where there is no other.",
         least=0, below=1,

@@ -136,10 +136,10 @@ class Choice:
 
     @property
     def images(self) -> int:
-        """Number of images to train on."""
+        """Number of images that an epoch trains on."""
         share = self.cfg.data.validation_fraction
         held = stratified(self.facts.targets, share, leave=1) if share else []
-        return len(self.facts.targets) - len(held)
+        return (len(self.facts.targets) - len(held)) * int(self.cfg.data.copies)
 
     def validation_fraction(self) -> tuple[float, str]:
         """Hold out enough for a standard error of some points, but no more than 10,000 images."""

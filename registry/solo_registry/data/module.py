@@ -25,6 +25,7 @@ from solo_registry.data.sets import (
     ImageSet,
     SetInfo,
     TensorSet,
+    copied,
     hold_out,
     prepared,
     with_info,
@@ -49,6 +50,10 @@ class PretrainDataModule(LightningDataModule):
     Attributes:
         info: facts about the data, with the config's mean and std where it gives them.
         views: the augmentation, with `num_large` and `num_small`.
+        train_set: the training images, each once; evaluation uses these.
+        pretrain_set: what an epoch of training shows: `data.copies` times all of `train_set`. Image
+            i has the indexes i, N + i, 2 N + i and so on, so that a loss takes its copies for
+            different images.
         digest: hash of the images; None unless `build_data` made this object.
         eval_device: the device that computes features outside the training loop.
 
@@ -64,6 +69,7 @@ class PretrainDataModule(LightningDataModule):
         check_labels(train_set, val_set, cfg.data)
         self.info = _with_config_statistics(train_set.info, cfg.augmentations)
         self.train_set = with_info(train_set, self.info)
+        self.pretrain_set = copied(self.train_set, setting(cfg.data, "copies", 1))
         self.val_set = None if val_set is None else with_info(val_set, self.info)
         self.views = Views(cfg.augmentations, self.info)
         self.seed = int(cfg.seed)
@@ -84,12 +90,12 @@ class PretrainDataModule(LightningDataModule):
         rank, world_size = self._place()
         self._check_batch(world_size)
         sampler = EpochSampler(
-            len(self.train_set), seed=self.seed, rank=rank, world_size=world_size
+            len(self.pretrain_set), seed=self.seed, rank=rank, world_size=world_size
         )
         by_workers = self.num_workers > 0 and self._device().type == "cpu"
         if self.format == "on_device" and not by_workers:
             return DeviceLoader(
-                in_memory(self.train_set),
+                in_memory(self.pretrain_set),
                 self.views,
                 self.seed,
                 sampler=sampler,
@@ -98,7 +104,7 @@ class PretrainDataModule(LightningDataModule):
             )
         if self.format == "dali":
             return DaliLoader(
-                self.train_set,
+                self.pretrain_set,
                 self.views,
                 self.seed,
                 sampler=sampler,
@@ -106,9 +112,9 @@ class PretrainDataModule(LightningDataModule):
                 threads=self.num_workers,
                 device=self._dali_device(),
             )
-        images: Dataset[Any] = PretrainSet(self.train_set, self.views, self.seed)
+        images: Dataset[Any] = PretrainSet(self.pretrain_set, self.views, self.seed)
         if self.format == "on_device":
-            images = BatchSet(in_memory(self.train_set), self.views, self.seed)
+            images = BatchSet(in_memory(self.pretrain_set), self.views, self.seed)
         return ResumableLoader(
             images,
             batch_size=self.batch_size,
@@ -166,11 +172,11 @@ class PretrainDataModule(LightningDataModule):
         return torch.device("cpu") if self.dali_device == "cpu" else device
 
     def _check_batch(self, world_size: int) -> None:
-        share = len(self.train_set) // world_size
+        share = len(self.pretrain_set) // world_size
         if self.batch_size > share:
             ranks = f", {share} on each of {world_size} devices" if world_size > 1 else ""
             raise UserError(
-                f"optimizer.batch_size={self.batch_size} is more than the {len(self.train_set)} "
+                f"optimizer.batch_size={self.batch_size} is more than the {len(self.pretrain_set)} "
                 f"training images of '{self.info.name}'{ranks}: give optimizer.batch_size="
                 f"{max(1, share)} or less; null chooses it by their number"
             )

@@ -263,6 +263,17 @@ def part(images: ImageSet, positions: list[int]) -> ImageSet:
     return chosen
 
 
+def copied(images: ImageSet, copies: int) -> ImageSet:
+    """Return a set that holds all images `copies` times: image i at i, N + i, 2 N + i, ...
+
+    >>> info = SetInfo("dots", 2, 1, 4, (0.5,), (0.5,), ("dot", "spot"))
+    >>> dots = TensorSet(info, torch.zeros(3, 1, 4, 4), torch.tensor([0, 1, 1]))
+    >>> copied(dots, 2).targets.tolist()
+    [0, 1, 1, 0, 1, 1]
+    """
+    return images if copies == 1 else images.subset([*range(len(images))] * copies)
+
+
 def hold_out(images: ImageSet, fraction: float) -> tuple[ImageSet, ImageSet]:
     """Split off a share of each class, the same images in every run: (kept, held out).
 

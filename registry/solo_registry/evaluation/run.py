@@ -88,7 +88,10 @@ def evaluate_run(
 
     def measured() -> dict[str, Any] | None:
         done = loaded.folder.read_result() if loaded.is_last and other is None else None
-        return done if done is not None and same(done, settings) else None
+        # a result of an older version lacks what was not measured then
+        lacks = done is not None and not PROTOCOLS.keys() <= done["protocols"].keys()
+        again = lacks and loaded.checkpoint.exists()
+        return done if done is not None and same(done, settings) and not again else None
 
     if (done := measured()) is not None:
         show(done, loaded.folder, console)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_module
@@ -12,16 +13,36 @@ from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from solo_registry.config.compose import hydra_args, register_configs, translate
+from solo_registry.config.given import check
 from solo_registry.config.overrides import check_override
 from solo_registry.config.resolve import settled
+from solo_registry.config.text_file import read_yaml
 from solo_registry.errors import UserError, nearest
 from solo_registry.jobs.worker import run_job
 from solo_registry.runs.lifetime import parent_of_all
 
 ALL_AT_ONCE = "submitit_local"  # starts every job of a batch at the same time
+
+
+def is_file(name: str) -> bool:
+    """Whether the name of an option is the path of a file.
+
+    >>> is_file("suites/mine.yaml"), is_file("temperature")
+    (True, False)
+    """
+    return name.endswith((".yaml", ".yml"))
+
+
+def short_name(name: str) -> str:
+    """Return the name of an option, of a file without its folder and ending.
+
+    >>> short_name("suites/mine.yaml"), short_name("temperature")
+    ('mine', 'temperature')
+    """
+    return Path(name).stem if is_file(name) else name
 
 
 class HydraSession:
@@ -54,15 +75,44 @@ class HydraSession:
     def option(self, group: str, name: str) -> Any:
         """Return the YAML of an option of a group that is not part of a run's config: suite, space.
 
+        Args:
+            group: the group.
+            name: an option of it, or the path of a file `*.yaml`. A list `defaults` in the file
+                names options or files that it builds on.
+
         Raises:
-            UserError: the group has no option of this name; the message names the nearest.
+            UserError: the group has no option of this name; the message names the nearest. Or the
+                file cannot be read, or holds more than values.
         """
+        if is_file(name):
+            return self._file(group, Path(name).expanduser())
         known = GlobalHydra.instance().config_loader().get_group_options(group)
         if name not in known:
             raise UserError(
-                f"unknown {group} '{name}'.{nearest(name, known)} Known: {', '.join(sorted(known))}"
+                f"unknown {group} '{name}'.{nearest(name, known)} Known: "
+                f"{', '.join(sorted(known))}; or give the path of a file, {group}=mine.yaml"
             )
         return self._compose(f"{group}/{name}", [])[group]
+
+    def _file(self, group: str, path: Path, seen: tuple[Path, ...] = ()) -> Any:
+        """Read a file that stands for an option, and what it builds on."""
+        node = read_yaml(path, group)
+        plain = OmegaConf.to_container(node)
+        if not isinstance(plain, dict):
+            raise UserError(f"{group}={path} must hold keys with values")
+        bases = plain.pop("defaults", [])
+        check(plain, path)
+        if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+            raise UserError(f"{path}: defaults must be a list of names or files, got {bases}")
+        parts: list[Any] = []
+        for base in bases:
+            if not is_file(base):
+                parts += [self.option(group, base)] if base != "_self_" else []
+            elif (beside := (path.parent / base).resolve()) in (*seen, path.resolve()):
+                raise UserError(f"{path}: defaults lead back to {base}")
+            else:
+                parts.append(self._file(group, beside, (*seen, path.resolve())))
+        return OmegaConf.merge(*parts, plain)
 
     def _compose(self, name: str, overrides: list[str]) -> DictConfig:
         try:

@@ -8,7 +8,8 @@ from typing import Literal
 from solo_registry.config.overrides import short
 
 Phase = Literal["tuning", "final"]
-SELECTING = ("knn_acc1", "linear_acc1")  # the metrics that can select settings
+# the metrics that can select settings; the balanced ones suit classes of unequal size
+SELECTING = ("knn_acc1", "linear_acc1", "knn_balanced_acc1", "linear_balanced_acc1")
 
 
 @dataclass(frozen=True)
@@ -45,4 +46,4 @@ def selecting(metric: str) -> list[str]:
     ['evaluation.baselines=false', 'telemetry.every_n_epochs=0']
     """
     overrides = ["evaluation.baselines=false", "telemetry.every_n_epochs=0"]
-    return overrides if metric == "linear_acc1" else [*overrides, "evaluation.linear=false"]
+    return overrides if metric.startswith("linear") else [*overrides, "evaluation.linear=false"]

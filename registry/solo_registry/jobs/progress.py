@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,9 +40,13 @@ class Watch:
         runs_dir: the folder that holds their folders.
         metric: the number to print for each job.
         console: where to print.
+        later: number of runs that follow when these are done, for the estimate of the time.
     """
 
-    def __init__(self, jobs: Sequence[Job], runs_dir: Path, metric: str, console: Console) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], runs_dir: Path, metric: str, console: Console, later: int = 0
+    ) -> None:
+        self.later, self.started = later, time.monotonic()
         self.left = {job: runs_dir / job.path for job in jobs}
         self.before = {job: written(path) for job, path in self.left.items()}
         self.total, self.metric, self.console = len(jobs), metric, console
@@ -67,8 +72,21 @@ class Watch:
         took = f"  ({seconds:.0f} s of training)" if seconds else ""
         done = self.total - len(self.left)
         self.bar.update(self.task, completed=done)
-        line = f"[{done}/{self.total}] {job.phase} {job.label}: {number}{took}"
+        line = f"[{done}/{self.total}] {job.phase} {job.label}: {number}{took}{self.estimate()}"
         self.console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    def estimate(self) -> str:
+        """Say how long the runs that are left take, if they take as long as those that ended.
+
+        Several runs at once are counted as they come. Empty if nothing is left or nothing ended.
+        """
+        done = self.total - len(self.left)
+        if not done or not (len(self.left) + self.later):
+            return ""
+        each = (time.monotonic() - self.started) / done
+        these = f"{duration(each * len(self.left))} left" if self.left else ""
+        every = f"{duration(each * (len(self.left) + self.later))} with the {self.later} to follow"
+        return f"; about {', '.join(filter(None, (these, every if self.later else '')))}"
 
     def _advance(self, job: Job, record: Record) -> None:
         if job not in self.lines and len(self.lines) < SHOWN:
@@ -78,6 +96,17 @@ class Watch:
             self.bar.update(self.lines[job], description=f"  {job.label}, epoch {epochs}")  # type: ignore[arg-type]
 
 
+def duration(seconds: float) -> str:
+    """Write a time in the unit that suits it.
+
+    >>> duration(42), duration(600), duration(9000)
+    ('42 s', '10 min', '2.5 h')
+    """
+    if seconds < 99:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def written(path: Path) -> int | None:
     """Return when a run's result was written; a run that is measured again has an older result."""
     result = path / "result.json"
@@ -85,9 +114,11 @@ def written(path: Path) -> int | None:
 
 
 @contextmanager
-def watching(jobs: Sequence[Job], runs_dir: Path, metric: str, console: Console) -> Iterator[Watch]:
-    """Watch in the background while the jobs run."""
-    watch, stop = Watch(jobs, runs_dir, metric, console), threading.Event()
+def watching(
+    jobs: Sequence[Job], runs_dir: Path, metric: str, console: Console, later: int = 0
+) -> Iterator[Watch]:
+    """Watch in the background while the jobs run; see `Watch` for the arguments."""
+    watch, stop = Watch(jobs, runs_dir, metric, console, later), threading.Event()
 
     def loop() -> None:
         while not stop.wait(INTERVAL):

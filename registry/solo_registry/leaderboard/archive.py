@@ -111,6 +111,20 @@ def unpacked(path: Path) -> Iterator[Board]:
         yield board
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[Board]:
+    """Open a board for reading: its folder, or its archive, which is unpacked until the exit.
+
+    Raises:
+        UserError: there is no board, or the archive is damaged.
+    """
+    if path.is_file():
+        with unpacked(path) as board:
+            yield board
+    else:
+        yield Board.read(path)
+
+
 def _decompressed(path: Path) -> bytes:
     """Decompress a file to its end, where its check sum stands.
 

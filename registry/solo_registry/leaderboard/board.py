@@ -41,21 +41,40 @@ class Plan:
 
 @dataclass
 class Tried:
-    """A point of a strategy's grid: its values by seed, their mean, and what kept it from one."""
+    """A point of a strategy's grid, or of its extension.
+
+    Attributes:
+        point: its arguments.
+        mean: mean of the values; None if a seed has none.
+        values: the suite's metric by seed.
+        errors: what kept a seed from a value.
+        temperatures: the lowest and the highest at which its loss compares two images; None if the
+            method has none, or for a board of an older version.
+    """
 
     point: list[str]
     mean: Number | None
     values: dict[str, Number]
     errors: dict[str, str]
+    temperatures: tuple[Number, Number] | None = None
 
 
 @dataclass
 class Choice:
-    """What the tuning selected for a strategy: a point, or None, and why."""
+    """What the tuning selected for a strategy: a point, or None, and why.
+
+    Attributes:
+        point: its arguments.
+        why: the reason.
+        points: all that were tried.
+        notes: what a reader should know of the point: that it lies on the border of what was tried,
+            or that it is the fixed temperature.
+    """
 
     point: list[str] | None
     why: str
     points: list[Tried] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -15,7 +15,7 @@ from solo_registry.errors import UserError, nearest
 from solo_registry.leaderboard.archive import SUFFIX, unpacked
 from solo_registry.leaderboard.board import Board
 from solo_registry.leaderboard.columns import columns, verdict
-from solo_registry.leaderboard.rows import METRICS, Table, board_table, folder_table
+from solo_registry.leaderboard.rows import Table, board_table, folder_table
 from solo_registry.plots.names import LABELS
 from solo_registry.plots.pages import page
 from solo_registry.runs.run_folder import atomic_write
@@ -107,7 +107,7 @@ def frame(table: Table) -> pd.DataFrame:
     for row in table.rows:
         cells: dict[str, Any] = {"strategy": row.name, "setting": row.setting}
         cells |= {"seeds": " ".join(sorted(row.runs, key=int)), "n": len(row.runs)}
-        for metric in METRICS:
+        for metric in table.metrics:
             found = row.summary(metric)
             cells |= {f"{metric}_mean": found.mean, f"{metric}_std": found.std}
             cells[f"{metric}_half95"] = found.half
@@ -133,7 +133,7 @@ def runs_frame(table: Table) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {"strategy": row.name, "config_hash": row.hash, "seed": seed}
-            | {metric: run.value(metric) for metric in METRICS}
+            | {metric: run.value(metric) for metric in table.metrics}
             | {"train_seconds": run.cost.get("train_seconds"), "machine": run.machine}
             for row in table.rows
             for seed, run in sorted(row.runs.items(), key=lambda item: int(item[0]))
@@ -150,7 +150,7 @@ def how(table: Table) -> str:
 def protocols(table: Table) -> dict[str, str]:
     """Return the protocol of each number; if rows differ, all protocols that occur."""
     found = {}
-    for metric in METRICS:
+    for metric in table.metrics:
         texts = sorted({row.protocol(metric) for row in table.rows if row.runs})
         if texts:
             found[LABELS[metric]] = " | ".join(texts)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from solo_registry.errors import UserError, nearest
-from solo_registry.jobs.job import Job
+from solo_registry.jobs.job import SELECTING, Job
 from solo_registry.leaderboard.board import Board, Choice
 from solo_registry.leaderboard.statistics import Comparison, Summary, compare, holm, summarise
 from solo_registry.runs.records import Record, contradictions, find_records, unlike
@@ -89,6 +89,11 @@ class Table:
     selected: dict[str, Choice] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     lacking: list[str] = field(default_factory=list)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The numbers of a row, the tested one among them."""
+        return tuple(dict.fromkeys((*METRICS, self.metric)))
 
     def leave_out(self, folder: str) -> None:
         """Remove the path of an unpacked archive's folder from the problems' texts."""
@@ -203,10 +208,10 @@ def _take(row: Row, records: Iterable[Record], bad: Mapping[tuple[str, str], str
 
 
 def _finish(table: Table, seeds: Iterable[str]) -> Table:
-    if table.metric not in METRICS:
+    if table.metric not in (known := (*METRICS, *SELECTING)):
         raise UserError(
-            f"metric is '{table.metric}'.{nearest(table.metric, METRICS)} Known: "
-            f"{', '.join(METRICS)}"
+            f"metric is '{table.metric}'.{nearest(table.metric, known)} Known: "
+            f"{', '.join(dict.fromkeys(known))}"
         )
     names = [row.name for row in table.rows]
     if table.reference is not None and table.reference not in names:

@@ -13,13 +13,14 @@ from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.overrides import pair
 from solo_registry.config.resolve import expanded
 from solo_registry.errors import UserError
-from solo_registry.jobs.hydra_launcher import HydraSession, hydra_session
+from solo_registry.jobs.hydra_launcher import HydraSession, hydra_session, short_name
 from solo_registry.jobs.job import Job
 from solo_registry.jobs.progress import notes, watching
 from solo_registry.leaderboard.board import BOARD_VERSION, Board, Plan
 from solo_registry.leaderboard.plan import Planner
+from solo_registry.leaderboard.ranges import check_ranges
 from solo_registry.leaderboard.suite import parse_seeds, read_suite
-from solo_registry.leaderboard.tuning import select
+from solo_registry.leaderboard.tuning import further, select
 from solo_registry.runs.lock import held
 from solo_registry.runs.records import Record, read_record
 from solo_registry.runs.run_folder import RunFolder, remove_parts
@@ -91,24 +92,28 @@ def run_board(overrides: Sequence[str], console: Console) -> Board:
     request = sort_overrides(overrides)
     seeds = parse_seeds(request.seeds)
     with hydra_session(request.hydra, request.runs_dir) as hydra:
+        name = short_name(request.suite)
         node = hydra.option("suite", request.suite)
-        suite = read_suite(request.suite, node, request.suite_changes, request.strategies)
+        suite = read_suite(name, node, request.suite_changes, request.strategies)
         both = sorted(set(seeds) & set(suite.tuning.seeds))
         if both and suite.tuning.points > 1:
             raise UserError(f"seeds {both} serve tuning (suite.tuning.seeds); choose others")
         with console.status("checking every config"), notes(console):
             planner = Planner(suite, request.run, request.runs_dir, hydra.compose)
             jobs = planner.tuning()
+            check_ranges(planner, name)
             first = {name: entry.points()[0] for name, entry in suite.strategies.items()}
             final = planner.final(first.items(), seeds)
             hydra.launcher()
         dataset = hydra.compose(final[0].words).data.dataset
-        path = Path(request.board or f"boards/{request.suite}-{dataset}")
+        path = Path(request.board or f"boards/{name}-{dataset}")
         runs_dir = Path(os.path.relpath(request.runs_dir, path)).as_posix()
-        plan = Plan(BOARD_VERSION, request.suite, suite, request.run, seeds, runs_dir, jobs)
+        plan = Plan(BOARD_VERSION, name, suite, request.run, seeds, runs_dir, jobs)
         board = Board(path, plan)
+        extra = len(suite.strategies) * suite.tuning.extra * len(suite.tuning.seeds)
         console.print(
-            f"suite {request.suite}: {len(suite.strategies)} strategies, {len(jobs)} tuning runs, "
+            f"suite {name}: {len(suite.strategies)} strategies, {len(jobs)} tuning runs"
+            f"{f' and {extra} of extended grids' if extra else ''}, "
             f"{len(suite.strategies) * len(seeds)} final runs; board {path}",
             soft_wrap=True, highlight=False, markup=False,
         )  # fmt: skip
@@ -123,8 +128,16 @@ def _fill(board: Board, planner: Planner, hydra: HydraSession, console: Console)
     plan, suite = board.plan, planner.suite
     board.write()
     (board.path / "selected.json").unlink(missing_ok=True)
-    launch(hydra, planner, plan.jobs, console)
-    board.selected = select(suite, read_all(plan.jobs, planner.runs_dir))
+    rows, seeds = len(suite.strategies), len(plan.seeds)
+    extra = rows * suite.tuning.extra * len(suite.tuning.seeds)
+    launch(hydra, planner, plan.jobs, console, extra + rows * seeds)
+    if suite.tuning.extra:
+        added = planner.extended(further(suite, read_all(plan.jobs, planner.runs_dir)))
+        plan.jobs += added
+        board.write()
+        launch(hydra, planner, added, console, rows * seeds)
+    records = read_all(plan.jobs, planner.runs_dir)
+    board.selected = select(suite, records, planner.temperatures)
     board.write()
     points = [(name, choice.point) for name, choice in board.selected.items()]
     chosen = [(name, tuple(point)) for name, point in points if point is not None]
@@ -139,8 +152,10 @@ def read_all(jobs: Sequence[Job], runs_dir: str) -> dict[Job, Record]:
     return {job: read_record(Path(runs_dir) / job.path) for job in jobs}
 
 
-def launch(hydra: HydraSession, planner: Planner, jobs: Sequence[Job], console: Console) -> None:
-    """Run the jobs that are not finished; try failed jobs again."""
+def launch(
+    hydra: HydraSession, planner: Planner, jobs: Sequence[Job], console: Console, later: int = 0
+) -> None:
+    """Run the jobs that are not finished; try failed jobs again. `later` as many runs follow."""
     todo: dict[str, Job] = {}
     for job, record in read_all(jobs, planner.runs_dir).items():
         if record.status == "failed":
@@ -155,7 +170,7 @@ def launch(hydra: HydraSession, planner: Planner, jobs: Sequence[Job], console: 
         console.print(f"{len(jobs) - len(todo)} of {len(jobs)} runs are already finished")
     left = list(todo.values())
     size = hydra.batch_size() or max(1, len(left))
-    with watching(left, Path(planner.runs_dir), planner.suite.metric, console):
+    with watching(left, Path(planner.runs_dir), planner.suite.metric, console, later):
         for start in range(0, len(left), size):
             batch = [hydra.spell(job.words) for job in left[start : start + size]]
             hydra.launcher().launch(batch, initial_job_idx=start)

@@ -5,7 +5,6 @@ A suite is a YAML file of the config group `suite`, ours or a plugin's.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +18,7 @@ from solo_registry.config.resolve import read_section
 from solo_registry.config.settings import whole
 from solo_registry.errors import UserError, nearest
 from solo_registry.jobs.job import SELECTING
+from solo_registry.leaderboard.knobs import Point, bounds_of, check_knobs, settings, spelled
 from solo_registry.leaderboard.question import QuestionConfig
 
 MOST_SEEDS = 1000
@@ -28,7 +28,10 @@ MOST_SEEDS = 1000
 class TuningConfig:
     """The budget of every strategy, on images held out of train; test images are not used."""
 
-    points: int = key(1, "Number of settings that each strategy tries.", least=1)
+    points: int = key(1, "Number of settings in each strategy's grid.", least=1)
+    extra: int = key(
+        0, "Number of settings that each strategy tries next to the best of its grid, beyond the "
+        "border if that lies on it.", least=0, most=20)  # fmt: skip
     seeds: list[int] = key([1001], "Different from the final seeds.", **SEEDS)
     validation_fraction: float = key(0.2, "Share of train that is held out.", above=0, below=1)
 
@@ -38,10 +41,14 @@ class StrategyConfig:
     """One row of the table: fixed arguments, and a grid of values to choose from."""
 
     words: list[str] = key(list, "Arguments of every run of it.")
-    grid: dict[str, list[Any]] = key(dict, "Values of keys; every combination is a point.")
+    grid: dict[str, list[Any]] = key(
+        dict, "Values of each knob, a key or the ratio KEY/KEY of two; every combination is a "
+        "point.")  # fmt: skip
+    bounds: dict[str, list[Any]] = key(
+        dict, "Lowest and highest value of a knob in an extension of the grid.")  # fmt: skip
     about: str = key("", "What it is.")
 
-    def points(self) -> list[tuple[str, ...]]:
+    def points(self) -> list[Point]:
         """Return the arguments of each point of the grid.
 
         >>> StrategyConfig(grid={"a": [1, 2], "b": [3]}).points()
@@ -49,8 +56,7 @@ class StrategyConfig:
         >>> StrategyConfig().points()
         [()]
         """
-        columns = [[f"{key}={value}" for value in values] for key, values in self.grid.items()]
-        return list(itertools.product(*columns))
+        return [spelled(setting) for setting in settings(self.grid)]
 
 
 @dataclass
@@ -62,6 +68,9 @@ class SuiteConfig:
     metric: str = key("knn_acc1", "Selects on validation and is tested in the report.",
                       choices=SELECTING)  # fmt: skip
     reference: str = key(MISSING, "The strategy that the others are tested against.")
+    same_range: bool = key(
+        True, "Refuse a grid whose temperatures do not reach as far as the reference's."
+    )
     question: QuestionConfig = field(default_factory=QuestionConfig)
     tuning: TuningConfig = field(default_factory=TuningConfig)
     strategies: dict[str, StrategyConfig] = field(default_factory=dict)
@@ -91,6 +100,12 @@ def read_suite(name: str, node: Any, changes: Sequence[str], chosen: Sequence[st
             f"'{suite.reference}' cannot be left out of suite '{name}': it is the reference of the "
             f"comparison. Write strategies={','.join([suite.reference, *chosen])}"
         )
+    lost = set(suite.question.contrasts) & set(suite.strategies) - set(chosen)
+    if chosen and lost:
+        raise UserError(
+            f"{', '.join(sorted(lost))} cannot be left out of suite '{name}': its question is "
+            "about this. Ask another one by suite.question.contrasts"
+        )
     if chosen:
         suite.strategies = {key: suite.strategies[key] for key in suite.strategies if key in chosen}
     check_suite(name, suite)
@@ -102,10 +117,25 @@ def check_suite(name: str, suite: SuiteConfig) -> None:
     check_keys(suite, SuiteConfig, "suite.")
     if not suite.tuning.seeds:
         raise UserError("suite.tuning.seeds names no seed")
+    for row in suite.question.contrasts:
+        if row not in suite.strategies or row == suite.reference:
+            raise UserError(
+                f"suite '{name}': question.contrasts names '{row}', which is no strategy beside "
+                f"the reference.{nearest(row, suite.strategies)}"
+            )
     for row, strategy in suite.strategies.items():
+        where = f"suite '{name}': strategy '{row}'"
+        check_knobs(where, strategy.grid, strategy.bounds)
+        if suite.tuning.extra and not any(
+            bounds_of(knob, strategy.grid, strategy.bounds) for knob in strategy.grid
+        ):
+            raise UserError(
+                f"{where} has no knob of positive real numbers, so its grid cannot be extended; "
+                "write suite.tuning.extra=0"
+            )
         if (count := len(strategy.points())) != suite.tuning.points:
             raise UserError(
-                f"suite '{name}': strategy '{row}' has {count} points in its grid, but every "
+                f"{where} has {count} points in its grid, but every "
                 f"strategy gets the same budget of suite.tuning.points={suite.tuning.points}"
             )
 

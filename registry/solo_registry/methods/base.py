@@ -187,6 +187,21 @@ class BaseMethod(LightningModule):
         """Return the temperature at each similarity in `s`, for pictures; None if there is none."""
         return None
 
+    @classmethod
+    def temperature_range(cls, cfg: DictConfig) -> tuple[float, float] | None:
+        """Return the lowest and the highest temperature at which the loss compares two images.
+
+        A leaderboard compares strategies that reach the same temperatures.
+
+        Args:
+            cfg: resolved config.
+
+        Returns:
+            None if the method has no temperature of pairs. Of a trained temperature, those at the
+            start.
+        """
+        return None
+
     def compared_pairs(self, outs: dict[str, list[Tensor]], batch: Batch) -> ComparedPairs:
         """Return the pairs that the loss compares, for telemetry; by default all views with all.
 

@@ -49,6 +49,32 @@ def top_accuracy(scores: Tensor, targets: Tensor, top: int = 1) -> float:
     return 100.0 * hits / total
 
 
+def balanced_accuracy(scores: Tensor, targets: Tensor) -> float:
+    """Return the mean over the classes of the percentage of their rows that are classified right.
+
+    On a set with as many rows of each class it equals `top_accuracy`. Classes without a row count
+    as absent; equal scores are ordered by class index.
+
+    Args:
+        scores: (M, C) scores, higher is better.
+        targets: (M,) classes in [0, C), or -1, which is left out.
+
+    Raises:
+        ValueError: if no row is labelled.
+
+    >>> import torch
+    >>> balanced_accuracy(torch.eye(2)[[0, 0, 0, 0]], torch.tensor([0, 0, 0, 1]))
+    50.0
+    """
+    targets = targets.to(scores.device)
+    classes = targets[targets != UNLABELLED].bincount().nonzero().flatten().tolist()
+    if not classes:
+        raise ValueError(f"targets holds no labelled row among {targets.shape[0]}")
+    return sum(
+        top_accuracy(scores[targets == label], targets[targets == label]) for label in classes
+    ) / len(classes)
+
+
 def top_hits(scores: Tensor, targets: Tensor, top: int = 1) -> int:
     """Count the rows whose true class is among the `top` highest scores, as `top_accuracy` does.
 

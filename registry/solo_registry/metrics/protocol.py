@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from solo_registry.metrics.accuracy import balanced_accuracy, top_accuracy
 from solo_registry.metrics.checks import UNLABELLED, check_feats, check_targets
 from solo_registry.metrics.geometry import (
     alignment,
@@ -15,7 +16,7 @@ from solo_registry.metrics.geometry import (
     tolerance,
     uniformity,
 )
-from solo_registry.metrics.knn import knn_accuracy
+from solo_registry.metrics.knn import knn_predict
 from solo_registry.metrics.linear_probe import PROTOCOL as LINEAR_PROTOCOL
 from solo_registry.metrics.linear_probe import ProbeResult, linear_probe
 from solo_registry.metrics.neighbours import Distance
@@ -24,10 +25,13 @@ Value = float | int | str | None
 Result = Mapping[str, Value]
 """What `evaluate_features` returns: plain values by name."""
 
+KNN_PROTOCOL = "weighted kNN, k={knn_k}, {knn_distance}, temperature {knn_temperature:g}"
 PROTOCOLS = {
-    "knn_acc1": "weighted kNN, k={knn_k}, {knn_distance}, temperature {knn_temperature:g}; top-1 %",
+    "knn_acc1": f"{KNN_PROTOCOL}; top-1 %",
+    "knn_balanced_acc1": f"{KNN_PROTOCOL}; mean over the classes of their top-1 %",
     "linear_acc1": f"{LINEAR_PROTOCOL}; top-1 %",
     "linear_acc5": f"{LINEAR_PROTOCOL}; top-5 %",
+    "linear_balanced_acc1": f"{LINEAR_PROTOCOL}; mean over the classes of their top-1 %",
     "uniformity": "log mean exp(-2 d^2) over pairs of test features; lower is more uniform",
     "tolerance": "mean cosine of same-class pairs of test features",
     "alignment": "mean squared distance of two views of one test image; lower is better aligned",
@@ -107,17 +111,20 @@ def evaluate_features(
     result |= {"linear_l2": None, "linear_converged": None}
     if train.labelled and test.labelled:
         data = (train.feats, train.targets, test.feats, test.targets)
-        result["knn_acc1"] = knn_accuracy(
-            *data,
-            k=[knn_k],
+        votes = knn_predict(
+            *data[:3],
+            k=knn_k,
             temperature=knn_temperature,
             num_classes=num_classes,
             distance=knn_distance,
-        )[knn_k]
+        )
+        result["knn_acc1"] = top_accuracy(votes, test.targets)
+        result["knn_balanced_acc1"] = balanced_accuracy(votes, test.targets)
         if linear:
             probe = linear if isinstance(linear, ProbeResult) else None
             probe = probe or linear_probe(*data, num_classes=num_classes)
             result["linear_acc1"], result["linear_acc5"] = probe.acc1, probe.acc5
+            result["linear_balanced_acc1"] = balanced_accuracy(probe.scores, test.targets)
             result["linear_l2"], result["linear_converged"] = probe.l2, probe.converged
     return result | geometry(test, views)
 

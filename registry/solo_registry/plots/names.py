@@ -5,13 +5,15 @@ from __future__ import annotations
 LABELS = {
     "knn_acc1": "kNN, %",
     "linear_acc1": "linear probe, %",
+    "knn_balanced_acc1": "balanced kNN, %",
+    "linear_balanced_acc1": "balanced linear probe, %",
     "uniformity": "uniformity",
     "tolerance": "tolerance",
     "alignment": "alignment",
     "inter_class_uniformity": "inter-class uniformity",
     "rankme": "RankMe",
 }
-DIGITS = {"knn_acc1": 2, "linear_acc1": 2, "rankme": 1}
+DIGITS = {name: 2 for name in LABELS if name.endswith("acc1")} | {"rankme": 1}
 
 
 def number(value: float | None, metric: str = "", *, sign: bool = False) -> str:

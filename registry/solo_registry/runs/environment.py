@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import re
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -17,7 +18,11 @@ PACKAGES = (
     "solo-dyntemp", "torch", "torchvision", "lightning", "timm", "hydra-core", "omegaconf",
     "torchmetrics", "lightly", "scikit-learn", "numpy", "nvidia-dali-cuda130",
 )  # fmt: skip
-OF_A_PART = ("cuda", "git", "gpus", "platform", "python", "threads", "versions")
+OF_A_PART = (
+    "blas", "cpu", "cuda", "git", "gpus", "instructions", "platform", "python", "threads",
+    "versions",
+)  # fmt: skip
+SHOWN = ("amx_bf16", "amx_int8", "avx512_bf16", "avx512_fp16", "avx512_vnni", "bf16", "sve2")
 
 
 def environment() -> dict[str, Any]:
@@ -31,15 +36,68 @@ def environment() -> dict[str, Any]:
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "argv": sys.argv,
+        "blas": blas(torch.__config__.show()),
+        "cpu": cpu_model(),
         "cuda": torch.version.cuda if gpus else None,
         "git": git_state(),
         "gpus": gpus,
         "host": platform.node(),
+        "instructions": instructions(),
         "platform": platform.platform(),
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
         "versions": versions,
     }
+
+
+def cpu_model(listing: str | None = None) -> str:
+    r"""Return the processor's model, with its numbers where Linux lists them; "" if unknown.
+
+    Two kinds of processor can round a sum in another order, and so move an accuracy.
+
+    Args:
+        listing: the content of /proc/cpuinfo; None reads it.
+
+    >>> cpu_model("model name: Fast CPU\ncpu family: 6\nmodel: 85\nstepping: 7")
+    'Fast CPU (family 6, model 85, stepping 7)'
+    """
+    if listing is None:
+        try:
+            listing = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return platform.processor()
+    pairs = (line.partition(":") for line in listing.partition("\n\n")[0].splitlines())
+    found = {key.strip(): value.strip() for key, _, value in pairs}
+    named = {"cpu family": "family", "model": "model", "stepping": "stepping",
+             "CPU part": "part", "CPU revision": "revision"}  # fmt: skip
+    numbers = ", ".join(f"{name} {found[key]}" for key, name in named.items() if key in found)
+    model = found.get("model name", platform.processor())
+    return f"{model} ({numbers})" if numbers else model
+
+
+def instructions() -> str:
+    """Return the instruction sets that torch uses here, and those for bf16 that the CPU has."""
+    import torch
+
+    known: dict[str, Any] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # not in older versions of torch
+    more = [name for name in SHOWN if known.get(name) is True]
+    return " ".join([torch.backends.cpu.get_cpu_capability(), *more])
+
+
+def blas(built: str) -> str:
+    r"""Return the libraries that multiply matrices, of the text that torch describes itself with.
+
+    >>> blas("- Intel(R) oneAPI Math Kernel Library Version 2024.2-Product\n"
+    ...      "- Intel(R) MKL-DNN v3.12.0 (Git\n- Build settings: BLAS_INFO=mkl, BUILD")
+    'mkl 2024.2, oneDNN 3.12.0'
+    """
+    name = re.search(r"BLAS_INFO=(\w+)", built)
+    version = re.search(r"Math Kernel Library Version ([\d.]+)", built)
+    other = re.search(r"MKL-DNN v([\d.]+)", built)
+    first = " ".join(part[1] for part in (name, version) if part)
+    return ", ".join(filter(None, (first, other and f"oneDNN {other[1]}")))
 
 
 def git_state() -> dict[str, Any] | None:

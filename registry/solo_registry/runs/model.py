@@ -28,9 +28,11 @@ def build_method(cfg: DictConfig, data: PretrainDataModule) -> BaseMethod:
     """
     cfg.data.num_classes = data.info.num_classes
     cfg.data.image_channels = data.info.channels
-    cfg.data.train_images = len(data.train_set)
+    cfg.data.train_images = len(data.pretrain_set)
     if cfg.knn_eval.enabled:
-        _check_bank(cfg.knn_eval.k, count_processes(cfg) * data.batch_size, data.train_set.targets)
+        _check_bank(
+            cfg.knn_eval.k, count_processes(cfg) * data.batch_size, data.pretrain_set.targets
+        )
     return rebuild_method(cfg)
 
 

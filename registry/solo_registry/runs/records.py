@@ -35,7 +35,8 @@ class Record:
         status: "finished" only if the result can be trusted.
         result: result.json, empty unless finished.
         cost: cost.json, or empty.
-        machine: device, threads and torch version of environment.json, as text.
+        machine: device, threads and torch version of environment.json, as text; of a CPU also its
+            model, instruction sets and BLAS, where the run's version wrote them.
         problem: the reason why the run does not count; empty if it counts.
         curve: metrics.csv of a finished run; empty if there is none.
     """
@@ -221,7 +222,11 @@ def _machine(path: Path, cost: dict[str, Any]) -> str:
         return ""
     gpus = ", ".join(found.get("gpus", [])) if cost.get("device") != "cpu" else ""
     torch = found.get("versions", {}).get("torch", "?")
-    return f"{gpus or 'CPU'}, {found.get('threads', '?')} threads, torch {torch}"
+    threads = f"{found.get('threads', '?')} threads"
+    if gpus or "cpu" not in found:
+        return f"{gpus or 'CPU'}, {threads}, torch {torch}"
+    parts = (found["cpu"] or "CPU", found.get("instructions"), threads, f"torch {torch}")
+    return ", ".join(filter(None, (*parts, found.get("blas"))))
 
 
 def read_metrics(path: Path, epochs: int | None = None) -> pd.DataFrame:

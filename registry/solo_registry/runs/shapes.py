@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -14,8 +14,10 @@ class Measures(TypedDict):
 
     __pydantic_config__ = MORE  # type: ignore[misc]
     knn_acc1: Percent | None
+    knn_balanced_acc1: NotRequired[Percent | None]  # not in results of older versions
     linear_acc1: Percent | None
     linear_acc5: Percent | None
+    linear_balanced_acc1: NotRequired[Percent | None]
     uniformity: Number | None
     tolerance: Number | None
     alignment: Number | None
@@ -78,7 +80,10 @@ class Environment(TypedDict, total=False):
     """environment.json."""
 
     __pydantic_config__ = MORE  # type: ignore[misc]
+    blas: str
+    cpu: str
     gpus: list[str]
+    instructions: str
     threads: Count
     versions: dict[str, str]
 

@@ -17,7 +17,7 @@ from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.overrides import pair
 from solo_registry.config.resolve import expanded
 from solo_registry.errors import UserError
-from solo_registry.jobs.hydra_launcher import HydraSession, hydra_session
+from solo_registry.jobs.hydra_launcher import HydraSession, hydra_session, short_name
 from solo_registry.jobs.progress import notes, progress_bar
 from solo_registry.jobs.worker import start
 from solo_registry.plots.names import number
@@ -109,14 +109,15 @@ def run_sweep(overrides: Sequence[str], console: Console) -> Sweep:
     load_plugins()
     request = sort_overrides(overrides)
     with hydra_session([], request.runs_dir) as hydra:
-        space = read_space(request.space, hydra.option("space", request.space), request.changes)
-        planner = Planner(request.space, space, request.run, hydra)
+        name = short_name(request.space)
+        space = read_space(name, hydra.option("space", request.space), request.changes)
+        planner = Planner(name, space, request.run, hydra)
         with console.status("checking every corner of the space"), notes(console):
             cfg = planner.check()
         sweep = Sweep(planner, Path(request.out or f"sweeps/{_name(request, cfg)}"), cfg)
         study = new_study(space, sweep.path.name, cfg.max_epochs)
         console.print(
-            f"space {request.space}: {', '.join(space.parameters)}; {space.trials} trials of "
+            f"space {name}: {', '.join(space.parameters)}; {space.trials} trials of "
             f"{cfg.max_epochs} epochs; results in {sweep.path}",
             soft_wrap=True, highlight=False, markup=False,
         )  # fmt: skip
@@ -137,7 +138,7 @@ def _name(request: Request, cfg: DictConfig) -> str:
         override.partition("=")[2] for override in request.run if override.startswith("data=")
     ]
     data = chosen[-1] if chosen else cfg.data.dataset  # the option's name can say more: cifar10_lt
-    return f"{cfg.method}-{request.space}-{data}".replace("/", "-")
+    return f"{cfg.method}-{short_name(request.space)}-{data}".replace("/", "-")
 
 
 def _next(

@@ -53,7 +53,7 @@ class Telemetry(Callback):
         self.files = {name: run.path / f"{name}.parquet" for name in ("mechanism", "trajectory")}
         self.cost = cost
         self.tables: dict[str, list[dict[str, Any]]] = {"mechanism": [], "trajectory": []}
-        self.images = PretrainSet(data.train_set, data.views, data.seed)
+        self.images = PretrainSet(data.pretrain_set, data.views, data.seed)
         count = min(cfg.telemetry.images, len(self.images))
         generator = torch.Generator().manual_seed(mix(b"telemetry", cfg.seed))
         chosen = torch.randperm(len(self.images), generator=generator)[:count].tolist()

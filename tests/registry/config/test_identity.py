@@ -62,6 +62,7 @@ def test_a_key_at_its_default_is_not_hashed(tiny: Tiny) -> None:
         "momentum.base_tau=0.9",
         "backbone.kwargs.channels=[8,8,16,8]",
         "data.long_tail.factor=0.1",
+        "data.copies=2",
         "method_kwargs.temperature_kwargs.shift=-0.3",
         "scheduler.lr_decay_steps=[3]",
         "data.digest=d1",

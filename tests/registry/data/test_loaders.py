@@ -198,3 +198,26 @@ def test_on_device_needs_a_set_in_memory(folder: Path, config: Config) -> None:
     cfg = config(data={"format": "on_device", "num_workers": 0}, optimizer={"batch_size": 2})
     with pytest.raises(UserError, match="needs a set in memory, and 'custom' is read from files"):
         data(cfg, images)
+
+
+def test_copies_are_one_image_under_several_indexes_with_draws_of_their_own(
+    form: str, noise: MakeNoise, config: Config
+) -> None:
+    images, plain = smooth(noise(count=12, size=16)), {"dataset": "digits", "num_workers": 0}
+    made = {
+        copies: data(config(data=plain | {"format": form, "copies": copies}), images)
+        for copies in (1, 3)
+    }
+    once, thrice = (views_by_index(epoch(made[n].train_dataloader())) for n in (1, 3))
+    batches = epoch(made[3].train_dataloader())
+    assert len(batches) == 3 * 12 // 8 and len(made[3].train_set) == 12
+    for indexes, _, targets in batches:
+        assert torch.equal(targets, indexes % 12 % 4)
+    for index, (first, second) in once.items():  # an index has the draws of its own
+        if index in thrice:
+            torch.testing.assert_close([first, second], thrice[index])
+    assert set(thrice) - set(range(12))
+    for copy in set(thrice) - set(range(12)):
+        original = thrice.get(copy % 12)
+        assert original is None or not torch.equal(original[0], thrice[copy][0])
+        assert torch.equal(made[3].pretrain_set[copy][0], images[copy % 12][0])

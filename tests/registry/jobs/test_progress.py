@@ -30,6 +30,11 @@ def test_a_run_that_is_measured_again_is_told_when_it_is_done(
 
     assert told() == ""
     os.utime(runs[0].result)
-    assert told() == "[1/2] final fixed seed 1: knn_acc1 90.00  (3 s of training)\n"
+    watch.started -= 120  # seconds ago
+    first = "[1/2] final fixed seed 1: knn_acc1 90.00  (3 s of training); about 2 min left\n"
+    assert told() == first
+    watch.later = 89
+    assert watch.estimate() == "; about 2 min left, 3.0 h with the 89 to follow"
+    watch.later = 0
     runs[1].result.write_text(content)
     assert told().endswith("[2/2] final fixed seed 2: knn_acc1 90.00  (4 s of training)\n")

@@ -7,6 +7,7 @@ run, a probe and a sweep, which do the same with one part of it, are nightly.
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ from tests.forked import Forked, run_forked
 
 from solo_registry.leaderboard.report import write_report
 from solo_registry.leaderboard.run import run_board
+from solo_registry.leaderboard.verify import check_board
 
 TINY = (
     "suite=smoke", "seeds=1", "max_epochs=2", "backbone.kwargs.channels=[4,4,8,8]",
@@ -196,11 +198,20 @@ def test_a_run_that_fails_is_a_row_and_the_others_go_on(
     monkeypatch.chdir(tmp_path)
     text = "suite.strategies.cosine.words=[method=simclr_dyntemp,optimizer.batch_size=5000]"
     words = [word for word in QUICK if not word.startswith(("optimizer.batch_size", "strategies"))]
-    board = run_board([*words, "strategies=fixed,cosine", text], QUIET)
+    extra = "suite.tuning.extra=1"
+    board = run_board([*words, "strategies=fixed,cosine", text, extra], QUIET)
+    points = [entry.point for entry in board.selected["fixed"].points]
+    assert points[-1] == ["method_kwargs.temperature=0.2"] and len(points) == 3
+    assert board.selected["fixed"].points[-1].temperatures == (0.2, 0.2)
+    assert len(board.selected["cosine"].points) == 2  # nothing to extend
     assert board.selected["fixed"].point and board.selected["cosine"].point is None
     assert "batch_size=5000 is more than the" in board.selected["cosine"].why
     error = json.loads(next(tmp_path.rglob("error.json")).read_text())
     assert "UserError" in error["traceback"]
+    told = Console(file=io.StringIO(), width=200)
+    faults = check_board(board.path, told, strategy="fixed")  # runs one of its runs again
+    assert faults and all("cosine" in line for line in faults)
+    assert "all numbers are equal to the last digit" in told.file.getvalue()  # type: ignore[attr-defined]
     assert write_report(board.path, QUIET) != []
     rows = pd.read_csv(board.path / "report" / "results.csv").set_index("strategy")
     assert rows.verdict["cosine"] == "failed" and "batch_size=5000" in rows.problems["cosine"]

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from rich.console import Console
 
+from solo_registry.catalog.registry import METHODS
 from solo_registry.config.resolve import resolve
 from solo_registry.config.schema import EvaluationConfig
 from solo_registry.data.module import build_data
@@ -13,6 +15,7 @@ from solo_registry.errors import UserError
 from solo_registry.jobs.hydra_launcher import hydra_session
 from solo_registry.leaderboard.board import Choice
 from solo_registry.leaderboard.plan import Planner
+from solo_registry.leaderboard.ranges import check_ranges
 from solo_registry.leaderboard.run import run_board, sort_overrides
 from solo_registry.leaderboard.suite import parse_seeds, read_suite
 from solo_registry.leaderboard.tuning import select
@@ -40,6 +43,8 @@ def test_every_strategy_gets_the_same_budget_and_the_reference_stays() -> None:
         read_suite("s", NODE, [], ["cosine"])
     with pytest.raises(UserError, match=r"no strategy 'cosin'\. Did you mean 'cosine'"):
         read_suite("s", NODE, [], ["fixed", "cosin"])
+    with pytest.raises(UserError, match=r"cosine cannot be left out .* its question is about"):
+        read_suite("s", NODE, ["question.contrasts=[cosine]"], ["fixed"])
     with pytest.raises(UserError, match="'fixed' has 2 points in its grid, but every"):
         read_suite("s", NODE, ["tuning.points=3"], [])
 
@@ -52,6 +57,8 @@ def test_every_strategy_gets_the_same_budget_and_the_reference_stays() -> None:
         ("tuning.validation_fraction=1.5", r"must be in \(0, 1\), got 1.5"),
         ("tuning.seeds=[]", "names no seed"),
         ("tuning.points=many", "tuning.points"),
+        ("question.contrasts=[cosin]", "question.contrasts names 'cosin'.*Did you mean 'cosine'"),
+        ("question.contrasts=[fixed]", "no strategy beside the reference"),
     ],
 )
 def test_bad_suite_words_are_named(change: str, message: str) -> None:
@@ -100,26 +107,34 @@ def test_bad_seeds_are_refused(text: str) -> None:
 def test_bad_words_are_told_before_anything_runs(
     words: list[str], message: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rich.console import Console
-
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
         run_board(words, Console(quiet=True))
     assert not list(tmp_path.iterdir())
 
 
+SUITES = [
+    pytest.param("decisive", marks=pytest.mark.nightly),
+    pytest.param("temperature", marks=pytest.mark.nightly),
+    "positive_control", "baselines", "smoke",
+]  # fmt: skip
+
+
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*is not monotone")
-@pytest.mark.parametrize("name", ["temperature", "temperature_low", "baselines", "smoke"])
-def test_shipped_suites_compose_with_equal_budgets(name: str) -> None:
+@pytest.mark.parametrize("name", SUITES)
+def test_shipped_suites_compose_with_equal_budgets_and_ranges(name: str) -> None:
     with hydra_session([], "runs") as hydra:
         suite = read_suite(name, hydra.option("suite", name), [], [])
         planner = Planner(suite, ["data=digits"], "runs", hydra.compose)
+        check_ranges(planner, name)
         ends = [(key, strategy.points()[i]) for key, strategy in suite.strategies.items()
                 for i in (0, -1)]  # fmt: skip
         jobs = planner.final(ends, [1])
     assert len({job.path for job in jobs}) == len(suite.strategies) * 2
-    assert suite.reference in suite.strategies
+    assert suite.reference in suite.strategies and len(suite.tuning.seeds) >= (name != "smoke") * 3
+    if name == "baselines":
+        methods = {word for row in suite.strategies.values() for word in row.words}
+        assert {f"method={name}" for name in METHODS if "/" not in name} <= methods
 
 
 def test_words_of_the_user_come_after_the_suites() -> None:
@@ -209,3 +224,30 @@ def test_selection_takes_the_best_whole_point_and_says_why() -> None:
     other = chosen(90.0, 92.0, 80.0, 99.0, protocols=("kNN", "kNN, k=1", "kNN", "kNN"))
     assert other.point == ["method_kwargs.temperature=0.5"]
     assert "knn_acc1: 'kNN, k=1' and not 'kNN'" in other.points[0].errors["8"]
+
+
+def test_a_suite_is_read_from_a_file_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "base.yaml").write_text("tuning: {points: 2}\nreference: fixed\nstrategies: {}\n")
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("defaults: [smoke, base.yaml]\nabout: mine\ntuning: {seeds: [7]}\n")
+    monkeypatch.chdir(tmp_path)
+    with hydra_session([], "runs") as hydra:
+        for name in ("mine.yaml", str(mine)):
+            suite = read_suite("mine", hydra.option("suite", name), [], [])
+            assert suite.about == "mine" and suite.tuning.seeds == [7]
+            assert list(suite.strategies) == ["fixed", "cosine", "shuffled"]
+        for text, message in (
+            ("defaults: [mine.yaml]", "lead back to mine.yaml"),
+            ("defaults: [nothing]", "unknown suite 'nothing'"),
+            ("defaults: 3", "must be a list of names"),
+            ("- 3", "must hold keys with values"),
+            ("about: ${oc.env:HOME}", r"can name a key"),
+            ("words: {_target_: os.abort}", "would run code"),
+        ):
+            mine.write_text(text)
+            with pytest.raises(UserError, match=message):
+                hydra.option("suite", "mine.yaml")
+    with pytest.raises(UserError, match=r"cannot read suite=none.yaml"):
+        run_board(["suite=none.yaml"], Console(quiet=True))

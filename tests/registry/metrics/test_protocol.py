@@ -3,6 +3,8 @@ import sys
 
 import pytest
 import torch
+from pytest import approx
+from sklearn.metrics import balanced_accuracy_score
 
 from solo_registry.metrics.geometry import (
     alignment,
@@ -11,7 +13,7 @@ from solo_registry.metrics.geometry import (
     tolerance,
     uniformity,
 )
-from solo_registry.metrics.knn import knn_accuracy
+from solo_registry.metrics.knn import knn_accuracy, knn_predict
 from solo_registry.metrics.linear_probe import linear_probe
 from solo_registry.metrics.protocol import PROTOCOLS, Features, describe, evaluate_features
 
@@ -34,10 +36,17 @@ def test_every_number_is_that_of_its_own_function():
     )
     data = (train.feats, train.targets, test.feats, test.targets)
     probe = linear_probe(*data, num_classes=C)
+    votes = knn_predict(*data[:3], k=7, temperature=0.2, num_classes=C)
+    knn_balanced, linear_balanced = (
+        100 * balanced_accuracy_score(test.targets, scores.argmax(1))
+        for scores in (votes, probe.scores)
+    )
     assert result == {
         "knn_acc1": knn_accuracy(*data, k=[7], temperature=0.2, num_classes=C)[7],
+        "knn_balanced_acc1": approx(knn_balanced),
         "linear_acc1": probe.acc1,
         "linear_acc5": probe.acc5,
+        "linear_balanced_acc1": approx(linear_balanced),
         "uniformity": uniformity(test.feats),
         "tolerance": tolerance(test.feats, test.targets),
         "alignment": alignment(*views),
@@ -62,7 +71,9 @@ def test_unlabelled_data_have_no_accuracy():
     unlabelled = Features(split(1).feats, torch.full((N,), -1))
     for train, test in ((unlabelled, split(1)), (split(0), unlabelled)):
         result = evaluate_features(train, test, num_classes=C)
-        for key in ("knn_acc1", "linear_acc1", "linear_acc5", "linear_l2", "alignment"):
+        accuracies = [key for key in PROTOCOLS if "acc" in key]
+        assert len(accuracies) == 5
+        for key in (*accuracies, "linear_l2", "alignment"):
             assert result[key] is None
         assert result["uniformity"] is not None
     assert result["tolerance"] is None

@@ -4,7 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from solo_registry.runs.environment import change, known_parts, with_part
+import torch
+
+from solo_registry.runs.environment import (
+    change,
+    cpu_model,
+    environment,
+    known_parts,
+    with_part,
+)
+from solo_registry.runs.records import _machine
 
 OLD: dict[str, Any] = {"host": "a", "argv": ["x"], "threads": 2, "versions": {"torch": "2.6.0"}}
 NEW: dict[str, Any] = {**OLD, "host": "b", "threads": 8, "versions": {"torch": "2.7.0"}}
@@ -38,3 +47,24 @@ def test_files_of_before_and_damaged_ones_are_read(tmp_path: Path) -> None:
     for text in ("{", '{"parts": 3}', '{"parts": [{"from_epoch": "x"}]}', '{"parts": ["x"]}'):
         path.write_text(text)
         assert known_parts(path, 4) == []
+
+
+def test_the_machine_is_told_by_its_kind_and_not_by_its_name(tmp_path: Path) -> None:
+    now = environment()
+    assert now["instructions"].startswith(torch.backends.cpu.get_cpu_capability())
+    assert now["cpu"] == cpu_model() and now["blas"]
+    path = tmp_path / "environment.json"
+    path.write_text(json.dumps(now))
+    told = _machine(tmp_path, {"device": "cpu"})
+    assert now["cpu"] in told and now["blas"] in told and now["instructions"] in told
+    assert not now["host"] or now["host"] not in told
+    assert change(with_part([], now, 0), now | {"cpu": "other"}).endswith("now other")
+    path.write_text(json.dumps(OLD))  # of an older version: as its report said
+    assert _machine(tmp_path, {"device": "cpu"}) == "CPU, 2 threads, torch 2.6.0"
+
+
+def test_unlike_processors_of_one_name_differ() -> None:
+    listing = "processor: 0\nmodel name: Xeon\ncpu family: 6\nmodel: {}\n\nprocessor: 1\nmodel: 1"
+    assert cpu_model(listing.format(85)) == "Xeon (family 6, model 85)"
+    assert cpu_model(listing.format(85)) != cpu_model(listing.format(143))
+    assert cpu_model("CPU part: 0xd0c").endswith("(part 0xd0c)")

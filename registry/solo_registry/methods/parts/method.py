@@ -92,6 +92,11 @@ class ContrastiveMixin(MethodMixin):
 
     INFONCE: ClassVar[bool] = True  # whether the loss is a softmax over similarities
 
+    @classmethod
+    def temperature_range(cls, cfg: DictConfig) -> tuple[float, float] | None:
+        """Return the one temperature twice."""
+        return (cfg.method_kwargs.temperature,) * 2
+
     def temperature_curve(self, s: Tensor) -> Tensor | None:
         """Return the same temperature at every similarity."""
         return torch.full_like(s, self.cfg.method_kwargs.temperature)
