@@ -92,7 +92,7 @@ setup(
     ],
     package_data={
         "": ["py.typed", "*.jinja"],
-        "solo_dyntemp.upstream": ["*.md", "templates/**/*"],  # no packages: files for a clone
+        "solo_dyntemp.upstream": ["templates/**/*"],  # no packages: files for a clone
         **{package: ["**/*.yaml"] for package in CONFIGS},
     },
     # before 2.10: torch.load(weights_only=True) could run code or corrupt memory

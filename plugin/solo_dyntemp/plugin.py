@@ -43,7 +43,7 @@ COMMAND_ENTRIES = (
     (
         "upstream-pr",
         "upstream.command:run",
-        "Write our methods into a solo-learn clone as its pull requests are made.",
+        "Write dynamic temperature into a clone of solo-learn or lightly, as a pull request.",
     ),
 )
 

@@ -1,1 +1,1 @@
-"""The pull-request kit: writes our methods into a solo-learn clone, as its CONTRIBUTING asks."""
+"""The pull-request kit: writes dynamic temperature into clones, as their maintainers ask."""

@@ -1,66 +1,97 @@
-"""Computes the changes of the pull request, file by file; this module writes nothing."""
+"""Computes the changes of a pull request, file by file; this module writes nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from packaging.version import Version
+
+from solo_dyntemp.upstream.formula import filled
 from solo_registry.errors import UserError
 
-NEW_FILES = Path(__file__).with_name("templates")  # with the paths that they get in the clone
-PAPER = "https://arxiv.org/abs/2308.01140"
-KNOWN = "the main of https://github.com/vturrisi/solo-learn at version 1.0.6"
+TEMPLATES = Path(__file__).with_name("templates")
 
-# file of the clone -> {a line of it: our line, which is inserted after it}
-INSERTIONS: dict[str, dict[str, str]] = {
-    "solo/losses/__init__.py": {
-        "from solo.losses.mocov2plus import mocov2plus_loss_func": (
-            "from solo.losses.mocov2plus_dyntemp import mocov2plus_dyntemp_loss_func"
-        ),
-        "from solo.losses.simclr import simclr_loss_func": (
-            "from solo.losses.simclr_dyntemp import simclr_dyntemp_loss_func"
-        ),
-        '    "mocov2plus_loss_func",': '    "mocov2plus_dyntemp_loss_func",',
-        '    "simclr_loss_func",': '    "simclr_dyntemp_loss_func",',
-    },
-    "solo/methods/__init__.py": {
-        "from solo.methods.mocov2plus import MoCoV2Plus": (
-            "from solo.methods.mocov2plus_dyntemp import MoCoV2PlusDynTemp"
-        ),
-        "from solo.methods.simclr import SimCLR": (
-            "from solo.methods.simclr_dyntemp import SimCLRDynTemp"
-        ),
-        '    "mocov2plus": MoCoV2Plus,': '    "mocov2plus_dyntemp": MoCoV2PlusDynTemp,',
-        '    "simclr": SimCLR,': '    "simclr_dyntemp": SimCLRDynTemp,',
-        '    "MoCoV2Plus",': '    "MoCoV2PlusDynTemp",',
-        '    "SimCLR",': '    "SimCLRDynTemp",',
-    },
-    "README.md": {
-        "* [SimCLR](https://arxiv.org/abs/2002.05709)": (
-            f"* [SimCLR and MoCo V2+ with dynamic temperature (DySTreSS)]({PAPER})"
-        ),
-    },
-    "docs/source/index.rst": {
-        "   solo/methods/mocov2plus": "   solo/methods/mocov2plus_dyntemp",
-        "   solo/methods/simclr": "   solo/methods/simclr_dyntemp",
-        "   solo/losses/mocov2plus": "   solo/losses/mocov2plus_dyntemp",
-        "   solo/losses/simclr": "   solo/losses/simclr_dyntemp",
-    },
-    "docs/source/start/available.rst": {
-        "* `SimCLR <https://arxiv.org/abs/2002.05709>`_ + "
-        "`Supervised Contrastive Learning <https://arxiv.org/abs/2004.11362>`_": (
-            f"* `SimCLR and MoCo-V2 with dynamic temperature (DySTreSS) <{PAPER}>`_"
-        ),
-    },
-}
-# the clone's recipes that ours are made from: (folder, method)
-RECIPES = [
-    (f"scripts/pretrain/{folder}", method)
-    for folder in ("cifar", "imagenet-100")
-    for method in ("simclr", "mocov2plus")
-]
-TAUS = "  tau_min: 0.1\n  tau_max: 0.2\n"
+
+@dataclass(frozen=True)
+class Host:
+    """A project that takes pull requests.
+
+    Attributes:
+        name: its name, as `--to` takes it.
+        url: its repository.
+        version_file: the file that states its version.
+        version_line: regular expression of the version in that file.
+        version: the version that the kit was tested on.
+        commit: the commit that the kit was tested on.
+        licence_of: a file with the licence header that new Python files get; empty if none do.
+    """
+
+    name: str
+    url: str
+    version_file: str
+    version_line: str
+    version: str
+    commit: str
+    licence_of: str = ""
+
+    @property
+    def known(self) -> str:
+        """What the kit was tested on."""
+        return f"the main of {self.url} at version {self.version} ({self.commit})"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A change of a file that the host has.
+
+    Attributes:
+        path: the file.
+        old: regular expression of what is replaced; `^` and `$` match at each line.
+        new: what it is replaced by; may use groups of `old`.
+        done: text that is in the file as many times once the edit is made.
+        times: how often `old` must be there.
+    """
+
+    path: str
+    old: str
+    new: str
+    done: str
+    times: int = 1
+
+
+@dataclass(frozen=True)
+class Kit:
+    """One pull request.
+
+    Attributes:
+        host: the project it is for.
+        feature: its name, as `--feature` takes it.
+        branch: the branch of the clone.
+        title: title of commit and pull request.
+        message: the rest of the commit's message.
+        tests: what of the clone's tests concerns it, for pytest.
+        tested: how many of them passed, with and without it.
+        new_files: path in the clone -> template.
+        edits: changes of files that the clone has.
+        recipes: path of a new file -> path of the clone's file it is made from, and replacements.
+        names: words in templates -> what stands for them.
+    """
+
+    host: Host
+    feature: str
+    branch: str
+    title: str
+    message: str
+    tests: str
+    tested: str
+    edits: tuple[Edit, ...]
+    new_files: Mapping[str, str] = field(default_factory=dict)
+    recipes: Mapping[str, tuple[str, Mapping[str, str]]] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,87 +102,146 @@ class Change:
     before: str | None
     after: str
 
+    def difference(self) -> list[str]:
+        """Return the change as the lines of a unified diff."""
+        name = self.path if self.before is not None else "/dev/null"
+        before = (self.before or "").splitlines()
+        return list(
+            difflib.unified_diff(before, self.after.splitlines(), name, self.path, lineterm="")
+        )
 
-def planned_changes(clone: Path) -> list[Change]:
+    def size(self) -> int:
+        """Return how many lines are added or removed."""
+        return sum(line[0] in "+-" for line in self.difference()[2:])
+
+
+def template(path: str) -> str:
+    """Return a template with our formula in it."""
+    return filled((TEMPLATES / path).read_text(encoding="utf-8"))
+
+
+def after(path: str, line: str, *ours: str) -> Edit:
+    """Return the edit that inserts our lines after a line of theirs."""
+    text = "\n".join((line, *ours))
+    return Edit(path, rf"^{re.escape(line)}$", text.replace("\\", r"\\"), f"{text}\n")
+
+
+def before(path: str, line: str, ours: str) -> Edit:
+    """Return the edit that inserts our text before a line of theirs."""
+    return Edit(path, rf"^{re.escape(line)}$", (ours + line).replace("\\", r"\\"), ours + line)
+
+
+def in_place_of(path: str, line: str, *ours: str) -> Edit:
+    """Return the edit that replaces a line of theirs."""
+    text = "\n".join(ours)
+    return Edit(path, rf"^{re.escape(line)}$", text.replace("\\", r"\\"), text)
+
+
+def at_end(path: str, ours: str) -> Edit:
+    """Return the edit that adds our text at the end of a file."""
+    return Edit(path, r"\Z", ours.replace("\\", r"\\"), ours)
+
+
+def planned_changes(clone: Path, kit: Kit) -> list[Change]:
     """Return the changes that `clone` does not have yet; empty if it has all of them.
 
     Raises:
-        UserError: the clone is not the solo-learn we know.
+        UserError: the clone is older than the host we know, or other in a place that we change.
     """
-    if 'version="1.0.6"' not in read(clone, "setup.py"):
-        raise UserError(f"{clone} is another version of solo-learn; this kit knows {KNOWN}")
-    changes = [*new_files(clone), *recipes(clone), *insertions(clone)]
+    check_version(clone, kit.host)
+    changes = [*new_files(clone, kit), *recipes(clone, kit), *edited_files(clone, kit)]
     return [change for change in changes if change.before != change.after]
 
 
-def read(clone: Path, path: str) -> str:
-    """Return the text of a file that solo-learn has."""
+def check_version(clone: Path, host: Host) -> str:
+    """Return the version of the clone.
+
+    Raises:
+        UserError: it is another program, or an older version.
+    """
+    found = re.search(host.version_line, read(clone, host.version_file, host))
+    if not found:
+        raise UserError(f"{clone} is no clone of {host.name}: {host.version_file} has no version")
+    if Version(found[1]) < Version(host.version):
+        raise UserError(f"{clone} is {host.name} {found[1]}, which is older than {host.known}")
+    return found[1]
+
+
+def read(clone: Path, path: str, host: Host) -> str:
+    """Return the text of a file that the host has."""
     try:
         return (clone / path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{clone} is no clone of solo-learn: {path} cannot be read. The kit knows {KNOWN}"
+            f"{clone} is no clone of {host.name}: {path} cannot be read. The kit knows {host.known}"
         ) from error
 
 
-def change(clone: Path, path: str, after: str) -> Change:
+def change(clone: Path, path: str, after: str, host: Host) -> Change:
     """Return the change of a file that may exist already."""
-    return Change(path, read(clone, path) if (clone / path).exists() else None, after)
+    return Change(path, read(clone, path, host) if (clone / path).exists() else None, after)
 
 
-def new_files(clone: Path) -> Iterator[Change]:
+def new_files(clone: Path, kit: Kit) -> Iterator[Change]:
     """Yield the new files. Python files get the clone's licence header; others are unchanged."""
-    header = licence(clone)
-    for file in sorted(NEW_FILES.rglob("*.*")):
-        if file.suffix in (".py", ".rst"):
-            path = file.relative_to(NEW_FILES).as_posix()
-            text = file.read_text(encoding="utf-8")
-            yield change(clone, path, header + text if file.suffix == ".py" else text)
+    for path, source in kit.new_files.items():
+        text = named(template(source), kit.names)
+        header = licence(clone, kit.host) if kit.host.licence_of and path.endswith(".py") else ""
+        yield change(clone, path, header + text, kit.host)
 
 
-def licence(clone: Path) -> str:
+def named(text: str, names: Mapping[str, str]) -> str:
+    """Return the text with the names of this pull request."""
+    for word, name in names.items():
+        text = text.replace(word, name)
+    return text
+
+
+def licence(clone: Path, host: Host) -> str:
     """Return the comment at the head of the clone's own files, with the blank line after it."""
-    source = "solo/losses/simclr.py"
     header = []
-    for line in read(clone, source).splitlines(keepends=True):
+    for line in read(clone, host.licence_of, host).splitlines(keepends=True):
         if line.strip() and not line.startswith("#"):
             break
         header.append(line)
     text = "".join(header)
     if "Permission is hereby granted" not in text:
-        raise UserError(f"{clone / source} has no licence header; the kit knows {KNOWN}")
+        raise UserError(f"{clone / host.licence_of} has no licence header; the kit knows "
+                        f"{host.known}")  # fmt: skip
     return text
 
 
-def recipes(clone: Path) -> Iterator[Change]:
-    """Yield our recipes: the clone's own with another method and two temperatures, else equal."""
-    for folder, method in RECIPES:
-        text = read(clone, f"{folder}/{method}.yaml")
-        for old, new in (
-            (f'name: "{method}-', f'name: "{method}_dyntemp-'),
-            (f'method: "{method}"\n', f'method: "{method}_dyntemp"\n'),
-            ("  temperature: 0.2\n", TAUS),
-        ):
-            text = replace_once(text, old, new, clone / folder / f"{method}.yaml")
-        yield change(clone, f"{folder}/{method}_dyntemp.yaml", text)
+def recipes(clone: Path, kit: Kit) -> Iterator[Change]:
+    """Yield new files that are the clone's own but for a few lines."""
+    for path, (source, lines) in kit.recipes.items():
+        text = read(clone, source, kit.host)
+        for old, new in lines.items():
+            text = substituted(text, Edit(source, re.escape(old), new, new), clone, kit.host)
+        yield change(clone, path, text, kit.host)
 
 
-def replace_once(text: str, old: str, new: str, where: Path) -> str:
-    """Replace the only occurrence of `old`."""
-    if (found := text.count(old)) != 1:
+def edited_files(clone: Path, kit: Kit) -> Iterator[Change]:
+    """Yield the clone's own files with our edits; edits that are made already change nothing."""
+    texts = {edit.path: read(clone, edit.path, kit.host) for edit in kit.edits}
+    after = dict(texts)
+    for edit in kit.edits:
+        after[edit.path] = edited(after[edit.path], edit, clone, kit.host)
+    for path, text in texts.items():
+        yield Change(path, text, after[path])
+
+
+def edited(text: str, edit: Edit, clone: Path, host: Host) -> str:
+    """Return the text with an edit, unless it has been made already."""
+    made = text.count(edit.done) == edit.times
+    return text if made else substituted(text, edit, clone, host)
+
+
+def substituted(text: str, edit: Edit, clone: Path, host: Host) -> str:
+    """Make an edit, which must have exactly as many places as it names."""
+    result, found = re.subn(edit.old, edit.new, text, flags=re.MULTILINE)
+    if found != edit.times:
         raise UserError(
-            f"{where} has {old.strip()!r} {found} times, not once: it is not the solo-learn this "
-            f"kit knows, {KNOWN}"
+            f"{clone / edit.path} has {edit.old!r} {found} times, not {edit.times}: it differs "
+            f"from what this kit knows, {host.known}"
         )
-    return text.replace(old, new)
-
-
-def insertions(clone: Path) -> Iterator[Change]:
-    """Yield the files with our lines inserted after theirs; skip lines that are there already."""
-    for path, lines in INSERTIONS.items():
-        before = after = read(clone, path)
-        for anchor, ours in lines.items():
-            both = f"\n{anchor}\n{ours}\n"
-            if both not in after:
-                after = replace_once(after, f"\n{anchor}\n", both, clone / path)
-        yield Change(path, before, after)
+    return result

@@ -1,74 +1,108 @@
-"""`dyntemp upstream-pr CLONE [--dry-run]`: the methods as a branch of a solo-learn clone."""
+"""`dyntemp upstream-pr CLONE --to HOST --feature F`: a pull request as a branch of a clone."""
 
 from __future__ import annotations
 
 import argparse
-import difflib
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from solo_dyntemp.upstream.changes import Change, planned_changes
+from solo_dyntemp.upstream import lightly, solo_learn
+from solo_dyntemp.upstream.changes import Change, Kit, check_version, planned_changes
+from solo_dyntemp.upstream.description import description
 from solo_registry.console import terminal
-from solo_registry.errors import UserError
+from solo_registry.errors import UserError, nearest
 from solo_registry.runs.run_folder import atomic_write
 
-BRANCH = "simclr-dyntemp"
-MESSAGE = """Add SimCLR and MoCo V2+ with dynamic temperature (DySTreSS)
-
-The temperature of the contrastive loss is a function of each pair's cosine similarity
-(https://arxiv.org/abs/2308.01140). With tau_min = tau_max the losses are the existing ones.
-"""
+HOSTS = {solo_learn.HOST.name: solo_learn.kits, lightly.HOST.name: lightly.kits}
 
 
 def run(words: Sequence[str]) -> None:
-    """Write, commit and describe the pull request, or with --dry-run show it.
+    """Write, commit and describe a pull request, or with --dry-run show it.
 
     Args:
         words: path of the clone and flags.
 
     Raises:
-        UserError: no clean clone of the solo-learn we know; nothing is written then.
+        UserError: no clean clone of the host, or one that differs in a place that the pull request
+            changes; nothing is written then.
     """
-    parser = argparse.ArgumentParser(
-        prog="dyntemp upstream-pr",
-        description="Write SimCLR and MoCo V2+ with dynamic temperature into a clean clone of "
-        f"solo-learn 1.0.6, on a branch '{BRANCH}', with tests, recipes and documentation as its "
-        "CONTRIBUTING asks. It commits if git knows who you are, else the files stay staged. "
-        "It pushes nothing.",
-    )
-    parser.add_argument("clone", type=Path, help="folder of the clone")
-    parser.add_argument("--dry-run", action="store_true", help="show the changes, write nothing")
-    given = parser.parse_args(words)
+    given = arguments().parse_args(words)
+    kit = chosen(given.to, given.feature)
     clone = Path(git(given.clone, "rev-parse", "--show-toplevel").strip())
-    changes = planned_changes(clone)
-    console = terminal()
-    if not changes or on_branch(clone, changes):
-        where = "the clone" if not changes else f"its branch {BRANCH}"
-        console.print(f"nothing to do: {where} has all changes already", soft_wrap=True)
+    changes = planned_changes(clone, kit)
+    text = description(kit, changes)
+    if given.text:
+        show(text)
+        return
+    if not changes or on_branch(clone, kit, changes):
+        where = "the clone" if not changes else f"its branch {kit.branch}"
+        show(f"nothing to do: {where} has all changes already")
         return
     refuse_unclean(clone)
+    report_version(clone, kit)
+    size = f"{sum(change.size() for change in changes)} lines in {len(changes)} files"
     if given.dry_run:
         for change in changes:
-            console.print(difference(change), soft_wrap=True, highlight=False, markup=False)
-        console.print(f"{len(changes)} files on branch {BRANCH}; nothing is written (--dry-run)")
-    else:
-        done = write(clone, changes)
-        description = write_description(clone)
-        console.print(f"{len(changes)} files {done} on branch {BRANCH} of {clone}", soft_wrap=True)
-        console.print(
-            "\n".join(
-                (
-                    "Next, in the clone:",
-                    "  python -m pytest tests/losses tests/methods tests/args",
-                    f"  git push YOUR_FORK {BRANCH}",
-                    f"Then open the pull request with the text of {description}. It says that the "
-                    "accuracy runs which CONTRIBUTING asks for are still to be added.",
-                )
-            ),
-            soft_wrap=True,
-            highlight=False,
+            show("\n".join(change.difference()))
+        show(f"{size} on branch {kit.branch}; nothing is written (--dry-run)")
+        return
+    done = write(clone, kit, changes)
+    path = clone.with_name(f"{clone.name}-{kit.branch}-pr.md")
+    with atomic_write(path) as part:
+        part.write_text(text, encoding="utf-8")
+    show(text)
+    show(
+        f"{size} {done} on branch {kit.branch} of {clone}\n"
+        "Next, in the clone:\n"
+        f"  python -m pytest {kit.tests}\n"
+        f"  git push YOUR_FORK {kit.branch}\n"
+        f"Then open the pull request with the text of {path}. Its table of accuracies is empty: "
+        "run the commands below the table, or say that you could not."
+    )
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Return the parser of the command's arguments."""
+    features = "; ".join(
+        f"{name}: {', '.join(kit.feature for kit in kits())}" for name, kits in HOSTS.items()
+    )
+    parser = argparse.ArgumentParser(
+        prog="dyntemp upstream-pr",
+        description="Write a pull request for dynamic temperature into a clean clone, on a branch "
+        "of its own: code, tests and documentation in the style of the clone. It commits if git "
+        "knows who you are, else the files stay staged. It pushes nothing.",
+    )
+    parser.add_argument("clone", type=Path, help="folder of the clone")
+    parser.add_argument("--to", default="solo-learn", help=", ".join(HOSTS))
+    parser.add_argument("--feature", default="temperature", help=features)
+    parser.add_argument("--dry-run", action="store_true", help="show the changes, write nothing")
+    parser.add_argument("--text", action="store_true", help="print the text, write nothing")
+    return parser
+
+
+def chosen(host: str, feature: str) -> Kit:
+    """Return the pull request of these names.
+
+    Raises:
+        UserError: there is none.
+    """
+    if host not in HOSTS:
+        raise UserError(
+            f"--to must be one of {', '.join(HOSTS)}, got '{host}'.{nearest(host, HOSTS)}"
         )
+    kits = {kit.feature: kit for kit in HOSTS[host]()}
+    if feature not in kits:
+        raise UserError(
+            f"--to {host} has the features {', '.join(kits)}, not '{feature}'."
+            f"{nearest(feature, kits)}"
+        )
+    return kits[feature]
+
+
+def show(text: str) -> None:
+    """Print a text as it is."""
+    terminal().print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def git(clone: Path, *words: str, check: bool = True) -> str:
@@ -89,22 +123,22 @@ def git(clone: Path, *words: str, check: bool = True) -> str:
     return done.stdout
 
 
-def on_branch(clone: Path, changes: Sequence[Change]) -> bool:
+def on_branch(clone: Path, kit: Kit, changes: Sequence[Change]) -> bool:
     """Whether our branch has all changes already, although another branch is checked out.
 
     Raises:
         UserError: the branch exists, but with other contents.
     """
-    if not git(clone, "branch", "--list", BRANCH):
+    if not git(clone, "branch", "--list", kit.branch):
         return False
     if all(
-        git(clone, "show", f"{BRANCH}:{change.path}", check=False) == change.after
+        git(clone, "show", f"{kit.branch}:{change.path}", check=False) == change.after
         for change in changes
     ):
         return True
     raise UserError(
-        f"{clone} already has a branch {BRANCH} with other contents; rename or delete it "
-        f"(git branch -m {BRANCH} {BRANCH}-old)"
+        f"{clone} already has a branch {kit.branch} with other contents; rename or delete it "
+        f"(git branch -m {kit.branch} {kit.branch}-old)"
     )
 
 
@@ -117,36 +151,28 @@ def refuse_unclean(clone: Path) -> None:
         )
 
 
-def difference(change: Change) -> str:
-    """Return the change as a unified diff."""
-    before = (change.before or "").splitlines()
-    name = change.path if change.before is not None else "/dev/null"
-    return "\n".join(
-        difflib.unified_diff(before, change.after.splitlines(), name, change.path, lineterm="")
-    )
+def report_version(clone: Path, kit: Kit) -> None:
+    """Say if the clone is another version or commit than the one that the kit was tested on."""
+    version, commit = check_version(clone, kit.host), git(clone, "rev-parse", "HEAD").strip()
+    if version != kit.host.version or not commit.startswith(kit.host.commit):
+        show(
+            f"note: this is {kit.host.name} {version} at {commit[:7]}; the kit was tested on "
+            f"{kit.host.version} at {kit.host.commit}. Every place to change was found. Run the "
+            "clone's tests before you push."
+        )
 
 
-def write(clone: Path, changes: Sequence[Change]) -> str:
+def write(clone: Path, kit: Kit, changes: Sequence[Change]) -> str:
     """Write the files on a new branch; return whether they are "committed" or "staged".
 
     A commit needs a name and an address. If the user has not set them, the files are only staged.
     """
-    git(clone, "switch", "--create", BRANCH)
+    git(clone, "switch", "--create", kit.branch)
     for change in changes:
         with atomic_write(clone / change.path) as part:
             part.write_text(change.after, encoding="utf-8", newline="\n")
     git(clone, "add", "--", *(change.path for change in changes))
     if not all(git(clone, "config", key, check=False) for key in ("user.name", "user.email")):
         return "staged (git has no user.name and user.email, so nothing is committed)"
-    git(clone, "commit", "--message", MESSAGE)
+    git(clone, "commit", "--message", f"{kit.title}\n{kit.message}")
     return "committed"
-
-
-def write_description(clone: Path) -> Path:
-    """Write the pull request's text beside the clone, not into it; return its path."""
-    path = clone.with_name(f"{clone.name}-{BRANCH}-pr.md")
-    text = Path(__file__).with_name("pull_request.md").read_text(encoding="utf-8")
-    with atomic_write(path) as part:
-        part.write_text(text, encoding="utf-8")
-    terminal().print(text, soft_wrap=True, highlight=False, markup=False)
-    return path
