@@ -30,6 +30,10 @@ class TuningConfig:
 
     points: int = key(1, "Number of settings that each strategy tries.", least=1)
     seeds: list[int] = key([1001], "Different from the final seeds.", **SEEDS)
+    replicates: int = key(
+        1, "Independent tunings of each strategy. They share out tuning.seeds and the final seeds; "
+        "with 2 or more, verdicts are about strategies, not about one selected setting.",
+        least=1)  # fmt: skip
     validation_fraction: float = key(0.2, "Share of train that is held out.", above=0, below=1)
 
 
@@ -102,6 +106,11 @@ def check_suite(name: str, suite: SuiteConfig) -> None:
     check_keys(suite, SuiteConfig, "suite.")
     if not suite.tuning.seeds:
         raise UserError("suite.tuning.seeds names no seed")
+    if len(suite.tuning.seeds) % suite.tuning.replicates:
+        raise UserError(
+            f"suite.tuning.replicates={suite.tuning.replicates} does not divide the "
+            f"{len(suite.tuning.seeds)} seeds of suite.tuning.seeds: each tuning gets as many"
+        )
     for row, strategy in suite.strategies.items():
         if (count := len(strategy.points())) != suite.tuning.points:
             raise UserError(
