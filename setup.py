@@ -46,6 +46,7 @@ EXTRAS = {  # each holds the bench as well
     "submitit": ["hydra-submitit-launcher>=1.2"],
     "ray": ["hydra-ray-launcher>=1.2.2"],
     "sweep": ["optuna>=5"],
+    "page": ["vl-convert-python>=1.9"],  # figures of a report that react
     "recipes": ["pytorch-metric-learning>=2.9", "sentence-transformers>=6"],  # docs/recipes.md
     "test": [
         *DOCS,
@@ -66,6 +67,7 @@ EXTRAS = {  # each holds the bench as well
         "hydra-joblib-launcher>=1.2",
         "hydra-submitit-launcher>=1.2",
         "optuna>=5",
+        "vl-convert-python>=1.9",
     ],
 }
 

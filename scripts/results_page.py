@@ -10,16 +10,17 @@ import re
 from pathlib import Path
 
 from solo_registry.catalog.plugins import load_plugins
-from solo_registry.leaderboard.archive import SUFFIX, unpacked
-from solo_registry.leaderboard.columns import interval, setting, verdict
+from solo_registry.leaderboard.archive import SUFFIX
+from solo_registry.leaderboard.columns import corrected, interval, setting, verdict
 from solo_registry.leaderboard.report import frame
-from solo_registry.leaderboard.rows import Row, Table, board_table
+from solo_registry.leaderboard.rows import Row, Table
+from solo_registry.leaderboard.tables import read_board
 from solo_registry.plots.names import number
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 ARCHIVES = sorted((PAGE.parent / "results").glob(f"*{SUFFIX}"))
-HEADS = ("strategy", "selected", "kNN, %", "difference", "p (Holm)", "verdict", "linear probe, %",
-         "uniformity", "tolerance")  # fmt: skip
+HEADS = ("strategy", "verdict", "kNN, %", "difference", "corrected interval", "p (Holm)",
+         "selected", "linear probe, %", "uniformity", "tolerance")  # fmt: skip
 
 
 def name_of(archive: Path) -> str:
@@ -30,20 +31,21 @@ def name_of(archive: Path) -> str:
 def read(archive: Path) -> Table:
     """Return the table of a packed board."""
     load_plugins()
-    with unpacked(archive) as board:
-        return board_table(board)
+    with read_board(archive) as (_, table):
+        return table
 
 
 def cells(row: Row, table: Table) -> list[str]:
     """Return a line of the page's table."""
     test = row.comparison
     return [
-        row.name,
-        setting(row),
+        row.title,
+        verdict(row, table),
         interval(row, "knn_acc1"),
         f"{test.difference:+.2f} ± {test.half:.2f}" if test else "-",
+        corrected(row),
         f"{test.holm:.2g}" if test else "-",
-        verdict(row, table),
+        setting(row),
         interval(row, "linear_acc1"),
         *(number(row.summary(metric).mean, metric) for metric in ("uniformity", "tolerance")),
     ]

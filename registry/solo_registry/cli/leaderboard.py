@@ -118,3 +118,53 @@ def check(
         typer.echo(f"check: {line}", err=True)
     if problems:
         raise SystemExit(1)
+
+
+@app.command()
+def calibrate(
+    target: Annotated[str, typer.Argument(help="A board, its archive, or suite=NAME.")],
+    noise: Annotated[
+        Path | None, typer.Option(help="Board whose noise a suite gets.", metavar="BOARD")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=2, help="Final seeds; else 5.")] = None,
+    spread: Annotated[
+        float | None, typer.Option(min=0.0, help="Deviation of a final run, in points.")
+    ] = None,
+    tuning_spread: Annotated[
+        float | None, typer.Option(min=0.0, help="Deviation of a tuning run, in points.")
+    ] = None,
+    tunings: Annotated[
+        int | None, typer.Option(min=2, help="Independent tunings of each strategy to simulate.")
+    ] = None,
+    boards: Annotated[int, typer.Option(min=100, help="Simulated boards.")] = 1000,
+) -> None:
+    """Simulate boards without any difference: how often is a verdict false, an interval wrong?
+
+    Selection by tuning is included: dyntemp leaderboard calibrate boards/temperature-digits.
+    """
+    from solo_registry.cli.output import print_table
+    from solo_registry.leaderboard.calibration import calibrate as simulated
+
+    facts, rates = simulated(
+        target, noise=noise, seeds=seeds, spread=spread, tuning_spread=tuning_spread,
+        tunings=tunings, boards=boards,
+    )  # fmt: skip
+    for fact in facts:
+        typer.echo(fact)
+    print_table(rates.set_index("tuning").map("{:.1%}".format).reset_index(), "shares")
+
+
+@app.command()
+def summary(
+    paths: Annotated[list[Path], typer.Argument(help="Boards or archives, one for a data set.")],
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("summary"),
+    metric: Annotated[str | None, typer.Option(help="Number that is compared.")] = None,
+) -> None:
+    """Average ranks and probability of improvement over several boards, as CSV, LaTeX, picture."""
+    from solo_registry.cli.output import print_table
+    from solo_registry.leaderboard.summary import summarise_boards
+
+    facts, table = summarise_boards(paths, out, metric)
+    print_table(table, "several boards")
+    for line in (*facts, f"files: {out}"):
+        typer.echo(line)

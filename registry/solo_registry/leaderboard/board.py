@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
+from statistics import fmean
 
 from solo_registry.config.json_file import Number, read_shaped
 from solo_registry.errors import UserError, nearest
 from solo_registry.jobs.job import Job
+from solo_registry.leaderboard.replicates import shares
 from solo_registry.leaderboard.suite import SuiteConfig, check_suite
 from solo_registry.runs.records import Record, read_record
 from solo_registry.runs.run_folder import atomic_write, json_text
@@ -76,6 +79,23 @@ class Choice:
     points: list[Tried] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def picks(self, seeds: Sequence[int], replicates: int) -> list[list[str]]:
+        """Return the point that each tuning selected: the highest mean over its share of seeds.
+
+        A point counts only if it has a value for every seed; of equal points the first wins.
+
+        Args:
+            seeds: all tuning seeds.
+            replicates: number of tunings.
+        """
+        if self.point is None or replicates == 1 or not self.points:
+            return [] if self.point is None else [self.point] * replicates
+        whole = [tried for tried in self.points if tried.mean is not None]
+        return [
+            max(whole, key=lambda tried: fmean(tried.values[str(seed)] for seed in share)).point
+            for share in shares(seeds, replicates)
+        ]
+
 
 @dataclass
 class Board:
@@ -118,7 +138,9 @@ class Board:
                 raise UserError(
                     f"'{job.path}' is no folder of a run with seed {job.seed} below runs_dir"
                 )
-            if job.phase == "final" and choice and choice.point != list(job.point):
+            tuning = self.plan.suite.tuning
+            selected = choice.picks(tuning.seeds, tuning.replicates) if choice else []
+            if job.phase == "final" and choice and list(job.point) not in selected:
                 raise UserError(
                     f"'{job.strategy}' ran with {list(job.point)}, which was not selected"
                 )

@@ -48,18 +48,21 @@ def columns(table: Table) -> list[Column]:
                       lambda row: row.summary(metric).mean, on_terminal)  # fmt: skip
 
     return [
-        Column("strategy", lambda row: row.name, on_terminal=True),
-        Column("setting", setting, on_terminal=True),
+        Column("strategy", lambda row: row.title, on_terminal=True),
+        Column("verdict", lambda row: verdict(row, table), on_terminal=True),
         mean(main, on_terminal=True),
-        Column("std", lambda row: number(row.summary(main).std, main),
-               lambda row: row.summary(main).std, on_terminal=True),
-        Column("n", lambda row: str(len(row.values(main))),
-               lambda row: len(row.values(main)), on_terminal=True),
         Column("difference", lambda row: written(test(row, "difference"), "+.3f"),
                lambda row: test(row, "difference"), on_terminal=True),
+        Column("corrected interval", corrected,
+               lambda row: ((row.comparison and row.comparison.interval) or [None])[0],
+               on_terminal=True),
         Column("p (Holm)", lambda row: written(test(row, "holm"), ".3g"),
                lambda row: test(row, "holm"), on_terminal=True),
-        Column("verdict", lambda row: verdict(row, table), on_terminal=True),
+        Column("n", lambda row: str(len(row.values(main))),
+               lambda row: len(row.values(main)), on_terminal=True),
+        Column("setting", setting, on_terminal=True),
+        Column("std", lambda row: number(row.summary(main).std, main),
+               lambda row: row.summary(main).std),
         *(mean(metric) for metric in SHOWN if metric != main),
         Column("training", lambda row: seconds(row.cost("train_seconds")),
                lambda row: row.cost("train_seconds")),
@@ -83,6 +86,12 @@ def verdict(row: Row, table: Table) -> str:
     if not row.runs:
         return "failed"
     return row.comparison.verdict if row.comparison else "no test"
+
+
+def corrected(row: Row) -> str:
+    """Format the corrected interval of the difference."""
+    found = row.comparison and row.comparison.interval
+    return f"{found[0]:+.2f} to {found[1]:+.2f}" if found else "-"
 
 
 def interval(row: Row, metric: str) -> str:

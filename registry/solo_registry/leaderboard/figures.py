@@ -13,15 +13,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
+from solo_registry.leaderboard.forest import forest
 from solo_registry.leaderboard.grid import Grid, grids
+from solo_registry.leaderboard.looks import looks
 from solo_registry.leaderboard.rows import Row, Table
 from solo_registry.plots.labels import spread
 from solo_registry.plots.names import LABELS
-from solo_registry.plots.style import BLACK, BLUE, COLOURS, ORANGE, attempt, new_figure, save
+from solo_registry.plots.style import BLACK, attempt, new_figure, save
 
-CURVES = ("val_knn_acc1", "val_acc1", "train_nce_loss", "train_loss")
+CURVES = ("val_knn_acc1", "val_acc1")  # no loss: of different temperatures, none compares
 CURVE_LABELS = {"val_knn_acc1": "online kNN, %", "val_acc1": "online linear probe, %"}
-MARKS = "osD^vP*X"
 
 
 def draw_board(table: Table, folder: Path) -> dict[str, str]:
@@ -36,8 +37,13 @@ def draw_board(table: Table, folder: Path) -> dict[str, str]:
         made[drawn.name] = (
             f"{LABELS[table.metric]} of every strategy: mean and 95% interval; small dots are seeds"
         )
+    if shown and (drawn := attempt(forest, table, shown, folder / "differences.png")):
+        made[drawn.name] = (
+            f"Paired differences from {table.reference} with corrected intervals; the grey band is "
+            "the margin. Empty marks are exploratory, with uncorrected intervals"
+        )
     both = any(row.values("uniformity") and row.values("tolerance") for row in shown)
-    if both and (drawn := attempt(plane, shown, folder / "uniformity_tolerance.png")):
+    if both and (drawn := attempt(plane, table, shown, folder / "uniformity_tolerance.png")):
         made[drawn.name] = (
             "Uniformity and tolerance of the test features; up and to the left is better in both"
         )
@@ -46,7 +52,7 @@ def draw_board(table: Table, folder: Path) -> dict[str, str]:
             made[drawn.name] = (
                 f"{grid.name}: mean {LABELS[table.metric]} on the validation split, by tuned values"
             )
-    if drawn := attempt(trajectories, shown, folder / "trajectories.png"):
+    if drawn := attempt(trajectories, table, shown, folder / "trajectories.png"):
         made[drawn.name] = "Training, mean over seeds; bands are one standard deviation"
     return made
 
@@ -54,30 +60,29 @@ def draw_board(table: Table, folder: Path) -> dict[str, str]:
 def accuracy(table: Table, rows: Sequence[Row], out: Path) -> Path:
     """Draw mean, interval and seeds of each row, the best on top; the reference is a line."""
     (axis,) = new_figure(1, 1, width=8.0, height=1.1 + 0.42 * len(rows))
+    style = looks(row.name for row in table.rows)
     for place, row in enumerate(reversed(rows)):
-        colour = ORANGE if row.name == table.reference else BLUE
+        colour, mark, _ = style[row.name]
         values, summary = list(row.values(table.metric).values()), row.summary(table.metric)
         axis.plot(values, [place] * len(values), "o", color=colour, alpha=0.35, markersize=4)
-        axis.errorbar([summary.mean or 0.0], [place], xerr=[summary.half or 0.0], fmt="o",
+        axis.errorbar([summary.mean or 0.0], [place], xerr=[summary.half or 0.0], fmt=mark,
                       color=colour, capsize=4, markersize=7)  # fmt: skip
         if row.name == table.reference and summary.mean is not None:
-            axis.axvline(summary.mean, color=ORANGE, linestyle="--", linewidth=1, zorder=0)
+            axis.axvline(summary.mean, color=colour, linestyle="--", linewidth=1, zorder=0)
     axis.set_yticks(range(len(rows)), [row.name for row in reversed(rows)])
     axis.set_ylim(-0.6, len(rows) - 0.4)
     axis.set_xlabel(LABELS[table.metric])
     return save(axis, out)
 
 
-def plane(rows: Sequence[Row], out: Path) -> Path:
+def plane(table: Table, rows: Sequence[Row], out: Path) -> Path:
     """Draw each row's mean in the plane of uniformity and tolerance; equal ones side by side."""
     (axis,) = new_figure(1, 1, width=8.0, height=4.4)
     known = [row for row in rows if row.values("uniformity") and row.values("tolerance")]
-    looks = [
-        (COLOURS[i % len(COLOURS)], MARKS[i // len(COLOURS) % len(MARKS)])
-        for i in range(len(known))
-    ]
+    style = looks(row.name for row in table.rows)
     means = np.zeros((len(known), 2))
-    for place, (row, (colour, _)) in enumerate(zip(known, looks, strict=True)):
+    for place, row in enumerate(known):
+        colour = style[row.name][0]
         x, y = row.summary("uniformity"), row.summary("tolerance")
         means[place] = x.mean or 0.0, y.mean or 0.0
         axis.errorbar(means[place, :1], means[place, 1:], xerr=[x.std or 0.0], yerr=[y.std or 0.0],
@@ -85,7 +90,8 @@ def plane(rows: Sequence[Row], out: Path) -> Path:
     figure = axis.get_figure(root=True)
     assert isinstance(figure, Figure)
     offsets = spread(axis.transData.transform(means), 8.0)
-    for row, (colour, mark), mean, offset in zip(known, looks, means, offsets, strict=True):
+    for row, mean, offset in zip(known, means, offsets, strict=True):
+        colour, mark, _ = style[row.name]
         moved = ScaledTranslation(offset[0] / 72, offset[1] / 72, figure.dpi_scale_trans)
         axis.plot(*mean, mark, color=colour, label=row.name, markersize=7, markeredgecolor="white",
                   transform=axis.transData + moved)  # fmt: skip
@@ -118,30 +124,30 @@ def heat_map(grid: Grid, out: Path) -> Path:
     return save(axis, out)
 
 
-def trajectories(rows: Sequence[Row], out: Path) -> Path | None:
+def trajectories(table: Table, rows: Sequence[Row], out: Path) -> Path | None:
     """Draw the columns of metrics.csv that all runs have against the epoch; None without any."""
     curves = {
         row.name: [run.curve for run in row.runs.values() if not run.curve.empty] for row in rows
     }
     columns = [
         name for name in CURVES
-        if any(name in curve for table in curves.values() for curve in table)
-    ][:2]  # fmt: skip
+        if any(name in curve for found in curves.values() for curve in found)
+    ]  # fmt: skip
     if not columns:
         return None
+    style = looks(row.name for row in table.rows)
     axes = new_figure(1, len(columns), width=10.0, height=4.2)
     for axis, column in zip(axes, columns, strict=True):
-        for place, (name, tables) in enumerate(curves.items()):
+        for name, tables in curves.items():
             mean, std = average(tables, column)
             if mean.empty:
                 continue
-            colour = COLOURS[place % len(COLOURS)]
-            style = "-" if place < len(COLOURS) else "--"
-            axis.plot(mean.index + 1, mean, style, color=colour, label=name, linewidth=1.6)
+            colour, _, line = style[name]
+            axis.plot(mean.index + 1, mean, line, color=colour, label=name, linewidth=1.6)
             axis.fill_between(mean.index + 1, mean - std, mean + std, color=colour, alpha=0.12)
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set_ylabel(CURVE_LABELS.get(column, "training loss"))
+        axis.set_ylabel(CURVE_LABELS[column])
     _legend(axes[-1])
     return save(axes[0], out)
 

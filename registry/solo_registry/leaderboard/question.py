@@ -18,6 +18,6 @@ class QuestionConfig:
         list, "Strategies that are tested against the reference; Holm's correction counts these. "
         "Empty: all of them.")  # fmt: skip
     margin: float = key(
-        0.5, "A difference whose corrected interval lies within this many points, on both sides "
-        "of 0, is called equivalent.", above=0)  # fmt: skip
+        0.5, "A difference is called equivalent if its corrected interval holds 0 and lies within "
+        "this many points, on both sides of 0.", above=0)  # fmt: skip
     alpha: float = key(0.05, "Chance of any false win or loss in the family.", above=0, below=1)

@@ -12,10 +12,12 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from solo_registry.errors import UserError, nearest
-from solo_registry.leaderboard.archive import SUFFIX, unpacked
-from solo_registry.leaderboard.board import Board
+from solo_registry.leaderboard.archive import SUFFIX
 from solo_registry.leaderboard.columns import columns, verdict
-from solo_registry.leaderboard.rows import Table, board_table, folder_table
+from solo_registry.leaderboard.looks import looks
+from solo_registry.leaderboard.rows import Table
+from solo_registry.leaderboard.summary import latex
+from solo_registry.leaderboard.tables import folder_table, read_board
 from solo_registry.plots.names import LABELS
 from solo_registry.plots.pages import page
 from solo_registry.runs.run_folder import atomic_write
@@ -23,9 +25,10 @@ from solo_registry.runs.run_folder import atomic_write
 HERE = "solo_registry.leaderboard"  # where the templates lie
 HOW = (
     "Mean ± half the 95% t interval over n seeds; std is the sample standard deviation. "
-    "Difference, p and verdict are of a paired t test against {reference} over common seeds, "
-    "Holm-corrected over the rows that were tested; below 0.05 it is a win or a loss, else a tie. "
-    "Numbers are those of the last epoch."
+    "Differences are paired with {reference}; p and interval are corrected by Holm's method over "
+    "the {family} rows of the declared family. Win or loss: the interval excludes 0. Equivalent: "
+    "it is within the declared margin. Inconclusive: neither. Exploratory rows are outside of the "
+    "family. Numbers are those of the last epoch."
 )
 
 
@@ -53,20 +56,15 @@ def write_report(
     Raises:
         UserError: there is nothing to report, or a name is unknown.
     """
-    if path.is_file():
-        with unpacked(path) as board:
-            out = out or path.with_name(path.name.removesuffix(SUFFIX))
-            table = board_table(board, metric, against)
-            table.leave_out(f"{board.path}/")
-            return _write(table, out, console)
-    if not path.is_dir():
+    if not path.exists():
         siblings = [str(other) for other in path.parent.glob("*")] if path.parent.is_dir() else []
         raise UserError(f"no folder {path}.{nearest(str(path), siblings)}")
-    if (path / "board.json").exists():
-        table = board_table(Board.read(path), metric, against)
-    else:
-        table = folder_table(path, metric, against)
-    return _write(table, out or path / "report", console)
+    is_file = path.is_file()
+    out = out or (path.with_name(path.name.removesuffix(SUFFIX)) if is_file else path / "report")
+    if not is_file and not (path / "board.json").exists():
+        return _write(folder_table(path, metric, against), out, console)
+    with read_board(path, metric, against) as (_, table):
+        return _write(table, out, console)
 
 
 def _write(table: Table, out: Path, console: Console) -> list[str]:
@@ -87,25 +85,40 @@ def _write(table: Table, out: Path, console: Console) -> list[str]:
     texts = {
         "results.csv": frame(table).to_csv(index=False),
         "runs.csv": runs_frame(table).to_csv(index=False),
+        "results.tex": latex(shown_frame(table)),
         "report.md": page(HERE, "report.md.jinja", pictures=pictures, **content),
-        "index.html": page(HERE, "report.html.jinja", images=images, **content),
+        "index.html": page(HERE, "report.html.jinja", images=images, **reacting(table), **content),
     }
     for name, text in texts.items():
         with atomic_write(out / name) as part:
             part.write_text(text, encoding="utf-8")
     show(table, console)
-    for problem in table.problems:
-        console.print(f"left out: {problem}", soft_wrap=True, highlight=False, markup=False)
+    for line in (*table.facts, *(f"left out: {problem}" for problem in table.problems)):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     place = f"report: {out / 'index.html'}"
     console.print(place, soft_wrap=True, highlight=False, markup=False)
     return table.lacking
+
+
+def reacting(table: Table) -> dict[str, Any]:
+    """Return what the page's figures are made of; without the library it has pictures alone."""
+    from solo_registry.leaderboard.charts import as_script, charts, library
+
+    made = charts(table)
+    return {
+        "library": library(),
+        "charts": list(made),
+        "specs": as_script(list(made.values())),
+        "looks": looks(row.name for row in table.rows),
+    }
 
 
 def frame(table: Table) -> pd.DataFrame:
     """Return a table with one row per strategy and every number in full."""
     rows: list[dict[str, Any]] = []
     for row in table.rows:
-        cells: dict[str, Any] = {"strategy": row.name, "setting": row.setting}
+        cells: dict[str, Any] = {"strategy": row.name, "same": " ".join(row.same)}
+        cells |= {"setting": row.setting}
         cells |= {"seeds": " ".join(sorted(row.runs, key=int)), "n": len(row.runs)}
         for metric in table.metrics:
             found = row.summary(metric)
@@ -116,16 +129,27 @@ def frame(table: Table) -> pd.DataFrame:
         cells |= {
             "difference": test.difference if test else None,
             "difference_half95": test.half if test else None,
+            "pairs": test.n if test else None,
+            "difference_std": test.std if test else None,
             "p": test.p if test else None,
             "p_holm": test.holm if test else None,
+            "level_holm": test.level if test else None,
             "verdict": verdict(row, table),
         }
+        low, high = (test.interval if test else None) or (None, None)
+        cells |= {"difference_low": low, "difference_high": high}
         cells |= {"train_seconds": row.cost("train_seconds")}
         cells |= {key: row.cost(key) for key in ("peak_host_bytes", "peak_gpu_bytes")}
         cells |= {"protocol": row.protocol(table.metric), "config_hash": row.hash}
         cells |= {"command": row.command, "problems": "; ".join(row.problems)}
         rows.append(cells)
     return pd.DataFrame(rows)
+
+
+def shown_frame(table: Table) -> pd.DataFrame:
+    """Return the readers' table, as text."""
+    shown = columns(table)
+    return pd.DataFrame({each.heading: [each.text(row) for row in table.rows] for each in shown})
 
 
 def runs_frame(table: Table) -> pd.DataFrame:
@@ -144,7 +168,7 @@ def runs_frame(table: Table) -> pd.DataFrame:
 def how(table: Table) -> str:
     """Return the explanation of the columns."""
     reference = f"'{table.reference}'" if table.reference else "a reference (--against names it)"
-    return HOW.format(reference=reference)
+    return HOW.format(reference=reference, family=len(table.family))
 
 
 def protocols(table: Table) -> dict[str, str]:

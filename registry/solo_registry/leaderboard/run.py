@@ -19,6 +19,7 @@ from solo_registry.jobs.progress import notes, watching
 from solo_registry.leaderboard.board import BOARD_VERSION, Board, Plan
 from solo_registry.leaderboard.plan import Planner
 from solo_registry.leaderboard.ranges import check_ranges
+from solo_registry.leaderboard.replicates import shares
 from solo_registry.leaderboard.suite import parse_seeds, read_suite
 from solo_registry.leaderboard.tuning import further, select
 from solo_registry.runs.lock import held
@@ -98,6 +99,11 @@ def run_board(overrides: Sequence[str], console: Console) -> Board:
         both = sorted(set(seeds) & set(suite.tuning.seeds))
         if both and suite.tuning.points > 1:
             raise UserError(f"seeds {both} serve tuning (suite.tuning.seeds); choose others")
+        if suite.tuning.replicates > len(seeds):
+            raise UserError(
+                f"suite.tuning.replicates={suite.tuning.replicates} needs as many final seeds, "
+                f"there are {len(seeds)}"
+            )
         with console.status("checking every config"), notes(console):
             planner = Planner(suite, request.run, request.runs_dir, hydra.compose)
             jobs = planner.tuning()
@@ -139,9 +145,15 @@ def _fill(board: Board, planner: Planner, hydra: HydraSession, console: Console)
     records = read_all(plan.jobs, planner.runs_dir)
     board.selected = select(suite, records, planner.temperatures)
     board.write()
-    points = [(name, choice.point) for name, choice in board.selected.items()]
-    chosen = [(name, tuple(point)) for name, point in points if point is not None]
-    final = planner.final(chosen, plan.seeds)
+    count = suite.tuning.replicates
+    final = [
+        job
+        for name, choice in board.selected.items()
+        for point, seeds in zip(
+            choice.picks(suite.tuning.seeds, count), shares(plan.seeds, count), strict=False
+        )
+        for job in planner.final([(name, tuple(point))], seeds)
+    ]
     plan.jobs += final
     board.write()
     launch(hydra, planner, final, console)

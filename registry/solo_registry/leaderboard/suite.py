@@ -33,6 +33,10 @@ class TuningConfig:
         0, "Number of settings that each strategy tries next to the best of its grid, beyond the "
         "border if that lies on it.", least=0, most=20)  # fmt: skip
     seeds: list[int] = key([1001], "Different from the final seeds.", **SEEDS)
+    replicates: int = key(
+        1, "Independent tunings of each strategy. They share out tuning.seeds and the final seeds; "
+        "with 2 or more, verdicts are about strategies, not about one selected setting.",
+        least=1)  # fmt: skip
     validation_fraction: float = key(0.2, "Share of train that is held out.", above=0, below=1)
 
 
@@ -123,6 +127,11 @@ def check_suite(name: str, suite: SuiteConfig) -> None:
                 f"suite '{name}': question.contrasts names '{row}', which is no strategy beside "
                 f"the reference.{nearest(row, suite.strategies)}"
             )
+    if len(suite.tuning.seeds) % suite.tuning.replicates:
+        raise UserError(
+            f"suite.tuning.replicates={suite.tuning.replicates} does not divide the "
+            f"{len(suite.tuning.seeds)} seeds of suite.tuning.seeds: each tuning gets as many"
+        )
     for row, strategy in suite.strategies.items():
         where = f"suite '{name}': strategy '{row}'"
         check_knobs(where, strategy.grid, strategy.bounds)

@@ -16,7 +16,8 @@ from solo_registry.errors import UserError
 from solo_registry.leaderboard.board import Board
 from solo_registry.leaderboard.columns import columns
 from solo_registry.leaderboard.report import frame, runs_frame, write_report
-from solo_registry.leaderboard.rows import METRICS, Table, board_table, folder_table
+from solo_registry.leaderboard.rows import METRICS, Table
+from solo_registry.leaderboard.tables import board_table, folder_table
 
 ODD: tuple[Any, ...] = (
     None, True, -1, 10**30, 1e308, float("nan"), float("inf"), "", "x", [], [None], {}, {"a": {}},

@@ -18,7 +18,7 @@ from solo_registry.leaderboard.archive import pack
 from solo_registry.leaderboard.board import Board
 from solo_registry.leaderboard.intake import merge
 from solo_registry.leaderboard.report import write_report
-from solo_registry.leaderboard.rows import board_table
+from solo_registry.leaderboard.tables import board_table
 from solo_registry.leaderboard.verify import check_board, faults
 
 Edit = Callable[[Any], None]
