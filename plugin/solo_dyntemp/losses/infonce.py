@@ -27,6 +27,7 @@ def dyntemp_infonce(
     temperature: TemperatureLike,
     detach_temperature: bool = True,
     implementation: str = "auto",
+    views: int | None = None,
 ) -> Tensor:
     r"""InfoNCE whose temperature is a function of each pair's similarity.
 
@@ -46,6 +47,8 @@ def dyntemp_infonce(
             paper's derivation does not.
         implementation: "dense" builds the (M, M) matrix, "tiled" and, on an NVIDIA GPU,
             "triton" do not; "auto" chooses.
+        views: how often each index is there, if you know it: every image exactly so often, on one
+            process. Then nothing reads the indexes, so nothing waits for a GPU.
 
     Returns:
         mean over this process's anchors, a scalar.
@@ -66,8 +69,14 @@ def dyntemp_infonce(
     check_choice("implementation", implementation, IMPLEMENTATIONS)
     temperature = as_temperature(temperature)
     check_equal_shapes(z)
-    batch = (z, group(indexes), indexes, indexes)
-    return _infonce(*batch, temperature, detach_temperature, implementation)
+    if views is None:
+        grouped = group(indexes)
+    elif views < 2 or len(z) % views:
+        raise ValueError(f"views must be at least 2 and divide the {len(z)} rows, got {views}")
+    else:
+        grouped = Views.known(indexes, views)
+    batch = (z, grouped, indexes, indexes)
+    return _infonce(*batch, temperature, detach_temperature, implementation, views)
 
 
 def dyntemp_ntxent(
@@ -124,10 +133,11 @@ def _infonce(
     temperature: Temperature,
     detach: bool,
     implementation: str,
+    known: int | None = None,
 ) -> Tensor:
     with full_precision(z):
         rows = normalize(z)
-        batch = BatchContext(lambda: positive_similarity(rows, images), indexes)
+        batch = BatchContext(lambda: positive_similarity(rows, images, known), indexes)
         temperature = temperature.for_batch(batch)
         columns = len(views.everywhere)
         chosen = choose(implementation, temperature, views.count, rows, columns)
