@@ -56,7 +56,7 @@ def run(words: Sequence[str]) -> None:
         print(json.dumps({"findings": [asdict(finding) for finding in findings]}, indent=2))
     else:
         show(findings)
-    unusable = {"broken", "missing"} if given.topics else {"broken"}
+    unusable = {"broken", "missing"} if given.topics or given.gpu else {"broken"}
     asked = [*given.topics, "gpu"] if given.topics or given.gpu else ["core"]
     if any(finding.topic in asked and finding.state in unusable for finding in findings):
         raise SystemExit(1)
