@@ -16,7 +16,7 @@ PROJECT = Path(__file__).parents[2]
 GPU = ("-m", "gpu", "tests/plugin", "tests/registry")
 OTHERS = (
     "-n", "8", "-m", "not nightly and not distributed", "tests/plugin/losses",
-    "tests/registry/training/test_resume.py", "tests/registry/training/test_sync.py",
+    "tests/registry/methods/test_resume.py",
 )  # fmt: skip
 DRY = ("-m", "not slow", "tests/plugin/losses/test_checks.py", "-k", "shape")
 
