@@ -192,9 +192,8 @@ def options(
 
 def _is_plain(temperature: Temperature) -> bool:
     """Whether exp of no logit needs a shift; found without a look at a number on the device."""
-    return (
-        is_dataclass(temperature) and largest_logit(temperature) <= tiled.PLAIN_EXP[torch.float32]
-    )
+    is_value = is_dataclass(temperature)
+    return is_value and largest_logit(temperature) <= tiled.PLAIN_EXP[torch.float32]
 
 
 def _launch(kernel: Any, own: Tensor, arguments: tuple[Any, ...], how: dict[str, Any]) -> None:
