@@ -12,15 +12,19 @@ dropped. An image is one with all its views: two views of 1,000 images in a seco
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import multiprocessing
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,6 +34,7 @@ import torch
 from omegaconf import OmegaConf
 from torch.utils.data import DataLoader, Dataset
 
+from solo_registry.data.folder import FolderSet
 from solo_registry.data.module import PretrainDataModule
 from solo_registry.data.sets import SetInfo, TensorSet
 
@@ -40,7 +45,11 @@ CASES = {
     "dali": "dali, CPU",
     "on_device-cuda": "on_device, GPU",
     "dali-cuda": "dali, GPU",
+    "image_folder-jpeg": "image_folder, JPEG files ({workers} workers)",
+    "dali-jpeg": "dali, JPEG files, CPU",
+    "dali-jpeg-cuda": "dali, JPEG files, GPU",
 }
+IN_MEMORY = [case for case in CASES if "jpeg" not in case]
 
 
 def made_up(count: int, size: int) -> TensorSet:
@@ -50,6 +59,18 @@ def made_up(count: int, size: int) -> TensorSet:
     fine = torch.nn.functional.interpolate(coarse, size=size, mode="bicubic").clamp(0, 1)
     info = SetInfo("made up", 10, 3, size, (0.5,) * 3, (0.25,) * 3, tuple("abcdefghij"))
     return TensorSet(info, fine.mul(255).to(torch.uint8), torch.arange(count) % 10)
+
+
+def as_files(images: TensorSet) -> FolderSet:
+    """Write the images as JPEG files into a folder that lives as long as this process."""
+    from PIL import Image
+
+    root = Path(tempfile.mkdtemp(prefix="benchmark-data-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    names = [f"{number:06d}.jpg" for number in range(len(images))]
+    for name, pixels in zip(names, images.images, strict=True):
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(root / name, quality=90)
+    return FolderSet(replace(images.info, image_size=None), root, names, images.targets, "raise")
 
 
 class PilViews(Dataset[Any]):
@@ -113,7 +134,8 @@ def build(case: str, options: argparse.Namespace) -> Iterable[Any]:
             drop_last=True,
             persistent_workers=options.workers > 0,
         )
-    form, _, device = case.partition("-")
+    form, *words = case.split("-")
+    device = "cuda" if "cuda" in words else "cpu"
     cfg = OmegaConf.create(
         {
             "seed": 0,
@@ -122,13 +144,13 @@ def build(case: str, options: argparse.Namespace) -> Iterable[Any]:
             "data": {"format": form, "num_workers": options.workers},
         }
     )
-    module = PretrainDataModule(cfg, images, None)
-    module._device = lambda: torch.device(device or "cpu")  # type: ignore[method-assign]
+    module = PretrainDataModule(cfg, as_files(images) if "jpeg" in words else images, None)
+    module._device = lambda: torch.device(device)  # type: ignore[method-assign]
     return module.train_dataloader()
 
 
-def worker(options: argparse.Namespace) -> None:
-    """Measure one case in this process and print the result."""
+def measured(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure one case in this process; return a number for each epoch."""
     torch.set_num_threads(options.threads)
     loader: Any = build(options.worker, options)
     speeds, frugality, memory = [], [], []
@@ -144,7 +166,7 @@ def worker(options: argparse.Namespace) -> None:
         frugality.append(seen / max(1e-9, cpu_seconds() - used))
         memory.append(resident())
     found = {"images_per_second": speeds, "images_per_cpu_second": frugality, "mb": memory}
-    print(json.dumps({name: values[1:] for name, values in found.items()}))
+    return {name: values[1:] for name, values in found.items()}
 
 
 def processes() -> list[Path]:
@@ -256,12 +278,12 @@ def versions() -> dict[str, str]:
     return found
 
 
-def main() -> None:
-    """Read the command line and run."""
+def arguments() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=IN_MEMORY)
     parser.add_argument("--images", type=int, default=4096)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--batch", type=int, default=256)
@@ -271,9 +293,14 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--out", type=Path, help="folder for data.json and data.png")
     parser.add_argument("--worker", choices=list(CASES), help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Measure and print."""
+    options = arguments().parse_args()
     if options.worker:
-        worker(options)
+        print(json.dumps(measured(options)))
         return
     results = {}
     for case in options.cases:

@@ -19,61 +19,13 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from loss_cases import label, step
 
 CASES = ["triton", "tiled", "dense", "auto", "lightly", "solo-learn", "floor"]
-LABELS = {
-    "triton": "ours, triton",
-    "tiled": "ours, tiled",
-    "dense": "ours, dense (whole matrix)",
-    "auto": "ours, auto",
-    "lightly": "lightly NTXentLoss, fixed temperature",
-    "solo-learn": "solo-learn simclr_loss_func, fixed temperature",
-    "floor": "floor: two matrix products",
-}
-
-
-def step(case: str, n: int, z: Tensor) -> Callable[[], Any]:
-    """Return a function that runs one forward and backward pass on `z`, shape (2n, D)."""
-    indexes = torch.arange(n, device=z.device).repeat(2)
-    if case == "floor":
-
-        def floor() -> Tensor:
-            with torch.no_grad():
-                return (z @ z.T) @ z
-
-        return floor
-    loss: Callable[[], Tensor]
-    if case == "lightly":
-        from lightly.loss import NTXentLoss
-
-        theirs = NTXentLoss(temperature=0.2)
-        loss = lambda: theirs(z[:n], z[n:])  # noqa: E731
-    elif case == "solo-learn":
-        from solo.losses.simclr import simclr_loss_func
-
-        loss = lambda: simclr_loss_func(z, indexes, temperature=0.2)  # noqa: E731
-    else:
-        from solo_dyntemp.losses import dyntemp_infonce
-        from solo_dyntemp.losses.kernels import dense
-        from solo_dyntemp.temperature import CosineTemperature
-
-        dense.LARGEST_BLOCK = 2**62  # the plain form, never in blocks
-        temperature = CosineTemperature(0.1, 0.2)
-        loss = lambda: dyntemp_infonce(  # noqa: E731
-            z, indexes, temperature=temperature, implementation=case
-        )
-
-    def run() -> None:
-        z.grad = None
-        loss().backward()
-
-    return run
 
 
 def measure(case: str, n: int, dimension: int, seconds: float, device: str) -> dict[str, Any]:
@@ -140,7 +92,7 @@ def table(results: dict[str, dict[str, dict[str, Any]]], unit: str) -> str:
             cell = results[n].get(case, {"error": "-"})
             cells.append(number(cell[unit]) if unit in cell else cell["error"])
         if not all(cell == "-" or "No module" in cell for cell in cells):
-            lines.append(f"| {LABELS[case]} | " + " | ".join(cells) + " |")
+            lines.append(f"| {label(case)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -177,7 +129,7 @@ def plot_costs(results: dict[str, dict[str, dict[str, Any]]], path: Path) -> Non
             found = {int(n): row.get(case, {}).get(unit) for n, row in results.items()}
             points = [(n, value) for n, value in found.items() if value is not None]
             if points:
-                axis.loglog(*zip(*points, strict=True), marker="o", label=LABELS[case])
+                axis.loglog(*zip(*points, strict=True), marker="o", label=label(case))
         axis.set(xlabel="image pairs", title=f"forward + backward: {title}")
         axis.grid(alpha=0.3)
     axes[0].legend(fontsize=7)

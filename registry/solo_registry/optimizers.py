@@ -63,6 +63,11 @@ def check_kwargs(kwargs: Mapping[str, Any], optimizer: type) -> None:
             Declared(default, kind=kind).check(f"optimizer.kwargs.{key}", value)
 
 
+def on_gpu(groups: list[ParamGroup]) -> bool:
+    """Whether all trained weights are on an NVIDIA GPU."""
+    return all(parameter.is_cuda for group in groups for parameter in group["params"])
+
+
 def build_optimizer(groups: list[ParamGroup], cfg: DictConfig) -> Optimizer:
     """Build the optimizer of `cfg.optimizer` at its `effective_lr`.
 
@@ -90,6 +95,10 @@ def build_optimizer(groups: list[ParamGroup], cfg: DictConfig) -> Optimizer:
         check_kwargs(kwargs, classes[name])
     if name in ("sgd", "lars"):
         kwargs.setdefault("momentum", 0.9)
+    groups = [{**group, "params": list(group["params"])} for group in groups]
+    if name != "lars" and "foreach" not in kwargs and on_gpu(groups):
+        # one kernel for all weights; not where a gradient scaler must divide the gradients first
+        kwargs.setdefault("fused", not str(cfg.get("precision", 32)).startswith("16"))
     if name == "lars":
         if kwargs.pop("exclude_bias_n_norm", False):
             groups = split_by_dimension(groups, weight_decay=0, always_adapt=False)

@@ -8,6 +8,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
+from solo_registry import optimizers
 from solo_registry.config.keys import keys_of
 from solo_registry.config.schema import OptimizerConfig
 from solo_registry.errors import UserError
@@ -139,3 +140,26 @@ def test_arguments_that_make_no_sense_are_refused(
     groups = [{"name": "all", "params": list(nn.Linear(2, 2).parameters())}]
     with pytest.raises(UserError, match=f"optimizer.{message}"):
         build_optimizer(groups, config(name, **kwargs))
+
+
+@pytest.mark.parametrize(
+    ("precision", "kwargs", "fused"),
+    [
+        (32, {}, True), ("bf16-mixed", {}, True), ("16-mixed", {}, False),
+        (32, {"foreach": True}, None), (32, {"fused": False}, False),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_on_a_gpu_one_kernel_moves_all_weights(
+    monkeypatch: pytest.MonkeyPatch, name: str, precision: Any, kwargs: Any, fused: bool | None
+) -> None:
+    layer = nn.Linear(2, 3)
+    cfg = config(name, **kwargs)
+    cfg.precision = precision
+
+    def built() -> Any:
+        return build_optimizer([{"name": "fc", "params": layer.parameters()}], cfg).defaults
+
+    assert built()["fused"] is kwargs.get("fused")  # on a CPU as PyTorch has it
+    monkeypatch.setattr(optimizers, "on_gpu", lambda groups: True)
+    assert built()["fused"] is fused

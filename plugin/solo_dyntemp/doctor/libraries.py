@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from importlib.metadata import distributions, requires
+from pathlib import Path
 
 from packaging.requirements import Requirement
 
@@ -59,6 +60,20 @@ def lightnings() -> list[Finding]:
     if other is None or other == ours:  # lightly installs the second
         return [Finding("core", what, "ok", detail)]
     return [Finding("core", what, "broken", detail, f"pip install pytorch-lightning=={ours}")]
+
+
+def bf16(flags: str | None = None) -> list[Finding]:
+    """Whether the CPU multiplies in bfloat16; nothing is said where it does not.
+
+    Args:
+        flags: the CPU's, as Linux lists them; None reads them.
+    """
+    if flags is None:
+        listed = Path("/proc/cpuinfo")
+        flags = listed.read_text(encoding="utf-8") if listed.is_file() else ""
+    units = [name for name in ("amx_bf16", "avx512_bf16") if name in flags.split()]
+    detail = f"{' and '.join(units)}: precision=bf16-mixed trains faster on this CPU"
+    return [Finding("core", "bfloat16", "ok", detail)] if units else []
 
 
 def cuda() -> list[Finding]:

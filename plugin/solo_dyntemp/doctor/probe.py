@@ -16,7 +16,7 @@ class Finding:
     """The result of one check.
 
     Attributes:
-        topic: the topic that a user names: core, cuda, dali, loggers, hydra or solo.
+        topic: the topic that a user names: core, cuda, dali, loggers, hydra, solo, or gpu.
         what: the thing that was checked.
         state: "ok"; "missing" (optional, not installed); "broken" (installed, but does not work);
             "known" (works, with a limit that has a workaround).

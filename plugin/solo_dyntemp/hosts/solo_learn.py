@@ -71,7 +71,8 @@ def _bound(base: Any) -> dict[str, type]:
     bound: dict[str, type] = {}
     for name, cls, *_ in METHOD_ENTRIES:
         mixin, host = getattr(native, cls).__bases__
-        about = {"__module__": __name__, "__doc__": f"`method: {name}` in solo-learn."}
+        about: dict[str, Any] = {"__module__": __name__, "DISTINCT": False}  # its samplers repeat
+        about["__doc__"] = f"`method: {name}` in solo-learn."
         bound[name] = type(cls, (mixin, getattr(base, host.__name__)), about)
     return bound
 

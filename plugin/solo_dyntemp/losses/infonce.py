@@ -33,6 +33,7 @@ def dyntemp_infonce(
     temperature: TemperatureLike,
     detach_temperature: bool = True,
     implementation: str = "auto",
+    views: int | None = None,
 ) -> Tensor:
     r"""InfoNCE whose temperature is a function of each pair's similarity.
 
@@ -52,6 +53,8 @@ def dyntemp_infonce(
             paper's derivation does not.
         implementation: "dense" builds the (M, M) matrix, "tiled" and, on an NVIDIA GPU,
             "triton" do not; "auto" chooses.
+        views: how often each index is there, if you know it: every image exactly so often, on one
+            process. Then nothing reads the indexes, so nothing waits for a GPU.
 
     Returns:
         mean over this process's anchors, a scalar.
@@ -71,8 +74,15 @@ def dyntemp_infonce(
     check_indexes("indexes", indexes, z)
     check_choice("implementation", implementation, IMPLEMENTATIONS)
     check_equal_shapes(z)
-    batch = (z, group(indexes), indexes, indexes)
-    return contrast(*batch, *prepared(temperature, detach_temperature), implementation)
+    if views is None:
+        grouped = group(indexes)
+    elif views < 2 or len(z) % views:
+        raise ValueError(f"views must be at least 2 and divide the {len(z)} rows, got {views}")
+    else:
+        grouped = Views.known(indexes, views)
+    batch = (z, grouped, indexes, indexes)
+    chosen = prepared(temperature, detach_temperature)
+    return contrast(*batch, *chosen, implementation, views)
 
 
 def dyntemp_ntxent(
@@ -128,6 +138,7 @@ def contrast(
     temperature: Temperature,
     detach: bool,
     implementation: str,
+    known: int | None = None,
 ) -> Tensor:
     """Compute the loss of checked arguments.
 
@@ -139,13 +150,14 @@ def contrast(
         temperature: the temperature.
         detach: stop the gradient through it.
         implementation: as in `dyntemp_infonce`.
+        known: `views` of `dyntemp_infonce`.
     """
     z, extra = split(z, temperature)
     with full_precision(z):
         rows = normalize(z)
         temperature = temperature.for_batch(
             BatchContext(
-                lambda: positive_similarity(rows, images),
+                lambda: positive_similarity(rows, images, known),
                 indexes,
                 everyones(indexes),
                 rows,

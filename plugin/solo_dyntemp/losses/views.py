@@ -39,6 +39,19 @@ class Views:
         everywhere = torch.arange(everyone, device=device).repeat_interleave(2)
         return cls(everywhere, 2, None, 2 * everyone - 2)
 
+    @classmethod
+    def known(cls, indexes: Tensor, count: int) -> Views:
+        """Return what `group` finds for `count` views of each image; reads no values.
+
+        Args:
+            indexes: index of each row of this process, shape (M,), each exactly `count` times, and
+                all of them on this process.
+            count: number of views of every image.
+        """
+        everywhere = all_gather(indexes)
+        order = indexes.argsort(stable=True)
+        return cls(everywhere, count, order, float(len(everywhere) - count))
+
 
 def group(indexes: Tensor, *, skip_alone: bool = False) -> Views:
     """Group rows by index. Every process gets the same result.
@@ -88,7 +101,7 @@ def _negatives(counts: Tensor) -> float:
     return float(counts.sum() - counts.square().sum() / counts.sum())
 
 
-def positive_similarity(rows: Tensor, indexes: Tensor) -> Tensor:
+def positive_similarity(rows: Tensor, indexes: Tensor, views: int | None = None) -> Tensor:
     """Return the mean cosine of the positive pairs, a scalar without gradient.
 
     Only pairs within a process count; the mean is over all processes.
@@ -96,8 +109,14 @@ def positive_similarity(rows: Tensor, indexes: Tensor) -> Tensor:
     Args:
         rows: embeddings at unit length, shape (M, D).
         indexes: index of each row, shape (M,).
+        views: how often each index is there, if that is known; then no values are read.
     """
     with torch.no_grad():
+        if views is not None:
+            images = rows[indexes.argsort(stable=True)].view(-1, views, rows.shape[1])
+            of_images = sum(images.unbind(1), start=rows.new_zeros(()))
+            within = of_images.square().sum() - rows.square().sum()
+            return mean_over_processes(within / max(1, len(images) * views * (views - 1)))
         _, image, counts = torch.unique(indexes, return_inverse=True, return_counts=True)
         sums = rows.new_zeros(len(counts), rows.shape[1]).index_add(0, image, rows)
         # Σ_{i≠p} s_ip over the views of one image is |Σ_i z_i|² - Σ_i |z_i|²

@@ -16,6 +16,7 @@ class SimCLRDynTempMixin(WideHeadMixin, SimCLRMixin):
     """SimCLR's step with `dyntemp_infonce` as its loss."""
 
     KWARGS: ClassVar[dict[str, Any]] = {**SimCLRMixin.KWARGS, **DynTempMixin.KERNEL_KWARGS}
+    DISTINCT: ClassVar[bool] = True  # whether a batch holds an image once, as our samplers draw it
 
     def contrastive_loss(self, z: Tensor, groups: Tensor) -> Tensor:
         """Compare all views `z` (V*N, D); rows of equal `groups` (V*N,) are positives."""
@@ -25,4 +26,5 @@ class SimCLRDynTempMixin(WideHeadMixin, SimCLRMixin):
             temperature=self.temperature,
             detach_temperature=self.detach_temperature,
             implementation=self.implementation,
+            views=self.num_crops if self.DISTINCT else None,
         )

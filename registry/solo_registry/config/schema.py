@@ -139,9 +139,12 @@ class WandbConfig:
 
 @dataclass
 class PerformanceConfig:
-    """Switches that change speed only."""
+    """Switches that change speed, and numbers in their last digits only."""
 
     disable_channel_last: bool = key(False, "Keep images and weights in the channels-first layout.")
+    compile: bool = key(
+        False, "Ours: train the network through torch.compile, which takes a minute at the start."
+    )
 
 
 @dataclass

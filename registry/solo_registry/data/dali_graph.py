@@ -98,6 +98,11 @@ def _turn(shift: Array) -> Array:
     return turned
 
 
+def _beside(x: Any, node: Any) -> Any:
+    """Return a node where `x` is: arithmetic takes no CPU node beside one on a GPU."""
+    return node.gpu() if x.device == "gpu" else node
+
+
 def graph(view: View, images: Any, given: dict[str, Any]) -> Any:
     """Return the graph's node of a view.
 
@@ -121,10 +126,10 @@ def graph(view: View, images: Any, given: dict[str, Any]) -> Any:
     if "sigma" in given:
         x = fn.gaussian_blur(x, sigma=given["sigma"], window_size=given["window"])
     if "solarize" in given:
-        bright = (x >= 128) * given["solarize"]
+        bright = (x >= 128) * _beside(x, given["solarize"])
         x = fn.cast(x * (1 - bright) + (255 - x) * bright, dtype=types.UINT8)
     if "equalize" in given:
-        chosen = given["equalize"]
+        chosen = _beside(x, given["equalize"])
         x = fn.cast(x * (1 - chosen) + fn.equalize(x) * chosen, dtype=types.UINT8)
     return fn.crop_mirror_normalize(
         fn.reshape(x, layout="HWC"),

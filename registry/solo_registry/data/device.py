@@ -153,7 +153,7 @@ def whole_batch(
     """
     epoch, indexes = work
     drawn = views.draw(seed, epoch, indexes, [tuple(images.shape[-2:])] * len(indexes))
-    rows = torch.tensor(indexes).to(images.device)
+    rows = torch.tensor(indexes).to(images.device, non_blocking=True)  # else it waits for the GPU
     chosen = images[rows]
     pairs = zip(views.views, drawn, strict=True)
     return [rows, [show(view, chosen, draws) for view, draws in pairs], targets[rows]]

@@ -4,11 +4,12 @@ from solo_registry.losses.infonce import infonce, infonce_paired, infonce_queue,
 from solo_registry.losses.manifold import mmcr
 from solo_registry.losses.negatives import debiased_infonce
 from solo_registry.losses.robust import rince
-from solo_registry.losses.rows import gathered, normalize, to_float32
+from solo_registry.losses.rows import full_precision, gathered, normalize, to_float32
 from solo_registry.losses.sigmoid import sigmoid_pairs
 
 __all__ = [
     "debiased_infonce",
+    "full_precision",
     "gathered",
     "infonce",
     "infonce_paired",

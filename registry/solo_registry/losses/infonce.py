@@ -6,7 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from solo_registry.losses.rows import normalize, own_columns, similarities, view_logits
+from solo_registry.losses.rows import (
+    full_precision,
+    normalize,
+    own_columns,
+    similarities,
+    view_logits,
+)
 
 
 def infonce(z: Tensor, indexes: Tensor, temperature: float) -> Tensor:
@@ -83,7 +89,7 @@ def infonce_queue(query: Tensor, key: Tensor, queue: Tensor, temperature: float)
     """
     query, key = normalize(query), normalize(key)
     positive = (query * key).sum(1, keepdim=True)
-    with torch.autocast(query.device.type, enabled=False):
+    with full_precision(query):
         negative = query @ queue.to(query.dtype)
     logits = torch.cat([positive, negative], dim=1) / temperature
     return F.cross_entropy(logits, torch.zeros(len(query), dtype=torch.long, device=query.device))

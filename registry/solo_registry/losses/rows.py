@@ -20,6 +20,11 @@ def to_float32(rows: Tensor) -> Tensor:
     return rows.to(torch.promote_types(rows.dtype, torch.float32))
 
 
+def full_precision(rows: Tensor) -> torch.autocast:
+    """Return a context without autocast on the device of `rows`: it rounds no matrix product."""
+    return torch.autocast(rows.device.type, enabled=False)
+
+
 def normalize(rows: Tensor) -> Tensor:
     """Normalise rows (..., D) to length 1, in float32 at least."""
     return F.normalize(to_float32(rows), dim=-1)
@@ -35,7 +40,7 @@ def similarities(anchors: Tensor, candidates: Tensor) -> Tensor:
     Returns:
         Cosines (N, W*M), with W processes.
     """
-    with torch.autocast(anchors.device.type, enabled=False):
+    with full_precision(anchors):
         return normalize(anchors) @ gathered(normalize(candidates)).T
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -29,5 +30,6 @@ def sigmoid_pairs(z1: Tensor, z2: Tensor, log_scale: Tensor, bias: Tensor) -> Te
     '1.6996'
     """
     logits = log_scale.exp() * similarities(z1, z2) + bias
-    own = F.one_hot(own_columns(z1), logits.shape[1])
+    columns = torch.arange(logits.shape[1], device=logits.device)
+    own = (columns == own_columns(z1)[:, None]).long()
     return -F.logsigmoid((2 * own - 1) * logits).sum(1).mean()

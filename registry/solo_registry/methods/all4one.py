@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from solo_registry.catalog.kwargs import TAU, WIDTH, Kwarg
 from solo_registry.errors import UserError
-from solo_registry.losses import infonce_paired, normalize
+from solo_registry.losses import full_precision, infonce_paired, normalize, to_float32
 from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.methods.parts.kwargs import QUEUE_SIZE, projector_widths
 from solo_registry.methods.parts.method import ContrastiveMixin, MomentumProjectorMixin
@@ -35,7 +35,9 @@ def position_code(dim: int) -> Tensor:
 
 def redundancy(key: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean squared errors on and off the diagonal of two views' correlation."""
-    correlation = F.normalize(key, dim=0).T @ F.normalize(z, dim=0)
+    key, z = to_float32(key), to_float32(z)
+    with full_precision(z):
+        correlation = F.normalize(key, dim=0).T @ F.normalize(z, dim=0)
     error = (correlation - torch.eye(len(correlation), device=z.device, dtype=z.dtype)).square()
     diagonal = error.diagonal()
     rest = (error.sum() - diagonal.sum()) / (error.numel() - len(error))

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_registry.catalog.kwargs import Kwarg
-from solo_registry.losses import gathered
+from solo_registry.losses import full_precision, gathered, to_float32
 from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.kwargs import projector_widths
 from solo_registry.methods.parts.method import MethodMixin
@@ -41,7 +41,9 @@ class BarlowTwinsMixin(MethodMixin):
         """One step: the cross-correlation of the two views towards the identity (eq. 1)."""
         out = super().training_step(batch, batch_idx)
         kwargs = self.cfg.method_kwargs
-        loss = BarlowTwinsLoss(kwargs.lamb)(*map(gathered, out["z"]))
+        z = [gathered(to_float32(view)) for view in out["z"]]
+        with full_precision(z[0]):
+            loss = BarlowTwinsLoss(kwargs.lamb)(*z)
         return self.total(out, kwargs.scale_loss * loss, "barlow")
 
 

@@ -11,7 +11,7 @@ from lightly.utils.dist import rank, world_size
 from torch import Tensor
 
 from solo_registry.catalog.kwargs import Kwarg
-from solo_registry.losses import gathered
+from solo_registry.losses import full_precision, gathered, to_float32
 from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.simclr import SimCLRMixin
 from solo_registry.metrics.pair_mask import ComparedPairs
@@ -33,7 +33,8 @@ class DCLMixin(SimCLRMixin):
             weight_fn=self.positive_weight(),
             gather_distributed=world_size() > 1,
         )
-        loss: Tensor = criterion(*z.chunk(2))
+        with full_precision(z):
+            loss: Tensor = criterion(*to_float32(z).chunk(2))
         return loss
 
     def compared_pairs(self, outs: dict[str, list[Tensor]], batch: Batch) -> ComparedPairs:

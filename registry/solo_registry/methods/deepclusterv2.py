@@ -12,7 +12,7 @@ from torch import Tensor
 
 from solo_registry.catalog.kwargs import COUNT, Kwarg
 from solo_registry.errors import UserError
-from solo_registry.losses import gathered, normalize
+from solo_registry.losses import full_precision, gathered, normalize
 from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.clusters import ClusterBank
 from solo_registry.methods.parts.kwargs import projector_widths, softmax_temperature
@@ -89,14 +89,15 @@ class DeepClusterV2Mixin(MethodMixin):
         out = super().training_step(batch, batch_idx)
         tau: float = self.cfg.method_kwargs.temperature
         z = torch.cat(out["z"])
-        losses = [
-            F.cross_entropy(
-                z @ prototypes.T.to(z.dtype) / tau,
-                assignments[batch[0]].repeat(self.num_crops),
-                ignore_index=-1,
-            )
-            for prototypes, assignments in self.clusters.heads()
-        ]
+        with full_precision(z):
+            losses = [
+                F.cross_entropy(
+                    z @ prototypes.T.to(z.dtype) / tau,
+                    assignments[batch[0]].repeat(self.num_crops),
+                    ignore_index=-1,
+                )
+                for prototypes, assignments in self.clusters.heads()
+            ]
         self.remember(batch[0], out["z"][: self.num_large_crops])
         return self.total(out, torch.stack(losses).mean(), "deepcluster")
 

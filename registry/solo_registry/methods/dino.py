@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from solo_registry.catalog.kwargs import COUNT, TAU, Kwarg
+from solo_registry.losses import full_precision, to_float32
 from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.methods.parts.heads import DINOHead
 from solo_registry.methods.parts.kwargs import projector_widths
@@ -74,7 +75,9 @@ class DINOMixin(MethodMixin, MomentumProjectorMixin):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: every crop predicts the teacher's view of every other large crop (eq. 3)."""
         out = super().training_step(batch, batch_idx)
-        loss = self.criterion(out["momentum_z"], out["z"], epoch=self.current_epoch)
+        teacher, student = ([to_float32(z) for z in out[key]] for key in ("momentum_z", "z"))
+        with full_precision(student[0]):
+            loss = self.criterion(teacher, student, epoch=self.current_epoch)
         return self.total(out, loss, "dino")
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_registry.catalog.kwargs import Kwarg
-from solo_registry.losses import gathered, to_float32
+from solo_registry.losses import full_precision, gathered, to_float32
 from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.kwargs import projector_widths
 from solo_registry.methods.parts.method import MethodMixin
@@ -39,7 +39,9 @@ class FroSSLMixin(MethodMixin):
         """One step: entropy of each view's covariance, and invariance over the views."""
         out = super().training_step(batch, batch_idx)
         criterion = FroSSLLoss(self.cfg.method_kwargs.invariance_weight)
-        loss = criterion([gathered(to_float32(z)) for z in out["z"]])
+        z = [gathered(to_float32(view)) for view in out["z"]]
+        with full_precision(z[0]):
+            loss = criterion(z)
         return self.total(out, loss, "frossl")
 
 

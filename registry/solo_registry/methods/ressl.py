@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_registry.catalog.kwargs import TAU, Kwarg
-from solo_registry.losses import normalize
+from solo_registry.losses import full_precision, normalize
 from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.methods.parts.heads import projector
 from solo_registry.methods.parts.kwargs import QUEUE_SIZE, projector_widths
@@ -34,8 +34,9 @@ def relational_loss(
     """
     query, key = normalize(query), normalize(key)
     queue = queue.to(query.dtype)
-    wanted = (key @ queue / temperature_k).softmax(1)
-    return F.cross_entropy(query @ queue / temperature_q, wanted)
+    with full_precision(query):
+        wanted = (key @ queue / temperature_k).softmax(1)
+        return F.cross_entropy(query @ queue / temperature_q, wanted)
 
 
 class ReSSLMixin(MethodMixin, MomentumProjectorMixin):

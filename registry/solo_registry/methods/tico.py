@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_registry.catalog.kwargs import Kwarg
-from solo_registry.losses import normalize
+from solo_registry.losses import full_precision, normalize
 from solo_registry.methods.base import BaseMomentumMethod, Batch, momentum_copy
 from solo_registry.methods.parts.kwargs import projector_widths
 from solo_registry.methods.parts.method import MethodMixin, MomentumProjectorMixin
@@ -43,7 +43,7 @@ class TiCoMixin(MethodMixin, MomentumProjectorMixin):
         kwargs = self.cfg.method_kwargs
         criterion = TiCoLoss(kwargs.beta, kwargs.rho, gather_distributed=world_size() > 1)
         criterion.C = self.covariance.clone()
-        with torch.autocast(z.device.type, enabled=False):
+        with full_precision(z):
             loss: Tensor = criterion(normalize(z), normalize(target))
         self.covariance.copy_(criterion.C)
         return loss

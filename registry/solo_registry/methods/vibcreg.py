@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from solo_registry.catalog.kwargs import Kwarg
-from solo_registry.losses import gathered
+from solo_registry.losses import full_precision, gathered, to_float32
 from solo_registry.methods.base import BaseMethod
 from solo_registry.methods.parts.whitening import IterNorm
 from solo_registry.methods.vicreg import VICRegMixin
@@ -23,8 +23,10 @@ def correlation_loss(z: Tensor) -> Tensor:
     >>> f"{correlation_loss(torch.tensor([[1.0, 2.0], [-1.0, -2.0]])):.2f}"
     '0.50'
     """
+    z = to_float32(z)
     z = F.normalize(z - z.mean(0), dim=0)
-    return (z.T @ z).fill_diagonal_(0).square().mean()
+    with full_precision(z):
+        return (z.T @ z).fill_diagonal_(0).square().mean()
 
 
 class VIbCRegMixin(VICRegMixin):

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_registry.catalog.kwargs import Kwarg
+from solo_registry.losses import full_precision, to_float32
 from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.kwargs import projector_widths
 from solo_registry.methods.parts.method import MethodMixin
@@ -50,7 +51,8 @@ class VICRegMixin(MethodMixin):
             nu_param=self.COVARIANCE_FACTOR * kwargs.cov_loss_weight,
             gather_distributed=world_size() > 1,
         )
-        loss: Tensor = criterion(z1, z2)
+        with full_precision(z1):
+            loss: Tensor = criterion(to_float32(z1), to_float32(z2))
         return loss
 
     def views_loss(self, out: dict[str, Any]) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from solo_registry.catalog.kwargs import Kwarg
 from solo_registry.errors import UserError
+from solo_registry.losses import full_precision, to_float32
 from solo_registry.methods.base import BaseMethod, Batch
 from solo_registry.methods.parts.kwargs import projector_widths
 from solo_registry.methods.parts.method import MethodMixin
@@ -73,8 +74,8 @@ class WMSEMixin(MethodMixin):
         """One step: the distance of the whitened views."""
         out = super().training_step(batch, batch_idx)
         z = torch.cat(out["z"])
-        with torch.autocast(z.device.type, enabled=False):  # Cholesky needs full precision
-            loss = self.criterion(z.to(torch.promote_types(z.dtype, torch.float32)))
+        with full_precision(z):  # Cholesky needs it
+            loss = self.criterion(to_float32(z))
         return self.total(out, loss, "wmse")
 
 

@@ -64,6 +64,16 @@ def rebuild_method(cfg: DictConfig, *, initial: bool = True) -> BaseMethod:
     return model
 
 
+def compile_backbones(model: nn.Module) -> None:
+    """Let `torch.compile` make the forward pass of the network and of its moving average.
+
+    That happens at the first batch. Names in checkpoints stay as they are.
+    """
+    for name in ("backbone", "momentum_backbone"):
+        if isinstance(module := getattr(model, name, None), nn.Module):
+            module.compile()
+
+
 def _check_bank(k: int, step: int, targets: Tensor) -> None:
     """Refuse an online kNN whose k is larger than the number of labelled images of an epoch."""
     images = len(targets) // step * step

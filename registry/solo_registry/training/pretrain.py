@@ -28,7 +28,7 @@ from solo_registry.errors import UserError
 from solo_registry.plots.style import attempt
 from solo_registry.runs.lifetime import STOPPED, is_stop, parent_of_all
 from solo_registry.runs.lock import LEASE, held
-from solo_registry.runs.model import build_method, two_images
+from solo_registry.runs.model import build_method, compile_backbones, two_images
 from solo_registry.runs.run_data import data_record, refuse_changed_data, require_digest
 from solo_registry.runs.run_folder import RunFolder, atomic_write
 from solo_registry.training.callbacks import (
@@ -109,6 +109,8 @@ def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
             "2 validation images or more, none (data.val_path=null), or evaluation.enabled=false"
         )
     model = build_method(cfg, data)
+    if cfg.performance.compile:
+        compile_backbones(model)
     synced = cfg.sync_batchnorm and count_processes(cfg) > 1
     two_images(cfg.optimizer.batch_size, model, "optimizer.batch_size", synced=synced)
     trainer = build_trainer(cfg, run, console, data, environment)

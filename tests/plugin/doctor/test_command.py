@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from solo_dyntemp.doctor import libraries, solo
+from solo_dyntemp.doctor import gpu, libraries, solo
 from solo_dyntemp.doctor.command import run
 from solo_dyntemp.doctor.probe import Finding, attempt
 from solo_dyntemp.hosts.found import solo_learn
@@ -198,3 +198,42 @@ def test_the_cure_of_its_knn_cures_it(tmp_path: Path) -> None:
     )
     good, said = attempt(program)
     assert good and said.startswith(str(tmp_path)) and said.endswith("100.0"), said
+
+
+def test_bfloat16_is_told_where_the_cpu_has_it() -> None:
+    (finding,) = libraries.bf16("flags : sse2 avx512_bf16 amx_bf16")
+    assert finding.state == "ok" and "amx_bf16 and avx512_bf16: precision=bf16" in finding.detail
+    assert libraries.bf16("flags : sse2 avx512f") == []
+
+
+def test_without_a_card_it_says_what_it_would_measure(monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.setattr(gpu, "attempt", lambda program: (False, "AssertionError"))
+    found, code = findings(capsys, "--gpu")
+    assert code == 1 and list(found) == ["card"]
+    assert "no CUDA device; with one: which kernel the loss takes" in found["card"]["detail"]
+
+
+def test_with_a_card_dali_may_be_absent_and_nothing_else_may_fail(
+    monkeypatch: Any, capsys: Any
+) -> None:
+    said = {"CARD": (True, "H100"), "dali": (False, "UserError: pip install nvidia-dali-cuda130")}
+
+    def acted(program: str) -> tuple[bool, str]:
+        return said.get("CARD" if program == gpu.CARD else "dali" if "dali'" in program else "",
+                        (True, '"fine"'))  # fmt: skip
+
+    monkeypatch.setattr(gpu, "attempt", acted)
+    found, code = findings(capsys, "--gpu")
+    assert code == 0 and found["card"]["detail"] == "H100" and found["dali"]["state"] == "missing"
+    assert found["loss"]["detail"] == found["training step"]["detail"] == "fine"
+    said[""] = (False, "RuntimeError: no kernel image")
+    found, code = findings(capsys, "--gpu")
+    assert code == 1 and found["loss"]["state"] == "broken"
+
+
+@pytest.mark.slow
+def test_what_it_measures_on_a_card_runs_on_a_cpu() -> None:
+    assert "tiled (triton needs an NVIDIA GPU" in gpu.loss("cpu")
+    for form in ("on_device", "image_folder"):
+        assert "views/s at 32 px" in gpu.loader(form, "cpu", small=True)
+    assert "slowest is " in gpu.step("cpu", small=True)

@@ -9,7 +9,12 @@ import torch
 from lightly.loss import NTXentLoss
 
 from solo_dyntemp.losses import DynTempInfoNCE, dyntemp_infonce
-from solo_dyntemp.temperature import ConstantTemperature, CosineTemperature
+from solo_dyntemp.temperature import (
+    ConstantTemperature,
+    CosineTemperature,
+    DualConstantTemperature,
+    MACLTemperature,
+)
 
 COSINE = CosineTemperature(0.1, 0.2)
 
@@ -43,6 +48,28 @@ def test_constant_temperature_is_lightlys_nt_xent(gradients, assert_same, views)
                     z,
                 )
                 assert_same(actual, expected, 1e-12)
+
+
+@pytest.mark.parametrize("count", [2, 6])
+@pytest.mark.parametrize("temperature", [COSINE, MACLTemperature(), DualConstantTemperature()])
+def test_known_views_give_the_same_bits_as_those_that_are_found(
+    gradients, views, temperature, count
+):
+    z, indexes = views(9, count, dtype=torch.float32)
+    order = torch.randperm(len(z))
+    indexes = 7 * indexes[order]
+    found, known = (
+        gradients(lambda z, w=w: dyntemp_infonce(z, indexes, temperature=temperature, views=w), z)
+        for w in (None, count)
+    )
+    assert all(map(torch.equal, found, known))
+
+
+@pytest.mark.parametrize("count", [1, 0, -2, 5])
+def test_known_views_must_divide_the_rows(views, count):
+    z, indexes = views(3, 4)
+    with pytest.raises(ValueError, match=f"views must be at least 2 and divide .* got {count}"):
+        dyntemp_infonce(z, indexes, temperature=COSINE, views=count)
 
 
 def test_equal_embeddings_give_log_2n_minus_1(implementation, curve):

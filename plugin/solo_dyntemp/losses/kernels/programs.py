@@ -14,9 +14,6 @@ from typing import Any
 import triton
 import triton.language as tl
 
-# "ieee": float32 as on a CPU. Tensor cores would be "tf32x3" (nearly exact) or "tf32" (not)
-PRECISION = "ieee"
-
 
 @triton.jit
 def sine(x):
@@ -70,46 +67,64 @@ def _load(rows, index, count, first, D: tl.constexpr, WIDTH: tl.constexpr):
 
 
 @triton.jit
+def _tile(rows, index, count, D: tl.constexpr, WIDTH: tl.constexpr, STEP: tl.constexpr):
+    return _load(rows, index, count, 0, D, WIDTH) if STEP == WIDTH else rows
+
+
+@triton.jit
 def _similarities(
-    own, other, i, j, own_count, other_count,
+    mine, theirs, i, j, own_count, other_count,
     D: tl.constexpr, WIDTH: tl.constexpr, STEP: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    s = tl.zeros((i.shape[0], j.shape[0]), tl.float32)
-    for first in range(0, WIDTH, STEP):  # whole rows do not fit into the registers
-        a = _load(own, i, own_count, first, D, STEP)
-        b = _load(other, j, other_count, first, D, STEP)
-        s = tl.dot(a, tl.trans(b), s, input_precision=PRECISION)
+    if STEP == WIDTH:  # `mine` and `theirs` are whole rows
+        s = tl.dot(mine, tl.trans(theirs), input_precision=PRECISION)
+    else:  # they point to rows that do not fit into the registers
+        s = tl.zeros((i.shape[0], j.shape[0]), tl.float32)
+        for first in range(0, WIDTH, STEP):
+            a = _load(mine, i, own_count, first, D, STEP)
+            b = _load(theirs, j, other_count, first, D, STEP)
+            s = tl.dot(a, tl.trans(b), s, input_precision=PRECISION)
     return s
 
 
 @triton.jit
-def _logits(s, tau, i, j, own_offset, other_offset, other_count, BLOCK: tl.constexpr):
+def _left_out(i, j, own_offset, other_offset, other_count, BLOCK: tl.constexpr):
     left_out = (j >= other_count)[None, :]
     if BLOCK > 0:
         block, other_block = (i + own_offset) // BLOCK, (j + other_offset) // BLOCK
         left_out = left_out | (block[:, None] == other_block[None, :])
-    return tl.where(left_out, float("-inf"), tl.div_rn(s, tau))
+    return left_out
 
 
 @triton.jit
 def log_sum_exp(
     own, other, result, own_count, other_count, own_offset, other_offset, numbers,
-    TAU: tl.constexpr, BLOCK: tl.constexpr, PRECISION: tl.constexpr, D: tl.constexpr,
-    WIDTH: tl.constexpr, STEP: tl.constexpr, OWN: tl.constexpr, OTHER: tl.constexpr,
+    TAU: tl.constexpr, BLOCK: tl.constexpr, PLAIN: tl.constexpr, PRECISION: tl.constexpr,
+    D: tl.constexpr, WIDTH: tl.constexpr, STEP: tl.constexpr, OWN: tl.constexpr,
+    OTHER: tl.constexpr,
 ):  # fmt: skip
-    """Write each own row's log Σ_j exp(s_ij / τ(s_ij)) to `result`."""
+    """Write each own row's log Σ_j exp(s_ij / τ(s_ij)) to `result`.
+
+    PLAIN: no logit is so large that exp needs a shift.
+    """
     i = tl.program_id(0) * OWN + tl.arange(0, OWN)
+    mine = _tile(own, i, own_count, D, WIDTH, STEP)
     largest = tl.full((OWN,), -1e30, tl.float32)  # not -inf, because -inf - -inf is NaN
     total = tl.zeros((OWN,), tl.float32)
     for start in range(0, other_count, OTHER):
         j = start + tl.arange(0, OTHER)
-        s = _similarities(own, other, i, j, own_count, other_count, D, WIDTH, STEP, PRECISION)
-        tau = TAU(s, numbers)
-        logits = _logits(s, tau, i, j, own_offset, other_offset, other_count, BLOCK)
-        larger = tl.maximum(largest, tl.max(logits, 1))
-        total = total * tl.exp(largest - larger) + tl.sum(tl.exp(logits - larger[:, None]), 1)
-        largest = larger
-    tl.store(result + i, largest + tl.log(total), mask=i < own_count)
+        theirs = _tile(other, j, other_count, D, WIDTH, STEP)
+        s = _similarities(mine, theirs, i, j, own_count, other_count, D, WIDTH, STEP, PRECISION)
+        left_out = _left_out(i, j, own_offset, other_offset, other_count, BLOCK)
+        logits = tl.where(left_out, float("-inf"), s / TAU(s, numbers))
+        if PLAIN:
+            total += tl.sum(tl.exp(logits), 1)
+        else:
+            larger = tl.maximum(largest, tl.max(logits, 1))
+            total = total * tl.exp(largest - larger) + tl.sum(tl.exp(logits - larger[:, None]), 1)
+            largest = larger
+    shift = 0.0 if PLAIN else largest
+    tl.store(result + i, shift + tl.log(total), mask=i < own_count)
 
 
 @triton.jit
@@ -117,36 +132,43 @@ def gradient(
     own, other, result, own_sums, other_sums, own_upstream, other_upstream,
     own_count, other_count, own_offset, other_offset, numbers, slope_numbers,
     TAU: tl.constexpr, SLOPE: tl.constexpr, AS_ANCHOR: tl.constexpr, AS_CANDIDATE: tl.constexpr,
-    BLOCK: tl.constexpr, PRECISION: tl.constexpr, D: tl.constexpr,
+    BLOCK: tl.constexpr, PLAIN: tl.constexpr, PRECISION: tl.constexpr, D: tl.constexpr,
     WIDTH: tl.constexpr, STEP: tl.constexpr, OWN: tl.constexpr, OTHER: tl.constexpr,
 ):  # fmt: skip
     """Write the gradient of each own row to `result`: as anchor, as candidate, or both.
 
-    `sums` are the anchors' log-sums, and `upstream` their incoming gradients. SLOPE is τ', or None
-    if no gradient flows through τ.
+    `sums` are the anchors' log-sums, and `upstream` their incoming gradients, PLAIN divided by the
+    sums. SLOPE is τ', or None if no gradient flows through τ.
     """
     i = tl.program_id(0) * OWN + tl.arange(0, OWN)
+    mine = _tile(own, i, own_count, D, WIDTH, STEP)
     if AS_ANCHOR:
         own_sum = tl.load(own_sums + i, mask=i < own_count, other=0.0)[:, None]
         own_factor = tl.load(own_upstream + i, mask=i < own_count, other=0.0)[:, None]
     total = tl.zeros((OWN, WIDTH), tl.float32)
     for start in range(0, other_count, OTHER):
         j = start + tl.arange(0, OTHER)
-        s = _similarities(own, other, i, j, own_count, other_count, D, WIDTH, STEP, PRECISION)
-        tau = TAU(s, numbers)
-        logits = _logits(s, tau, i, j, own_offset, other_offset, other_count, BLOCK)
+        theirs = _tile(other, j, other_count, D, WIDTH, STEP)
+        s = _similarities(mine, theirs, i, j, own_count, other_count, D, WIDTH, STEP, PRECISION)
+        inverse = 1.0 / TAU(s, numbers)
+        logits = s * inverse
+        slope = inverse
+        if SLOPE is not None:
+            slope = inverse * (1.0 - logits * SLOPE(s, slope_numbers))
+        left_out = _left_out(i, j, own_offset, other_offset, other_count, BLOCK)
+        logits = tl.where(left_out, float("-inf"), logits)
         weight = tl.zeros((OWN, OTHER), tl.float32)
         if AS_ANCHOR:
-            weight += tl.exp(logits - own_sum) * own_factor
+            weight += own_factor if PLAIN else tl.exp(logits - own_sum) * own_factor
         if AS_CANDIDATE:
             other_sum = tl.load(other_sums + j, mask=j < other_count, other=0.0)[None, :]
             other_factor = tl.load(other_upstream + j, mask=j < other_count, other=0.0)[None, :]
-            weight += tl.exp(logits - other_sum) * other_factor
-        weight = weight / tau
-        if SLOPE is not None:
-            weight -= weight * s * SLOPE(s, slope_numbers) / tau
-        rows = _load(other, j, other_count, 0, D, WIDTH)
-        total = tl.dot(weight, rows, total, input_precision=PRECISION)
+            weight += other_factor if PLAIN else tl.exp(logits - other_sum) * other_factor
+        if PLAIN:
+            weight *= tl.exp(logits)
+        weight *= slope
+        rows = theirs if STEP == WIDTH else _load(other, j, other_count, 0, D, WIDTH)
+        total = tl.dot(weight.to(rows.dtype), rows, total, input_precision=PRECISION)
     feature = tl.arange(0, WIDTH)
     inside = (i[:, None] < own_count) & (feature[None, :] < D)
     tl.store(result + i[:, None] * D + feature[None, :], total, mask=inside)

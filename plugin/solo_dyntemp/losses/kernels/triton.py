@@ -14,11 +14,20 @@ from torch import Tensor
 
 from solo_dyntemp.losses.kernels import formula, tiled
 from solo_dyntemp.losses.kernels.settings import KernelSettings, refuse_double_backward
-from solo_dyntemp.temperature import CosineTemperature, Temperature
+from solo_dyntemp.temperature import CosineTemperature, Temperature, largest_logit
 
-# most dimensions -> own rows, other rows and warps of a program; chosen by the registers and shared
-# memory that the compiler reports for compute capabilities 8.0 and 9.0
-SHAPES = {128: (64, 32, 4), 256: (64, 32, 8), 512: (32, 16, 8)}
+# how torch.get_float32_matmul_precision() is called here: float32, or what tensor cores compute
+PRECISIONS = {"highest": "ieee", "high": "tf32", "medium": "bf16"}
+# a wrong kernel misses these by far; docs/performance.md has the errors of right ones
+TOLERANCE = {"ieee": 1e-4, "tf32": 2e-2, "bf16": 2e-1}
+# most dimensions -> own rows, other rows, warps of a program, and dimensions that it holds at once;
+# chosen by the registers and shared memory that the compiler reports for compute capabilities 8.0
+# and 9.0
+SHAPES: dict[str, dict[int, tuple[int, int, int, int]]] = {
+    "ieee": {128: (64, 32, 4, 32), 256: (64, 32, 8, 32), 512: (32, 16, 8, 32)},
+    "tf32": {128: (128, 32, 8, 128), 256: (64, 32, 8, 32), 512: (32, 16, 8, 32)},
+    "bf16": {128: (64, 64, 4, 128), 256: (64, 32, 8, 256), 512: (64, 16, 8, 64)},
+}
 # the oldest compute capability and the oldest Triton that the kernels were compiled for and with
 CAPABILITY, TRITON = (8, 0), (3, 4)
 
@@ -36,15 +45,26 @@ def unsupported_reason(temperature: Temperature, rows: Tensor, columns: int) -> 
         return problem
     if rows.dtype != torch.float32:
         return f"computes in float32, got {rows.dtype}"
-    if rows.shape[1] > max(SHAPES):
-        return f"takes up to {max(SHAPES)} dimensions, got shape {tuple(rows.shape)}"
+    if rows.shape[1] > (most := max(SHAPES["ieee"])):
+        return f"takes up to {most} dimensions, got shape {tuple(rows.shape)}"
     if max(len(rows), columns) * rows.shape[1] >= 2**31:
         return f"takes fewer than 2^31 numbers, got {columns} rows of {rows.shape[1]}"
     if not temperature.elementwise:
         return f"needs a temperature of the pair's similarity alone, got {temperature}"
     # only value objects are cached: the cache would keep a module alive, and its formula may change
     problem_of = _known_formula_problem if is_dataclass(temperature) else _formula_problem
-    return problem_of(temperature, rows.device) or _trial_problem(rows.device)
+    return problem_of(temperature, rows.device) or _trial_problem(rows.device, precision())
+
+
+def precision() -> str:
+    """Return how the kernels multiply: "ieee", "tf32" or "bf16", as PyTorch's own products do.
+
+    `torch.set_float32_matmul_precision` sets it: "highest" (the default), "high" or "medium".
+    """
+    try:
+        return PRECISIONS[torch.get_float32_matmul_precision()]
+    except RuntimeError:  # set by the newer torch.backends.cuda.matmul.fp32_precision
+        return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "ieee"
 
 
 def _formula_problem(temperature: Temperature, device: torch.device) -> str | None:
@@ -87,14 +107,16 @@ def _package_problem() -> str | None:
 
 
 @lru_cache
-def _trial_problem(device: torch.device) -> str | None:
+def _trial_problem(device: torch.device, precision: str) -> str | None:
     """Run the kernels once on few rows. If that fails, warn the user and return the reason."""
     z = torch.arange(70.0 * 16, device=device).sin().view(70, 16)
     settings = KernelSettings(CosineTemperature(), detach=False, block=1)
     problem = None
     try:
-        expected, actual = _trial(tiled.logsumexp, z, settings), _trial(logsumexp, z, settings)
-        if not torch.allclose(actual, expected, rtol=1e-4, atol=1e-4):
+        expected = _trial(tiled.logsumexp, z.double(), settings)
+        actual = _trial(logsumexp, z, settings)
+        tolerance = TOLERANCE[precision]
+        if not torch.allclose(actual.double(), expected, rtol=tolerance, atol=tolerance):
             problem = f"gives wrong results on {device}"
     except Exception as error:  # no C compiler, a driver too old, ...
         problem = f"fails on {device} ({type(error).__name__}: {error})"
@@ -134,13 +156,16 @@ def _write_functions(
 _known_functions = lru_cache(maxsize=64)(_write_functions)
 
 
-def options(settings: KernelSettings, dimensions: int, device: torch.device) -> dict[str, Any]:
+def options(
+    settings: KernelSettings, dimensions: int, device: torch.device, precision: str
+) -> dict[str, Any]:
     """Return the arguments of the gradient's kernel other than rows: τ, τ' and sizes.
 
     Args:
         settings: the temperature, the gradient mode and the excluded pairs.
         dimensions: D.
         device: where the kernel runs.
+        precision: "ieee", "tf32" or "bf16".
     """
     from solo_dyntemp.losses.kernels import programs
 
@@ -148,19 +173,27 @@ def options(settings: KernelSettings, dimensions: int, device: torch.device) -> 
     for name in ("TAU", "SLOPE"):
         if functions[name] is not None:
             functions[name] = programs.compiled(functions[name])
-    own, other, warps = next(shape for top, shape in SHAPES.items() if dimensions <= top)
+    shapes = SHAPES[precision].items()
+    own, other, warps, step = next(shape for top, shape in shapes if dimensions <= top)
     width = max(16, 1 << (dimensions - 1).bit_length())  # a power of two
     return {
         **functions,
         "BLOCK": settings.block,
-        "PRECISION": programs.PRECISION,
+        "PLAIN": _is_plain(settings.temperature),
+        "PRECISION": "tf32" if precision == "tf32" else "ieee",  # rows that are bf16 need none
         "D": dimensions,
         "WIDTH": width,
-        "STEP": min(32, width),
+        "STEP": min(step, width),
         "OWN": own,
         "OTHER": other,
         "num_warps": warps,
     }
+
+
+def _is_plain(temperature: Temperature) -> bool:
+    """Whether exp of no logit needs a shift; found without a look at a number on the device."""
+    is_value = is_dataclass(temperature)
+    return is_value and largest_logit(temperature) <= tiled.PLAIN_EXP[torch.float32]
 
 
 def _launch(kernel: Any, own: Tensor, arguments: tuple[Any, ...], how: dict[str, Any]) -> None:
@@ -169,11 +202,11 @@ def _launch(kernel: Any, own: Tensor, arguments: tuple[Any, ...], how: dict[str,
         kernel[(-(-len(own) // how["OWN"]),)](*arguments, **how)
 
 
-def _log_sums(rows: Tensor, columns: Tensor, settings: KernelSettings) -> Tensor:
+def _log_sums(rows: Tensor, columns: Tensor, settings: KernelSettings, precision: str) -> Tensor:
     from solo_dyntemp.losses.kernels import programs
 
-    result = rows.new_empty(len(rows))
-    how = options(settings, rows.shape[1], rows.device)
+    result = rows.new_empty(len(rows), dtype=torch.float32)
+    how = options(settings, rows.shape[1], rows.device, precision)
     del how["SLOPE"], how["slope_numbers"]
     arguments = (rows, columns, result, len(rows), len(columns), settings.offset, 0)
     _launch(programs.log_sum_exp, rows, arguments, how)
@@ -186,14 +219,17 @@ def _gradient(
     sums: Tensor,
     upstream: Tensor,
     settings: KernelSettings,
+    precision: str,
     *parts: str,
 ) -> Tensor:
     """Return the gradient of `own` as "anchor", as "candidate", or both, as `parts` says."""
     from solo_dyntemp.losses.kernels import programs
 
-    result = torch.empty_like(own)
-    how = options(settings, own.shape[1], own.device)
+    result = torch.empty_like(own, dtype=torch.float32)
+    how = options(settings, own.shape[1], own.device, precision)
     how |= {"AS_ANCHOR": "anchor" in parts, "AS_CANDIDATE": "candidate" in parts}
+    if how["PLAIN"]:
+        upstream = upstream * (-sums).exp()
     # log-sums and upstream belong to the anchors, whether these are `own` or `other`
     offsets = (settings.offset, 0) if "anchor" in parts else (0, settings.offset)
     arguments = (own, other, result, sums, sums, upstream, upstream, len(own), len(other), *offsets)
@@ -206,8 +242,11 @@ class _LogSumExp(torch.autograd.Function):
     def forward(
         ctx: Any, rows: Tensor, columns: Tensor, settings: KernelSettings, symmetric: bool
     ) -> Tensor:
-        rows, columns = rows.contiguous(), columns.contiguous()
-        sums = _log_sums(rows, columns, settings)
+        ctx.precision = precision()  # the backward pass must find the same similarities
+        dtype = torch.bfloat16 if ctx.precision == "bf16" else torch.float32
+        rows = rows.to(dtype).contiguous()
+        columns = rows if symmetric else columns.to(dtype).contiguous()
+        sums = _log_sums(rows, columns, settings, ctx.precision)
         ctx.save_for_backward(rows, columns, sums)
         ctx.settings, ctx.symmetric = settings, symmetric
         return sums
@@ -216,7 +255,7 @@ class _LogSumExp(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         refuse_double_backward()
         rows, columns, sums = ctx.saved_tensors
-        known = (sums, upstream.contiguous(), ctx.settings)
+        known = (sums, upstream.contiguous(), ctx.settings, ctx.precision)
         if ctx.symmetric:
             return _gradient(rows, rows, *known, "anchor", "candidate"), None, None, None
         for_rows, for_columns, *_ = ctx.needs_input_grad

@@ -11,6 +11,8 @@ from lightly.models.modules.heads import ProjectionHead
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from solo_registry.losses import full_precision, to_float32
+
 
 def projector(features_dim: int, method_kwargs: DictConfig) -> nn.Sequential:
     """Return the two-layer projection head of SimCLR and MoCo v2."""
@@ -44,8 +46,9 @@ class Prototypes(nn.Linear):
         super().__init__(dim, count, bias=False)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map (N, D) to (N, K); rows of length 1 give cosines."""
-        return F.linear(z, F.normalize(self.weight, dim=1))
+        """Map (N, D) to (N, K), in float32 at least; rows of length 1 give cosines."""
+        with full_precision(z):
+            return F.linear(to_float32(z), F.normalize(self.weight, dim=1))
 
 
 class DINOHead(nn.Module):

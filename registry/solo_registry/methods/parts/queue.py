@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from solo_registry.config.devices import count_processes
 from solo_registry.errors import UserError
-from solo_registry.losses import gathered, normalize
+from solo_registry.losses import full_precision, gathered, normalize
 from solo_registry.methods.base import Host
 
 LARGEST_QUEUE = 65536  # solo-learn's default
@@ -69,15 +69,17 @@ class KeyQueue(nn.Module):
             raise UserError(
                 f"method_kwargs.queue_size {size} is not divisible by the global batch of {count}"
             )
-        start = int(self.position)
-        self.keys[:, :, start : start + count] = stacked.transpose(1, 2)
-        self.position[0] = (start + count) % size
+        # the host does not read the position, which would wait for a GPU
+        places = self.position + torch.arange(count, device=self.position.device)
+        self.keys.index_copy_(2, places, stacked.transpose(1, 2))
+        self.position.copy_((self.position + count) % size)
 
     @torch.no_grad()
     def nearest(self, z: Tensor, count: int = 1) -> Tensor:
         """Return the first queue's keys nearest to each row of `z`, (N, D) or (N, count, D)."""
         keys = self.keys[0]
-        found: Tensor = keys.T[(z.to(keys.dtype) @ keys).topk(count).indices]
+        with full_precision(z):
+            found: Tensor = keys.T[(z.to(keys.dtype) @ keys).topk(count).indices]
         return found[:, 0] if count == 1 else found
 
 

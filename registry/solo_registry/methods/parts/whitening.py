@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from solo_registry.losses import full_precision, to_float32
+
 GROUPS, STEPS, EPS, MOMENTUM = 64, 5, 1e-5, 0.1
 
 
@@ -40,8 +42,8 @@ class IterNorm(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Map (N, D) to (N, D), in float32 at least."""
-        with torch.autocast(z.device.type, enabled=False):
-            return self.whiten(z.to(torch.promote_types(z.dtype, torch.float32)))
+        with full_precision(z):
+            return self.whiten(to_float32(z))
 
     def whiten(self, z: Tensor) -> Tensor:
         """Decorrelate the rows' channels and map them affinely."""

@@ -54,12 +54,14 @@ def _cache(tmp_path_factory):
         yield
 
 
-def compiled(name, capability, settings, dimensions=128, anchor=True, candidate=True):
+def compiled(
+    name, capability, settings, dimensions=128, anchor=True, candidate=True, precision="ieee"
+):
     """Return a kernel as it is compiled for a compute capability."""
     from solo_dyntemp.losses.kernels import programs
 
     kernel = getattr(programs, name)
-    options = launcher.options(settings, dimensions, torch.device("cpu"))
+    options = launcher.options(settings, dimensions, torch.device("cpu"), precision)
     options |= {"AS_ANCHOR": anchor, "AS_CANDIDATE": candidate}
     signature, constants, attributes = {}, {}, {}
     for place, argument in enumerate(kernel.arg_names):
@@ -74,7 +76,8 @@ def compiled(name, capability, settings, dimensions=128, anchor=True, candidate=
         elif argument.endswith(("count", "offset")):
             signature[argument] = "i32"
         else:
-            signature[argument] = "*fp32"
+            rounded = precision == "bf16" and argument in ("own", "other")
+            signature[argument] = "*bf16" if rounded else "*fp32"
             attributes[(place,)] = [["tt.divisibility", 16]]
     return triton.compile(
         triton.compiler.ASTSource(kernel, signature, constants, attributes),
@@ -83,11 +86,15 @@ def compiled(name, capability, settings, dimensions=128, anchor=True, candidate=
     )
 
 
-def check(kernel, capability, tmp_path):
-    """Assert that it is machine code which the registers and the shared memory suffice for."""
+def check(kernel, capability, tmp_path, most=64):
+    """Assert that it is machine code which the registers and the shared memory suffice for.
+
+    `most` bytes of each thread may lie in memory.
+    """
     assert kernel.asm["cubin"][:4] == b"\x7fELF"
     assert f".target sm_{capability}" in kernel.asm["ptx"]
-    assert kernel.metadata.shared <= 99 * 1024  # of one program on capability 8.6 and 8.9
+    # of one program: on capability 8.6 and 8.9, and on 9.0
+    assert kernel.metadata.shared <= (99 if capability == 80 else 227) * 1024
     path = tmp_path / "kernel.cubin"
     path.write_bytes(kernel.asm["cubin"])
     tool = triton.knobs.nvidia.cuobjdump.path
@@ -96,7 +103,7 @@ def check(kernel, capability, tmp_path):
     ).stdout
     registers, stack = map(int, re.search(r"REG:(\d+) STACK:(\d+)", usage).groups())
     assert 0 < registers <= 255
-    assert stack <= 64, f"{stack} bytes of each thread do not fit into the registers"
+    assert stack <= most, f"{stack} bytes of each thread do not fit into the registers"
 
 
 @pytest.mark.parametrize(
@@ -124,8 +131,34 @@ def test_compiles_for_either_side(tmp_path, anchor, candidate):
     check(compiled("gradient", 80, settings, 64, anchor, candidate), 80, tmp_path)
 
 
-def test_float32_is_not_rounded_to_tensor_cores_formats():
+@pytest.mark.parametrize(
+    ("precision", "capability", "products"),
+    [
+        ("ieee", 80, None), ("ieee", 90, None),
+        ("tf32", 80, r"mma\.sync\S+\.tf32"), ("tf32", 90, r"mma_async\S+\.tf32"),
+        ("bf16", 80, r"mma\.sync\S+\.bf16"), ("bf16", 90, r"mma_async\S+\.bf16"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["log_sum_exp", "gradient"])
+def test_each_precision_multiplies_on_its_units_without_spills(
+    tmp_path, name, precision, capability, products
+):
     settings = KernelSettings(COSINE, detach=False, block=1)
-    text = compiled("gradient", 80, settings).asm["ptx"]
-    assert "fma.rn.f32" in text
-    assert "mma" not in text
+    kernel = compiled(name, capability, settings, precision=precision)
+    check(kernel, capability, tmp_path, most=0)
+    text = kernel.asm["ptx"]
+    if products is None:  # float32 is not rounded to tensor cores' formats
+        assert "fma.rn.f32" in text and "mma" not in text
+    else:
+        assert re.search(products, text)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+@pytest.mark.parametrize("dimensions", [24, 256, 512])
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("name", ["log_sum_exp", "gradient"])
+def test_tensor_cores_compile_for_every_shape(tmp_path, name, capability, dimensions, precision):
+    settings = KernelSettings(COSINE, detach=False, block=1)
+    kernel = compiled(name, capability, settings, dimensions, precision=precision)
+    check(kernel, capability, tmp_path)

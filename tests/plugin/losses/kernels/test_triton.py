@@ -75,6 +75,39 @@ def test_a_written_formula_is_the_temperatures(results, name):
     assert (s * (slope - expected)).abs().max() <= 1e-6 * expected.abs().max()
 
 
+# largest error of a gradient, relative to its largest element, and of a loss; where tau is 0.01, an
+# error of a similarity weighs ten times as much
+@pytest.mark.parametrize("case", worker.PRECISE)
+@pytest.mark.parametrize(
+    ("name", "tolerance", "sharp"),
+    [("highest", 2e-6, 1e-4), ("high", 5e-4, 2e-2), ("medium", 1e-2, 2e-1)],
+)
+def test_each_precision_is_as_exact_as_its_products(
+    results, assert_same, name, tolerance, sharp, case
+):
+    actual = results["precisions"][name][case]
+    expected = worker.gradients(worker.PRECISE[case], "dense", torch.float64)
+    assert_same(actual, expected, sharp if case.startswith("sharp") else tolerance)
+    if name != "highest":  # and it is what was asked for
+        exact = results["precisions"]["highest"][case]
+        with pytest.raises(AssertionError, match="relative error"):
+            assert_same(actual[1:], exact[1:], tolerance / 100)
+
+
+def test_the_precision_is_that_of_pytorchs_products():
+    found = {}
+    for name in ("high", "medium", "highest"):
+        torch.set_float32_matmul_precision(name)
+        found[name] = triton.precision()
+    assert found == {"highest": "ieee", "high": "tf32", "medium": "bf16"}
+    torch.backends.cuda.matmul.fp32_precision = "tf32"  # the newer switch, of CUDA alone
+    try:
+        assert triton.precision() == "tf32"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert triton.precision() == "ieee"
+
+
 def test_an_infinite_input_gives_nan_and_does_not_raise(results):
     assert results["special"]["infinite"].isnan()
 
@@ -143,7 +176,7 @@ def test_is_tried_before_it_is_used(monkeypatch, log_sums, message):
 
 def test_a_formula_is_written_once_for_value_objects_and_a_module_is_not_kept(monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    monkeypatch.setattr(triton, "_trial_problem", lambda device: None)  # not what is asked here
+    monkeypatch.setattr(triton, "_trial_problem", lambda *_: None)  # not what is asked here
     rows, written, write = torch.randn(8, 3), [], triton.formula.write
 
     def count(*words):

@@ -9,7 +9,9 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
+from triton.runtime import interpreter
 
 from solo_dyntemp.losses import (
     dyntemp_dcl,
@@ -172,11 +174,68 @@ def on_grid(function):
     return result
 
 
+def rounding_dot(self, a, b, total, precision, *_):
+    """Multiply as tensor cores do: exact products of rounded numbers, sums in float32.
+
+    Triton's own interpreter knows no tf32, and takes the bits of a bfloat16 for an integer.
+    """
+    factors = []
+    for part in (a, b):
+        data = part.data
+        if part.dtype.name == "bf16":
+            data = (data.astype(np.uint32) << 16).view(np.float32)
+        elif "TF32" in str(precision):  # 13 bits fewer, to the nearest, ties away from zero
+            bits = np.ascontiguousarray(data).view(np.uint32)
+            data = ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+        factors.append(data)
+    return interpreter.TensorHandle(np.matmul(*factors) + total.data, total.dtype.scalar)
+
+
+def views(images, width):
+    """Two views of each image as a trained network has them: similar, and not orthogonal to all."""
+    z = rows(images, width) + 0.5 * rows(1, width)
+    return torch.cat([z, z + 0.5 * rows(images, width).flip(0)])
+
+
+def precise(curve, detach, width, images=60):
+    """A case of `cases` of embeddings as in training, for the three precisions."""
+    return (
+        lambda implementation, z: dyntemp_infonce(
+            z,
+            torch.arange(images).repeat(2),
+            temperature=CURVES[curve],
+            detach_temperature=detach,
+            implementation=implementation,
+        ),
+        [views(images, width)],
+    )
+
+
+PRECISE = {
+    f"{curve} {width} {'detached' if detach else 'flow'}": precise(curve, detach, width)
+    for curve, width, detach in (
+        ("cosine", 128, False), ("cosine", 128, True), ("cosine", 24, False),
+        ("cosine", 300, False), ("constant", 128, True), ("sharp_cosine", 130, False),
+    )
+}  # fmt: skip
+
+
+def at_precision(name, cases=PRECISE):
+    """Return the gradients of the cases at torch's float32 matmul precision `name`."""
+    torch.set_float32_matmul_precision(name)
+    found = {case: gradients(loss, "triton") for case, loss in cases.items()}
+    torch.set_float32_matmul_precision("highest")
+    return found
+
+
 def main():
     torch.set_num_threads(1)
+    interpreter.InterpreterBuilder.create_dot = rounding_dot
     results = {name: gradients(case, "triton") for name, case in cases().items()}
     grid = {name: (on_grid(t), on_grid(t.derivative)) for name, t in CURVES.items()}
-    torch.save({"cases": results, "grid": grid, "special": special()}, sys.argv[1])
+    precisions = {name: at_precision(name) for name in ("highest", "high", "medium")}
+    saved = {"cases": results, "grid": grid, "special": special(), "precisions": precisions}
+    torch.save(saved, sys.argv[1])
 
 
 if __name__ == "__main__":

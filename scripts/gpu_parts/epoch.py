@@ -1,0 +1,80 @@
+"""Seconds of an epoch on whole Fashion-MNIST, and how much of them the GPU is not at work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from gpu_parts.common import Line, Part, Setting, Verdict, end, run_command, start
+
+QUIET = ("evaluation.enabled=false", "telemetry.every_n_epochs=0", "check_val_every_n_epoch=1000")
+RUN = ("pretrain", "method=simclr_dyntemp", *QUIET)
+
+
+def cost(folder: Path) -> Line:
+    """Return cost.json of the one run below a folder."""
+    (path,) = folder.rglob("cost.json")
+    found: Line = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def profiled(words: list[str], path: Path) -> None:
+    """Train under PyTorch's profiler; write the seconds of the run's GPU kernels to `path`."""
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    from gpu_parts.common import command
+
+    on_gpu = torch.cuda.is_available()
+    with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]) as seen:
+        command(words)
+    rows = seen.key_averages()
+    key = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    slowest = sorted(((getattr(row, key), row.key[:80]) for row in rows), reverse=True)
+    busy = sum(time for time, _ in slowest) / 1e6
+    path.write_text(json.dumps({"busy": busy, "slowest": slowest[:15]}), encoding="utf-8")
+
+
+def measure(setting: Setting) -> Iterator[Line]:
+    """Yield the cost of short and longer runs, whose difference is of epochs alone."""
+    few, many = (1, 2) if setting.dry else (2, 7)
+    words = [*RUN, *setting.words()]
+    for epochs in (few, many):
+        folder = setting.out / f"epoch-{epochs}"
+        run_command(
+            [*words, f"runs_dir={folder}", f"max_epochs={epochs}", "scheduler.warmup_epochs=1"],
+            setting.out / "epoch-runs.log", 50,
+        )  # fmt: skip
+        yield {"epochs": epochs} | cost(folder)
+    path, folder = setting.out / "epoch-profile.json", setting.out / "epoch-profile"
+    more = [f"runs_dir={folder}", "max_epochs=1", "scheduler.warmup_epochs=1"]
+    process = start(profiled, [*words, *more], path, log=setting.out / "epoch-runs.log")
+    if end(process, 50) and path.exists():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        yield {"profiled": 1} | found | {"train_seconds": cost(folder)["train_seconds"]}
+    else:
+        yield {"profiled": 0, "failed": "the profiled run did not end; see epoch-runs.log"}
+
+
+def verdict(lines: Sequence[Line]) -> Verdict:
+    """The seconds of an epoch are the difference of both runs over that of their epochs."""
+    few, many, *rest = lines
+    seconds = (many["train_seconds"] - few["train_seconds"]) / (many["epochs"] - few["epochs"])
+    memory = (many["peak_gpu_bytes"] or 0) / 1e9
+    figure = f"{seconds:.2f} s per epoch, {memory:.1f} GB"
+    for line in rest:
+        if "busy" in line:
+            idle = 1 - line["busy"] / line["train_seconds"]
+            figure += f"; GPU idle {100 * idle:.0f} % of a profiled first epoch"
+    return Verdict(figure, seconds <= 2)
+
+
+PART = Part(
+    "epoch",
+    "whole Fashion-MNIST, ResNet-18, batch 512, bf16, views on the GPU",
+    60,
+    "<= 2 s per epoch (a public SimCLR on CIFAR-10: 11.9 s on an A100)",
+    measure,
+    verdict,
+)
