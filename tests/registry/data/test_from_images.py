@@ -71,6 +71,18 @@ def test_every_value_is_filled_in_with_its_reason(photos: Photos) -> None:
     assert build_data(cfg).val_set is not None
 
 
+def test_a_method_gets_what_it_needs() -> None:
+    assert values(600, 28, "method=mae").backbone.name == "vit_tiny"
+    assert values(600, 28, "method=simclr").optimizer.batch_size == 64
+    for size, batch in ((128, 128), (32, 64)):
+        words = f"method_kwargs.whitening_size={size}", "method_kwargs.proj_output_dim=16"
+        assert values(600, 28, "method=wmse", *words).optimizer.batch_size == batch
+    with pytest.raises(UserError, match=r"whitening_size=16 and .*proj_output_dim=8 work"):
+        values(60, 28, "method=wmse")
+    words = "method_kwargs.whitening_size=16", "method_kwargs.proj_output_dim=8"
+    assert values(60, 28, "method=wmse", *words).optimizer.batch_size == 16
+
+
 @pytest.mark.parametrize(
     "word",
     [
