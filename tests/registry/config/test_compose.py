@@ -244,3 +244,23 @@ def test_what_is_no_text_or_yaml_or_json_is_a_paragraph(tmp_path: Path) -> None:
     for name in ("deep", "self", "bomb"):
         with pytest.raises(UserError):
             read_yaml(tmp_path / name, "key")
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_jobs_hand_back_what_they_return_and_what_goes_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def task(cfg: DictConfig) -> list[int]:
+        if cfg.seed == 2:
+            raise UserError("seed 2 is refused")
+        return [cfg.seed, os.getpid()]
+
+    done: list[list[int]] = []
+    words = [f"hydra/launcher={launcher}", "seed=3,2,1", "--multirun"]
+    with pytest.raises(UserError, match=r"^seed 2 is refused$"):
+        run_with_config(task, words, done.extend)
+    assert [seed for seed, _ in done] == [3, 1]
+    assert (os.getpid() in {process for _, process in done}) is (launcher == "basic")
