@@ -56,6 +56,8 @@ EXTRAS = {  # each holds the bench as well
         "pytest>=9",
         "pytest-xdist>=3.6",
         "pytest-cov>=7",  # for `make test-all`
+        "nbclient>=0.10",  # runs the notebooks; ipykernel is the Python that it runs them with
+        "ipykernel>=6.29",
         "h5py>=3.11",
         "hypothesis>=6.100",
         DALI,

@@ -263,5 +263,8 @@ def run_html(run: Run) -> str:
     for picture in run.pictures:
         if picture.stem in ("training", "features"):
             content = base64.b64encode(picture.read_bytes()).decode()
-            parts.append(f'<img style="max-width: 48em" src="data:image/png;base64,{content}">')
+            parts.append(
+                f'<img alt="{picture.stem}" style="max-width: 48em" '
+                f'src="data:image/png;base64,{content}">'
+            )
     return "\n".join(parts)
