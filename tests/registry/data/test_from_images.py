@@ -178,6 +178,20 @@ def test_a_batch_set_too_large_ends_in_the_cure(photos: Photos) -> None:
         build_data(cfg)
 
 
+@pytest.mark.nightly
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("mae", "decoder_depth=1"), ("wmse", "proj_output_dim=8")])
+def test_methods_with_needs_of_their_own_train_on_a_folder(
+    photos: Photos, tmp_path: Path, words: tuple[str, str]
+) -> None:
+    method, key = words
+    given = [f"data={photos(180, size=(8, 8))}", f"method={method}", f"method_kwargs.{key}"]
+    given += [f"runs_dir={tmp_path / 'runs'}", "max_epochs=1", "data.num_workers=0"]
+    run = pretrain(compose_config([*given, "evaluation.pictures=false", "accelerator=cpu"]))
+    result = run.read_result()
+    assert result is not None and result["steps"] > 0
+
+
 @pytest.mark.slow
 def test_a_folder_and_nothing_else_trains_and_is_measured(
     photos: Photos, tmp_path: Path, capsys: pytest.CaptureFixture[str]
