@@ -185,7 +185,7 @@ def test_methods_with_needs_of_their_own_train_on_a_folder(
     photos: Photos, tmp_path: Path, words: tuple[str, str]
 ) -> None:
     method, key = words
-    given = [f"data={photos(180, size=(8, 8))}", f"method={method}", f"method_kwargs.{key}"]
+    given = [f"data={photos(240, size=(8, 8))}", f"method={method}", f"method_kwargs.{key}"]
     given += [f"runs_dir={tmp_path / 'runs'}", "max_epochs=1", "data.num_workers=0"]
     run = pretrain(compose_config([*given, "evaluation.pictures=false", "accelerator=cpu"]))
     result = run.read_result()
