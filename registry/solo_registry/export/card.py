@@ -131,6 +131,7 @@ def loading(to: str, cfg: DictConfig, call: dict[str, Any] | None) -> list[str]:
         return [
             "import numpy as np",
             "import onnxruntime",
+            "import torch",
             "",
             'session = onnxruntime.InferenceSession("backbone.onnx")',
             "",
@@ -149,6 +150,7 @@ def loading(to: str, cfg: DictConfig, call: dict[str, Any] | None) -> list[str]:
     elif by_config(to, call):
         return [
             "import timm",
+            "import torch",
             "",
             'model = timm.create_model("local-dir:.", pretrained=True).eval()',
         ]
@@ -185,7 +187,6 @@ def transform(cfg: DictConfig, info: SetInfo) -> list[str]:
     size = cfg.augmentations[0].crop_size
     return [
         "",
-        "import torch",
         "from torchvision.transforms import v2",
         "",
         "transform = v2.Compose([",
