@@ -38,7 +38,7 @@ def faults(path: Path) -> list[str]:
     if [cell["execution_count"] for cell in code] != list(range(1, len(code) + 1)):
         found.append("its cells were not run once, in their order")
     kinds = [output["output_type"] for output in outputs(path)]
-    if len(kinds) < len(code) / 2:
+    if len(kinds) < len(code) / 3:
         found.append(f"{len(kinds)} outputs of {len(code)} cells")
     found += ["an error in its output"] * ("error" in kinds)
     found += [
