@@ -1,15 +1,17 @@
 """The documentation site: `make site` builds it from the pages that are read on GitHub too.
 
-The sources are docs/*.md and the pages of the root that docs/README.md links to. That page is the
-index: its bold lines and lists become the navigation. Nothing is loaded from the net.
+The sources are docs/*.md, the notebooks, and the pages of the root that docs/README.md links to.
+That page is the index: its bold lines and lists become the navigation. Notebooks are shown with the
+outputs that they hold; none is run. Nothing is loaded from the net.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -21,7 +23,11 @@ PLAYGROUND = "docs/temperature.html"  # one file with its scripts inside: copied
 project = "solo-dyntemp"
 author = copyright = "The solo-dyntemp maintainers"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-include_patterns = ["docs/*.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md"]
+NOTEBOOKS = "examples/notebooks/"
+include_patterns = [
+    "docs/*.md", f"{NOTEBOOKS}*.ipynb", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md"
+]  # fmt: skip
+source_suffix = {".md": "markdown", ".ipynb": "markdown"}
 root_doc = INDEX
 myst_heading_anchors = 4
 highlight_language = "none"
@@ -40,7 +46,7 @@ def navigation(index: str) -> str:
     """Return the index page's sections, a bold line and its list each, as tables of contents."""
     trees = []
     for caption, entries in re.findall(r"^\*\*(.+)\*\*\n\n((?:[- ].*\n)+)", index, re.MULTILINE):
-        pages = re.findall(r"^- \[(.+)\]\((.+)\.md\)", entries, re.MULTILINE)
+        pages = re.findall(r"^- \[(.+)\]\((.+)\.(?:md|ipynb)\)", entries, re.MULTILINE)
         lines = "\n".join(f"{title} <{target}>" for title, target in pages)
         trees.append(f"```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{lines}\n```\n")
     return "\n" + "\n".join(trees)
@@ -54,8 +60,31 @@ def interface(page: str) -> str:
     return re.sub(r"^### `([\w.]+)`\n", rf"\g<0>\n{directive}", page, flags=re.MULTILINE)
 
 
+def notebook(text: str) -> str:
+    """Return a notebook as Markdown, with its outputs."""
+    parts = []
+    for cell in json.loads(text)["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        parts += [shown(output) for output in cell.get("outputs", ())]
+    return "\n\n".join(parts)
+
+
+def shown(output: dict[str, Any]) -> str:
+    """Return one output of a cell as a block: HTML or a picture if there is one, else text."""
+    data = output.get("data", {})
+    if "text/html" in data:
+        return f"```{{raw}} html\n<div>{''.join(data['text/html'])}</div>\n```"
+    if "image/png" in data:
+        picture = "".join(data["image/png"]).replace("\n", "")
+        return f'```{{raw}} html\n<img alt="" src="data:image/png;base64,{picture}">\n```'
+    return f"```text\n{''.join(output.get('text', data.get('text/plain', '')))}\n```"
+
+
 def read(app: Sphinx, name: str, content: list[str]) -> None:
     """Add to a page what only the site has."""
+    if name.startswith(NOTEBOOKS):
+        content[0] = notebook(content[0])
     if name == INDEX:
         content[0] += navigation(content[0])
     if name == "docs/api":

@@ -139,7 +139,7 @@ def check(words: list[str]) -> None:
             check_words(rest)
         case ["make", target]:
             assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
-        case ["pip", "install", *rest]:
+        case ["pip", "install" | "wheel", *rest]:
             extras = {extra for word in rest for extra in re.findall(r"\[(\w+)\]", word)}
             assert extras <= set(metadata("solo-dyntemp").get_all("Provides-Extra") or [])
         case ["python", script, *_]:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import shutil
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from setuptools import find_packages
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +43,46 @@ def test_git_ignores_no_source() -> None:
     command = ["git", "check-ignore", "--no-index", *sources]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert found.stdout.split() == [], found.stderr
+
+
+@pytest.mark.nightly
+@pytest.mark.slow
+def test_a_wheel_is_complete_and_trains_without_the_checkout(tmp_path: Path) -> None:
+    """Build it, unpack it elsewhere, and pretrain on a folder of images there."""
+    source, home, site = (tmp_path / name for name in ("source", "home", "site"))
+    unwanted = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*", "build", "runs")
+    shutil.copytree(ROOT, source, ignore=unwanted)
+    build = ("-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path))
+    env = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, *build, str(source)], check=True, env=env)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    packed = {file.name for file in site.rglob("*.*") if file.is_file()}
+    made = [
+        file for name in ("configs", "registry", "plugin") for file in (source / name).rglob("*.*")
+    ]
+    assert {file.name for file in made if file.is_file()} - packed == set()
+    (info,) = site.glob("*.dist-info")
+    assert (info / "licenses" / "LICENSE").is_file()
+    shutil.rmtree(source)
+    for number in range(24):
+        folder = home / "photos" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 99, (8, 8), np.uint8)
+        Image.fromarray(pixels + 99 * (number % 2)).save(folder / f"{number}.png")
+    where = "import solo_registry, dyntemp, solo_dyntemp; print(solo_registry.__file__)"
+    train = ["pretrain", "method=simclr_dyntemp", "data=photos", "max_epochs=1"]
+    use = ["predict", "runs", "photos", "--out", "classes.csv"]
+    for words, told in (
+        (["-c", where], str(site)),
+        (["-m", "solo_registry", *train], "trained backbone"),
+        (["-m", "solo_registry", *use], "24 images"),
+    ):
+        done = subprocess.run(
+            [sys.executable, *words], cwd=home, env=env, capture_output=True, text=True
+        )
+        assert done.returncode == 0 and told in done.stdout, done.stdout + done.stderr
 
 
 def test_an_image_gets_what_an_installation_needs() -> None:

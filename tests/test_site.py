@@ -27,6 +27,8 @@ LOADED = (
 def test_every_page_is_in_the_navigation() -> None:
     named = re.findall(r"<(.*)>", CONF["navigation"](INDEX))
     pages = {path.stem for path in (ROOT / "docs").glob("*.md")} - {"README"}
+    books = (ROOT / CONF["NOTEBOOKS"]).glob("*.ipynb")
+    pages |= {f"../{CONF['NOTEBOOKS']}{path.stem}" for path in books}
     assert sorted(named) == sorted(pages | {"../CONTRIBUTING", "../ARCHITECTURE", "../CHANGELOG"})
 
 
@@ -65,6 +67,8 @@ def test_the_site_is_built_and_loads_nothing_from_the_net(site: Path) -> None:
     assert all(
         f'id="solo_dyntemp.losses.{name}"' in interface for name in solo_dyntemp.losses.__all__
     )
+    book = texts[site / CONF["NOTEBOOKS"] / "own_images.html"]
+    assert "trained backbone" in book and 'src="data:image/png;base64,' in book
     assert 'href="temperature.html">' in texts[site / "docs" / "README.html"]
     assert (site / "docs" / "temperature.html").is_file()
 

@@ -203,6 +203,9 @@ def pretrain(*overrides: str | Mapping[str, Any], **keys: Any) -> Run:
     Raises:
         UserError: a setting or data that cannot work, before training starts.
     """
+    from solo_registry.console import quiet_libraries
+
+    quiet_libraries()  # before they are imported
     from solo_registry.config.compose import compose_config
     from solo_registry.jobs.pretrain import pretrain as train
 
@@ -250,15 +253,18 @@ def run_html(run: Run) -> str:
     import base64
     import html
 
-    from solo_registry.plots.tables import result_frame
+    from solo_registry.plots.tables import result_html
 
     head = f"<code>{html.escape(str(run.path))}</code>"
     result = run._loaded.folder.read_result()
     if result is None:
         return f"{head}: no result yet"
-    parts = [head, result_frame(result["results"]).round(3).to_html(na_rep="-")]
+    parts = [head, result_html(result["results"], result["test_images"], result["split"])]
     for picture in run.pictures:
         if picture.stem in ("training", "features"):
             content = base64.b64encode(picture.read_bytes()).decode()
-            parts.append(f'<img style="max-width: 48em" src="data:image/png;base64,{content}">')
+            parts.append(
+                f'<img alt="{picture.stem}" style="max-width: 48em" '
+                f'src="data:image/png;base64,{content}">'
+            )
     return "\n".join(parts)

@@ -26,9 +26,14 @@ def plain(**settings: Any) -> Console:
     Rich by itself reads `[red]` in a path as a color, `[/x]` as a mistake and `:smile:` as a
     picture. Where a style is meant, the text is a `rich.text.Text`.
 
+    In a notebook it prints as into a file: Rich's live bars need ipywidgets there, and warn at each
+    step without it.
+
     Args:
         **settings: arguments of `rich.console.Console`.
     """
+    if "ipykernel" in sys.modules:  # whose stdout says that it is a terminal
+        settings = {"force_jupyter": False, "force_terminal": False} | settings
     return Console(markup=False, emoji=False, **settings)
 
 
@@ -49,5 +54,9 @@ def quiet_libraries() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated", category=FutureWarning)
-    for text in ("does not have many workers", "is smaller than the logging interval"):
+    for text in (
+        "does not have many workers",
+        "is smaller than the logging interval",
+        "IProgress not found",  # tqdm's, in a notebook without ipywidgets
+    ):
         warnings.filterwarnings("ignore", message=f".*{text}")

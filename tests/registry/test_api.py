@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from omegaconf import DictConfig
 import dyntemp
 from solo_registry import api
 from solo_registry.config.compose import compose_config
+from solo_registry.console import plain
 from solo_registry.errors import UserError
 
 TEXT = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=12)
@@ -56,3 +59,19 @@ def test_version() -> None:
     from importlib.metadata import version
 
     assert dyntemp.__version__ == version("solo-dyntemp")
+
+
+@pytest.mark.parametrize("notebook", [False, True])
+def test_a_notebook_is_no_terminal(monkeypatch: pytest.MonkeyPatch, notebook: bool) -> None:
+    """The kernel's stdout says that it is one; what redraws itself would fill the page."""
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.delenv("TTY_COMPATIBLE", raising=False)
+    if notebook:
+        monkeypatch.setitem(sys.modules, "ipykernel", sys)
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    console = plain(file=Terminal())
+    assert console.is_terminal is not notebook and not console.is_jupyter

@@ -53,9 +53,9 @@ class FromSolo(Theirs):
     validation_step = BaseMethod.validation_step
     on_validation_epoch_end = BaseMethod.on_validation_epoch_end
     watch, measure = BaseMethod.watch, BaseMethod.measure
-    # `Telemetry` calls these
+    # `Telemetry` calls these, and the evaluation the last
     embed, compared_pairs = BaseMethod.embed, BaseMethod.compared_pairs
-    pair_temperature = BaseMethod.pair_temperature
+    pair_temperature, chance_loss = BaseMethod.pair_temperature, BaseMethod.chance_loss
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(solo_config(cfg, self.NAME))

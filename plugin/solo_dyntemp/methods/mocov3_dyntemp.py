@@ -20,6 +20,10 @@ class MoCoV3DynTempMixin(DynTempMixin, MoCoV3Mixin):
 
     KWARGS: ClassVar[dict[str, Any]] = {**MoCoV3Mixin.KWARGS, **DynTempMixin.KERNEL_KWARGS}
 
+    def loss_scale(self) -> float:
+        """Return 2 tau_max."""
+        return 2 * self.temperature.tau_max
+
     def contrastive_loss(self, query: Tensor, key: Tensor, indexes: Tensor) -> Tensor:
         """Compare `query` (N, D) of the images `indexes` (N,) with all keys (N, D)."""
         loss = dyntemp_paired(
@@ -30,4 +34,4 @@ class MoCoV3DynTempMixin(DynTempMixin, MoCoV3Mixin):
             implementation=self.implementation,
             indexes=indexes,
         )
-        return 2 * self.temperature.tau_max * loss
+        return self.loss_scale() * loss

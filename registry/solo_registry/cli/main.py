@@ -82,24 +82,22 @@ def pretrain(ctx: typer.Context) -> None:
     """
     from solo_registry.config.compose import run_with_config
 
-    done: dict[Path, str] = {}
-
-    def train(cfg: DictConfig) -> None:
+    def train(cfg: DictConfig) -> tuple[str, str]:
         from hydra.core.hydra_config import HydraConfig
 
         from solo_registry.jobs.pretrain import pretrain as run
 
         words = " ".join(HydraConfig.get().overrides.task)
-        done[run(cfg).path] = words
+        return str(run(cfg).path), words
 
-    try:
-        run_with_config(train, ctx.args)
-    finally:
+    def finish(done: list[tuple[str, str]]) -> None:
         if len(done) > 1:
             from solo_registry.console import terminal
             from solo_registry.jobs.table import runs_table
 
-            terminal().print(runs_table(done))
+            terminal().print(runs_table({Path(path): words for path, words in done}))
+
+    run_with_config(train, ctx.args, finish)
 
 
 for use in (*EVALUATION, *INFERENCE):

@@ -94,18 +94,24 @@ def remove(
     runs_dir: RunsDir = RUNS,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Remove a run with everything in its folder; asks first."""
+    """Remove a run with everything in its folder; asks first.
+
+    A run that another process is training or measuring is not removed.
+    """
     import shutil
 
+    from solo_registry.console import terminal
     from solo_registry.errors import UserError
     from solo_registry.runs.find import find_run
+    from solo_registry.runs.lock import held
 
     path = find_run(run, runs_dir)
     if path.is_file():
         raise UserError(f"{path} is a file inside a run: name the run folder")
     if not yes:
         typer.confirm(f"Remove {path} and everything in it?", abort=True)
-    shutil.rmtree(path)
+    with held(path, terminal(), patience=0):
+        shutil.rmtree(path)
     for parent in (path.parent, path.parent.parent):
         if not any(parent.iterdir()):
             parent.rmdir()

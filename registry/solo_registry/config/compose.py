@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import hydra
@@ -24,6 +25,7 @@ from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.given import FOLDER, OURS, GivenFolder, compare_stem, find_given
 from solo_registry.config.hints import no_flag, options_of
 from solo_registry.config.keys import all_keys
+from solo_registry.config.outcomes import Outcomes
 from solo_registry.config.overrides import LAUNCHERS, check_override, how_to_write, key_of, quoted
 from solo_registry.config.pages import help_page
 from solo_registry.config.resolve import expanded, explain, settled
@@ -54,12 +56,17 @@ class PluginConfigs(SearchPathPlugin):
             search_path.append(provider=package, path=f"pkg://{package}")
 
 
-def run_with_config(task: Callable[[DictConfig], Any], args: Sequence[str]) -> None:
+def run_with_config(
+    task: Callable[[DictConfig], Any],
+    args: Sequence[str],
+    finish: Callable[[list[Any]], None] | None = None,
+) -> None:
     """Compose the config from a command's arguments and hand it to `task`.
 
     Args:
-        task: called once, or once per job with `--multirun`.
+        task: called once, or once per job with `--multirun`, perhaps in another process.
         args: Hydra's overrides and flags.
+        finish: called at the end, also after errors, with what the tasks returned.
 
     Raises:
         UserError: the arguments do not make a config; the text names the nearest right one.
@@ -78,11 +85,11 @@ def run_with_config(task: Callable[[DictConfig], Any], args: Sequence[str]) -> N
         overrides = [override for override in overrides if not override.startswith("method=")]
     else:
         methods = []
-    started: list[DictConfig] = []
+    here = os.getpid()
     failures: list[UserError] = []
 
     def guarded(cfg: DictConfig) -> None:
-        started.append(cfg)
+        outcomes.begin()
         for method in methods:
             OmegaConf.update(cfg, "method", method, force_add=True)
         sys.argv = before  # what Lightning runs again for each further device
@@ -90,8 +97,10 @@ def run_with_config(task: Callable[[DictConfig], Any], args: Sequence[str]) -> N
             settled(cfg)
             if own:
                 compare_stem(cfg)
-            task(cfg)
+            outcomes.add(task(cfg))
         except UserError as error:  # Hydra would print a line of its own before ours
+            if os.getpid() != here:  # a launcher's process, which hands the error over
+                raise
             failures.append(error)
 
     # Hydra would print a shortened stack trace and exit with 1; we tell errors ourselves.
@@ -100,16 +109,20 @@ def run_with_config(task: Callable[[DictConfig], Any], args: Sequence[str]) -> N
         version_base="1.3", config_path="pkg://solo_registry.configs", config_name="pretrain"
     )
     folder = FOLDER.set(find_given(*own) if own else None)
-    try:
-        sys.argv = [before[0], *hydra_args([*flags, *overrides])]
-        main(guarded)()
-    except Exception as error:
-        if started:
-            raise
-        raise translate(error) from error  # composing failed, so the arguments are to blame
-    finally:
-        sys.argv = before
-        FOLDER.reset(folder)
+    with TemporaryDirectory() as shared:
+        outcomes = Outcomes(shared)
+        try:
+            sys.argv = [before[0], *hydra_args([*flags, *overrides])]
+            main(guarded)()
+        except Exception as error:
+            if outcomes.begun:
+                raise
+            raise translate(error) from error  # composing failed, so the arguments are to blame
+        finally:
+            sys.argv = before
+            FOLDER.reset(folder)
+            if finish:
+                finish(outcomes.all())
     if failures:  # with --multirun the other jobs have run
         raise failures[0]
 

@@ -17,6 +17,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from solo_registry.catalog.registry import METHODS
 from solo_registry.config.devices import count_processes
 from solo_registry.config.resolve import resolve
 from solo_registry.config.undecided import undecided
@@ -122,6 +123,7 @@ class Choice:
 
     def __init__(self, cfg: DictConfig, facts: Facts) -> None:
         self.cfg, self.facts = cfg, facts
+        self.method = METHODS.get(cfg.method)
         self.ways: dict[str, Callable[[], tuple[Any, str]]] = {
             "data.validation_fraction": self.validation_fraction,
             "crop_size": self.crop_size,
@@ -164,6 +166,8 @@ class Choice:
     def backbone(self) -> tuple[str, str]:
         """Take a network that can be trained on a CPU where the images are few or small."""
         size, many = self.cfg.augmentations[0].crop_size, self.images >= MANY
+        if getattr(self.method, "TRANSFORMER", False):
+            return ("vit_tiny", "vit_small")[many], f"{self.cfg.method} needs a vision transformer"
         if size <= SMALL:
             names = ("resnet10_narrow", "resnet18")
         else:
@@ -179,7 +183,11 @@ class Choice:
         share = max(1, self.images // count_processes(self.cfg))
         largest = 256 if self.cfg.augmentations[0].crop_size <= SMALL else 128
         size = min(power_of_two(share), max(16, min(largest, power_of_two(share / 4))))
-        return size, f"{share // size} steps an epoch"
+        unit = getattr(self.method, "batch_unit", lambda cfg: 1)(self.cfg)
+        if share >= unit:
+            size = min(-(-size // unit), share // unit) * unit
+        whole = f" of a multiple of {unit} images" if unit > 1 else ""
+        return size, f"{share // size} steps an epoch{whole}"
 
     def rate(self, which: int) -> tuple[float, str]:
         """Return a learning rate, given per 256 images of a step as the config wants it."""

@@ -17,7 +17,7 @@ from solo_registry.data.module import PretrainDataModule
 from solo_registry.evaluation.features import Measured, measure
 from solo_registry.evaluation.linear_head import LinearHead, save_head
 from solo_registry.evaluation.publish import draw_run, show
-from solo_registry.evaluation.verdict import chance_loss, last_loss, verdict
+from solo_registry.evaluation.verdict import last_loss, verdict
 from solo_registry.methods.base import BaseMethod
 from solo_registry.metrics.linear_probe import ProbeResult, linear_probe
 from solo_registry.metrics.long_tail import long_tail_results
@@ -232,7 +232,7 @@ def publish(
         result["results"],
         result["test_images"],
         last_loss(run.metrics) if own else None,
-        chance_loss(measurement.model),
+        measurement.model.chance_loss(),
     )
     for line in lines if own else ():
         console.print(line, soft_wrap=True, highlight=False)

@@ -8,30 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from solo_registry.config.devices import count_processes
-from solo_registry.methods.base import BaseMethod
-from solo_registry.methods.dcl import DCLMixin
-from solo_registry.methods.simclr import SimCLRMixin
 from solo_registry.metrics.accuracy import standard_error
 from solo_registry.metrics.protocol import Result
 
 NEAR = 0.97  # of the loss at chance
 MEASURES = {"knn_acc1": "kNN", "linear_acc1": "linear probe"}
-
-
-def chance_loss(model: BaseMethod) -> float | None:
-    """Return the loss of a method that cannot tell the views of a batch apart.
-
-    A softmax over k equal similarities gives ln(k); InfoNCE compares each of 2N views with the
-    2N - 1 others, and DCL with one less.
-
-    Returns:
-        None where the method's loss has no such value.
-    """
-    if not (isinstance(model, SimCLRMixin) and model.INFONCE):
-        return None
-    rows = model.num_crops * model.cfg.optimizer.batch_size * count_processes(model.cfg)
-    return math.log(max(1, rows - (2 if isinstance(model, DCLMixin) else 1)))
 
 
 def last_loss(metrics: Path) -> float | None:
@@ -51,7 +32,7 @@ def verdict(
         results: the measures of "untrained" and "trained".
         images: number of test images.
         loss: the last epoch's.
-        chance: see `chance_loss`.
+        chance: see `BaseMethod.chance_loss`.
 
     Returns:
         Sentences; none if the run learned.

@@ -81,7 +81,7 @@ def card(
             "",
             "```python",
             *loading(to, cfg, call),
-            *transform(to, cfg, call, info),
+            *transform(cfg, info),
             "```",
             *further(to, call, channels),
             "",
@@ -131,6 +131,7 @@ def loading(to: str, cfg: DictConfig, call: dict[str, Any] | None) -> list[str]:
         return [
             "import numpy as np",
             "import onnxruntime",
+            "import torch",
             "",
             'session = onnxruntime.InferenceSession("backbone.onnx")',
             "",
@@ -149,6 +150,7 @@ def loading(to: str, cfg: DictConfig, call: dict[str, Any] | None) -> list[str]:
     elif by_config(to, call):
         return [
             "import timm",
+            "import torch",
             "",
             'model = timm.create_model("local-dir:.", pretrained=True).eval()',
         ]
@@ -176,20 +178,32 @@ def by_config(to: str, call: dict[str, Any] | None) -> bool:
     return to not in LIBRARIES and call is not None and not call["low_resolution"]
 
 
-def transform(to: str, cfg: DictConfig, call: dict[str, Any] | None, info: SetInfo) -> list[str]:
-    """Return lines of Python that build timm's `transform` from a PIL image to `model`'s input."""
-    if call is None:
-        return []
-    given = "**resolve_data_config({}, model=model)"
-    names = "create_transform, resolve_data_config"
-    if not by_config(to, call):
-        names = "create_transform"
-        given = ", ".join(f"{key}={value!r}" for key, value in preprocessing(cfg, info).items())
-    return ["", f"from timm.data import {names}", "", f"transform = create_transform({given})"]
+def transform(cfg: DictConfig, info: SetInfo) -> list[str]:
+    """Return lines of Python that build `transform`, from a PIL image to `model`'s input.
+
+    It resizes 8-bit tensors by torchvision, as our evaluation does. Pillow, by which timm's own
+    transform resizes, rounds some pixels to the next of the 255 steps.
+    """
+    size = cfg.augmentations[0].crop_size
+    return [
+        "",
+        "from torchvision.transforms import v2",
+        "",
+        "transform = v2.Compose([",
+        "    v2.PILToTensor(),",
+        f"    v2.Resize({eval_resize(info, size)}, interpolation=v2.InterpolationMode.BICUBIC),",
+        f"    v2.CenterCrop({size}),",
+        "    v2.ToDtype(torch.float32, scale=True),",
+        f"    v2.Normalize(mean={list(info.mean)}, std={list(info.std)}),",
+        "])",
+    ]
 
 
 def preprocessing(cfg: DictConfig, info: SetInfo) -> dict[str, Any]:
-    """Return the timm data config whose transform does what our evaluation does."""
+    """Return the timm data config whose transform does what our evaluation does.
+
+    timm resizes by Pillow, so a pixel may differ by one of 255 steps.
+    """
     size = cfg.augmentations[0].crop_size
     resize = eval_resize(info, size)
     share = size / resize
@@ -207,16 +221,20 @@ def preprocessing(cfg: DictConfig, info: SetInfo) -> dict[str, Any]:
 
 def further(to: str, call: dict[str, Any] | None, channels: int) -> list[str]:
     """Return the text on the transform's input, and on adding a classifier or other channels."""
-    if call is None:
-        return []
-    mode = {1: "grey ('L')", 3: "RGB"}.get(channels)
-    lines = ["", f"`transform` takes a PIL image, {mode}."] if mode else [""]
-    if to == "onnx":
+    mode = {1: "L", 3: "RGB"}.get(channels)
+    lines = ["", "`transform` gives the pixels of our evaluation."]
+    if mode:
+        lines += [
+            f"Give it an upright 8-bit image: `ImageOps.exif_transpose(image).convert('{mode}')`."
+        ]
+    if call is None or to == "onnx":
         return lines
     if not by_config(to, call):
         return [*lines, "A classifier comes by `model.reset_classifier(10)`."]
     return [
         *lines,
+        "timm's own transform, which `config.json` describes, resizes by Pillow: its pixels differ "
+        "by up to 1/255, and the features a little.",
         "In `create_model`, `num_classes=10` adds a classifier, and `in_chans=1` or `3` fits the "
         "first layer to images of so many channels.",
     ]

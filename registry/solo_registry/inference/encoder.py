@@ -121,9 +121,8 @@ class Encoder:
         feats: list[Tensor] = []
         readable: list[int] = []
         broken: dict[int, str] = {}
-        quiet = not (console.is_terminal or console.is_jupyter)
         for indexes, views, problems in track(
-            loader, "embedding", console=console, transient=True, disable=quiet
+            loader, "embedding", console=console, transient=True, disable=not console.is_terminal
         ):
             broken |= problems
             if indexes:

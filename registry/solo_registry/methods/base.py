@@ -202,6 +202,13 @@ class BaseMethod(LightningModule):
         """
         return None
 
+    def chance_loss(self) -> float | None:
+        """Return the `train_nce_loss` of a model to which all images look alike.
+
+        A softmax over k equal similarities gives ln k. None if the loss has no such value.
+        """
+        return None
+
     def compared_pairs(self, outs: dict[str, list[Tensor]], batch: Batch) -> ComparedPairs:
         """Return the pairs that the loss compares, for telemetry; by default all views with all.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -36,6 +37,10 @@ class DCLMixin(SimCLRMixin):
         with full_precision(z):
             loss: Tensor = criterion(*to_float32(z).chunk(2))
         return loss
+
+    def chance_loss(self) -> float | None:
+        """Return ln(2 N - 2), without the positive."""
+        return math.log(max(1, 2 * self.images_a_step() - 2))
 
     def compared_pairs(self, outs: dict[str, list[Tensor]], batch: Batch) -> ComparedPairs:
         """Return all views against all, without the positives in the denominators."""

@@ -47,6 +47,7 @@ class MAEMixin(MethodMixin):
     HEADS: ClassVar[tuple[str, ...]] = ("decoder",)
     TWO_VIEWS: ClassVar[bool] = False
     LEAST_VIEWS: ClassVar[int] = 1
+    TRANSFORMER: ClassVar[bool] = True
     MULTICROP: ClassVar[bool] = False
     PER_PROCESS: ClassVar[str] = "each process draws its own masks"
 

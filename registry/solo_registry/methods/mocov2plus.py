@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -50,6 +51,10 @@ class MoCoV2PlusMixin(ContrastiveMixin, MomentumProjectorMixin):
     ) -> Tensor:
         """Compare `query` (N, D) of images `indexes` (N,) with `key` (N, D) and `queue` (D, K)."""
         return infonce_queue(query, key, queue, self.cfg.method_kwargs.temperature)
+
+    def chance_loss(self) -> float | None:
+        """Return ln(K + 1): the positive and the queue."""
+        return math.log(self.queue.keys.shape[2] + 1)
 
     def compared_pairs(self, outs: dict[str, list[Tensor]], batch: Batch) -> ComparedPairs:
         """Return the queries against the batch's keys, which stand in for the unlabelled queue."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 from omegaconf import DictConfig
@@ -52,10 +53,19 @@ class MoCoV3Mixin(ContrastiveMixin, MomentumProjectorMixin):
         z = self.projector(feats)
         return {"z": z, "q": self.predictor(z)}
 
+    def loss_scale(self) -> float:
+        """Return the factor 2 tau of MoCo v3's loss."""
+        tau: float = self.cfg.method_kwargs.temperature
+        return 2 * tau
+
     def contrastive_loss(self, query: Tensor, key: Tensor, indexes: Tensor) -> Tensor:
         """Compare `query` (N, D) of the images `indexes` (N,) with all keys (N, D); times 2 tau."""
-        tau: float = self.cfg.method_kwargs.temperature
-        return 2 * tau * infonce_paired(query, key, tau)
+        loss = infonce_paired(query, key, self.cfg.method_kwargs.temperature)
+        return self.loss_scale() * loss
+
+    def chance_loss(self) -> float | None:
+        """Return the scaled ln N of both directions: a query is compared with all keys."""
+        return 2 * self.loss_scale() * math.log(self.images_a_step())
 
     def compared_pairs(self, outs: dict[str, list[Tensor]], batch: Batch) -> ComparedPairs:
         """Return the queries of the first views against the keys of the second views."""

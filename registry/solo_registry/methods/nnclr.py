@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch.nn.functional as F
@@ -50,6 +51,10 @@ class NNCLRMixin(ContrastiveMixin):
     def contrastive_loss(self, neighbour: Tensor, prediction: Tensor, indexes: Tensor) -> Tensor:
         """Compare the neighbours (N, D) of the images `indexes` (N,) with all predictions."""
         return infonce_paired(neighbour, prediction, self.cfg.method_kwargs.temperature)
+
+    def chance_loss(self) -> float | None:
+        """Return ln N: a neighbour is compared with all predictions of the other view."""
+        return math.log(self.images_a_step())
 
     def compared_pairs(self, outs: dict[str, list[Tensor]], batch: Batch) -> ComparedPairs:
         """Return the first views' neighbours against the predictions of the second views."""

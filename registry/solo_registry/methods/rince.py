@@ -46,6 +46,10 @@ class RINCEMixin(SimCLRMixin):
             )
         return cfg
 
+    def chance_loss(self) -> float | None:
+        """Return None: at equal similarities the loss depends on how large they are."""
+        return None
+
     def contrastive_loss(self, z: Tensor, groups: Tensor) -> Tensor:
         """Compare the two views `z` (2*N, D) of the images `groups` (2*N,)."""
         kwargs = self.cfg.method_kwargs

@@ -47,6 +47,14 @@ class SigLIPMixin(SimCLRMixin):
         z1, z2 = z.chunk(2)
         return sigmoid_pairs(z1, z2, self.log_scale, self.bias)
 
+    def chance_loss(self) -> float | None:
+        r"""Return the least loss of equal logits: N times the entropy of a share 1/N of positives.
+
+        It is ln N + (N - 1) ln(N / (N - 1)), at a bias that gives every pair the probability 1/N.
+        """
+        n = self.images_a_step()
+        return math.log(n) + (n - 1) * math.log(n / (n - 1)) if n > 1 else 0.0
+
     def temperature_curve(self, s: Tensor) -> Tensor:
         """Return the current trained temperature at every similarity."""
         return (-self.log_scale).exp().detach().to(s).expand_as(s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -45,6 +46,10 @@ class SimCLRMixin(ContrastiveMixin):
     def contrastive_loss(self, z: Tensor, groups: Tensor) -> Tensor:
         """Compare all views `z` (V*N, D); rows of equal `groups` (V*N,) are positives."""
         return infonce(z, groups, self.cfg.method_kwargs.temperature)
+
+    def chance_loss(self) -> float | None:
+        """Return ln(V N - 1): each view is compared with all others."""
+        return math.log(max(1, self.num_crops * self.images_a_step() - 1))
 
     def compared_pairs(self, outs: dict[str, list[Tensor]], batch: Batch) -> ComparedPairs:
         """Return all views against all."""

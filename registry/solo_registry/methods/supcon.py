@@ -28,6 +28,10 @@ class SupConMixin(SimCLRMixin):
             raise UserError(f"method '{self.cfg.method}' needs a label for every image")
         return targets
 
+    def chance_loss(self) -> float | None:
+        """Return None: it depends on how many images of a class a batch has."""
+        return None
+
 
 class SupCon(SupConMixin, BaseMethod):
     """SupCon on our own engine."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from solo_registry.losses import supcon_out
 from solo_registry.methods.base import BaseMethod
+from solo_registry.methods.simclr import SimCLRMixin
 from solo_registry.methods.supcon import SupConMixin
 
 
@@ -19,6 +20,10 @@ class SupConOutMixin(SupConMixin):
     def contrastive_loss(self, z: Tensor, groups: Tensor) -> Tensor:
         """Compare all views `z` (V*N, D); rows of equal `groups` (V*N,) are positives."""
         return supcon_out(z, groups, self.cfg.method_kwargs.temperature)
+
+    def chance_loss(self) -> float | None:
+        """Return SimCLR's: the mean over the positives is outside the logarithm."""
+        return SimCLRMixin.chance_loss(self)
 
 
 class SupConOut(SupConOutMixin, BaseMethod):

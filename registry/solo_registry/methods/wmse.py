@@ -66,9 +66,18 @@ class WMSEMixin(MethodMixin):
         if batch % size or size < least:
             raise UserError(
                 f"method_kwargs.whitening_size is {size}: it must divide optimizer.batch_size, "
-                f"{batch}, and be at least twice method_kwargs.proj_output_dim, {least}"
+                f"{batch}, and be at least twice method_kwargs.proj_output_dim, {least}. For this "
+                f"batch method_kwargs.whitening_size={batch} and "
+                f"method_kwargs.proj_output_dim={max(1, min(kwargs.proj_output_dim, batch // 2))} "
+                "work"
             )
         return cfg
+
+    @classmethod
+    def batch_unit(cls, cfg: DictConfig) -> int:
+        """Return `whitening_size`."""
+        size: int = cfg.method_kwargs.whitening_size
+        return size
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: the distance of the whitened views."""

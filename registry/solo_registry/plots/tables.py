@@ -1,7 +1,8 @@
-"""The result of a run as a table on the terminal."""
+"""The result of a run as a table, on the terminal or as HTML."""
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterable, Mapping
 
 import pandas as pd
@@ -59,31 +60,33 @@ def result_table(
     """
     if not result:
         raise ValueError("result must hold at least one row, got none")
-    names = [name for name in ROW_NAMES if name in result]
-    names += [name for name in result if name not in ROW_NAMES]
-    caption = _caption(result)
-    if images:
-        caption = f"± is the standard error of a share of {images} {split} images\n{caption}"
+    caption = _caption(result, images, split)
     table = Table(title=title, caption=caption, caption_justify="left")
     table.add_column("features", no_wrap=True)
     for heading, _, _ in _COLUMNS.values():
         least = None if "%" in heading else len(heading)  # accuracies may take two lines
         table.add_column(heading, justify="right", min_width=least)
-    for name in names:
-        cells = [_cell(result, name, key, images) for key in _COLUMNS]
-        table.add_row(ROW_NAMES.get(name, name.replace("_", " ")), *cells)
+    for name in _ordered(result):
+        table.add_row(_row_name(name), *(_cell(result, name, key, images) for key in _COLUMNS))
     return table
 
 
-def result_frame(result: Mapping[str, Result]) -> pd.DataFrame:
-    """Return the numbers of `result_table` as a DataFrame, for notebooks."""
+def result_html(result: Mapping[str, Result], images: int | None, split: str) -> str:
+    """Return `result_table` as HTML, for notebooks."""
     rows = {
-        ROW_NAMES.get(name, name): {
-            heading: row.get(key) for key, (heading, _, _) in _COLUMNS.items()
+        html.escape(_row_name(name)): {
+            heading: _html(_cell(result, name, key, images))
+            for key, (heading, _, _) in _COLUMNS.items()
         }
-        for name, row in result.items()
+        for name in _ordered(result)
     }
-    return pd.DataFrame.from_dict(rows, orient="index").astype(float)
+    table = pd.DataFrame.from_dict(rows, orient="index").to_html(escape=False)
+    caption = html.escape(_caption(result, images, split)).replace("\n", "<br>")
+    return f"{table}\n<small>{caption}</small>"
+
+
+def _html(cell: Text) -> str:
+    return f"<b>{cell.plain}</b>" if cell.style == "bold" else cell.plain
 
 
 def frame_table(frame: pd.DataFrame, title: str) -> Table:
@@ -103,6 +106,15 @@ def _text(value: object) -> str:
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
+def _ordered(result: Mapping[str, Result]) -> list[str]:
+    known = [name for name in ROW_NAMES if name in result]
+    return known + [name for name in result if name not in ROW_NAMES]
+
+
+def _row_name(name: str) -> str:
+    return ROW_NAMES.get(name, name.replace("_", " "))
+
+
 def _cell(result: Mapping[str, Result], name: str, key: str, images: int | None) -> Text:
     _, form, best = _COLUMNS[key]
     value = result[name].get(key)
@@ -115,8 +127,10 @@ def _cell(result: Mapping[str, Result], name: str, key: str, images: int | None)
     return Text(text, "bold" if len(others) > 1 and float(value) == best(others) else "")
 
 
-def _caption(result: Mapping[str, Result]) -> str:
+def _caption(result: Mapping[str, Result], images: int | None, split: str) -> str:
     lines = []
+    if images:
+        lines.append(f"± is the standard error of a share of {images} {split} images")
     for key, (heading, _, _) in _COLUMNS.items():
         row = next((row for row in result.values() if row.get(key) is not None), None)
         if row is not None:

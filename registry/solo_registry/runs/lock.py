@@ -39,7 +39,8 @@ def held(target: Path, console: Console, patience: float | None = None) -> Itera
     Args:
         target: what will be written; it need not exist. The lock is `.<name>.lock` beside it.
         console: where a wait is announced.
-        patience: seconds to wait at most; None waits until the other process has ended.
+        patience: seconds to wait at most; None waits until the other process has ended, 0 raises
+            without a word.
 
     Raises:
         UserError: the other process still has it, or the lock cannot be written.
@@ -54,6 +55,8 @@ def held(target: Path, console: Console, patience: float | None = None) -> Itera
         try:
             lock.acquire(blocking=False)
         except Timeout:
+            if patience == 0:
+                raise
             text = (
                 f"{_holder(lock)} is working on {target}: waiting for it. Ctrl-C ends this wait "
                 "and not that process"

@@ -251,3 +251,23 @@ def test_what_is_no_text_or_yaml_or_json_is_a_paragraph(tmp_path: Path) -> None:
 def test_a_section_that_takes_any_key_takes_several_at_once(section: str, sign: str) -> None:
     cfg = compose_config(["data=digits", "method=simclr", f"{sign}{section}={{a:1,b:{{c:[2]}}}}"])
     assert OmegaConf.select(cfg, section) == {"a": 1, "b": {"c": [2]}}
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_jobs_hand_back_what_they_return_and_what_goes_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def task(cfg: DictConfig) -> list[int]:
+        if cfg.seed == 2:
+            raise UserError("seed 2 is refused")
+        return [cfg.seed, os.getpid()]
+
+    done: list[list[int]] = []
+    words = [f"hydra/launcher={launcher}", "seed=3,2,1", "--multirun"]
+    with pytest.raises(UserError, match=r"^seed 2 is refused$"):
+        run_with_config(task, words, done.extend)
+    assert [seed for seed, _ in done] == [3, 1]
+    assert (os.getpid() in {process for _, process in done}) is (launcher == "basic")

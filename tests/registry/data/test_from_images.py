@@ -71,6 +71,18 @@ def test_every_value_is_filled_in_with_its_reason(photos: Photos) -> None:
     assert build_data(cfg).val_set is not None
 
 
+def test_a_method_gets_what_it_needs() -> None:
+    assert values(600, 28, "method=mae").backbone.name == "vit_tiny"
+    assert values(600, 28, "method=simclr").optimizer.batch_size == 64
+    for size, batch in ((128, 128), (32, 64)):
+        words = f"method_kwargs.whitening_size={size}", "method_kwargs.proj_output_dim=16"
+        assert values(600, 28, "method=wmse", *words).optimizer.batch_size == batch
+    with pytest.raises(UserError, match=r"whitening_size=16 and .*proj_output_dim=8 work"):
+        values(60, 28, "method=wmse")
+    words = "method_kwargs.whitening_size=16", "method_kwargs.proj_output_dim=8"
+    assert values(60, 28, "method=wmse", *words).optimizer.batch_size == 16
+
+
 @pytest.mark.parametrize(
     "word",
     [
@@ -164,6 +176,20 @@ def test_a_batch_set_too_large_ends_in_the_cure(photos: Photos) -> None:
     cfg, _ = chosen(photos(30), "optimizer.batch_size=256")
     with pytest.raises(UserError, match=r"optimizer.batch_size=\d+ or less; null chooses it"):
         build_data(cfg)
+
+
+@pytest.mark.nightly
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("mae", "decoder_depth=1"), ("wmse", "proj_output_dim=8")])
+def test_methods_with_needs_of_their_own_train_on_a_folder(
+    photos: Photos, tmp_path: Path, words: tuple[str, str]
+) -> None:
+    method, key = words
+    given = [f"data={photos(240, size=(8, 8))}", f"method={method}", f"method_kwargs.{key}"]
+    given += [f"runs_dir={tmp_path / 'runs'}", "max_epochs=1", "data.num_workers=0"]
+    run = pretrain(compose_config([*given, "evaluation.pictures=false", "accelerator=cpu"]))
+    result = run.read_result()
+    assert result is not None and result["steps"] > 0
 
 
 @pytest.mark.slow

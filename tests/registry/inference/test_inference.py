@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from rich.console import Console
 from sklearn.datasets import load_digits
 from tests.conftest import tiny_config
 from typer.testing import CliRunner
@@ -19,7 +18,6 @@ from typer.testing import CliRunner
 from solo_registry.api import Run
 from solo_registry.cli.main import app
 from solo_registry.errors import UserError
-from solo_registry.export.folder import export_run
 from solo_registry.inference.tables import WRITERS, write_table
 from solo_registry.jobs.pretrain import pretrain
 
@@ -135,30 +133,6 @@ def test_an_old_run_gets_its_probe_when_it_is_needed(run: Run, images: Path) -> 
     (run.path / "probe.safetensors").unlink()
     pd.testing.assert_frame_equal(run.predict(images / "val"), expected, rtol=1e-6)
     assert (run.path / "probe.safetensors").exists()
-
-
-def test_timm_gives_the_same_features_with_the_cards_preprocessing(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cfg = tiny_config(tmp_path / "runs", "simclr", "optimizer.batch_size=32", "max_epochs=1")
-    cfg.data.update(dataset="custom", train_path=str(images / "train"))
-    cfg.telemetry.every_n_epochs, cfg.data.num_workers = 0, 0
-    cfg.backbone = {"name": "timm/resnet18", "kwargs": {"channels": [8, 8, 16, 16]}}
-    cfg.backbone.kwargs.low_resolution = False
-    cfg.augmentations[0].crop_size = 16
-    run = Run(pretrain(cfg).path)
-    folder = export_run(run.path, "timm", tmp_path / "timm", Console(quiet=True))
-    code = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
-    space: dict[str, object] = {}
-    monkeypatch.chdir(folder)
-    exec(code, space)
-    big = tmp_path / "big.png"  # larger than the crop, so that the resize matters
-    pixels = np.random.default_rng(0).integers(0, 256, (6, 7, 3), np.uint8)
-    Image.fromarray(pixels).resize((70, 60), Image.Resampling.BICUBIC).save(big)
-    with torch.no_grad():
-        theirs = space["model"](space["transform"](Image.open(big))[None])  # type: ignore[operator]
-    ours = run.embed(big).to_numpy()
-    assert np.abs(theirs.numpy() - ours).max() < 0.02 * np.abs(ours).max()  # Pillow rounds to 1/255
 
 
 @pytest.mark.parametrize("suffix", WRITERS)

@@ -1,9 +1,10 @@
 import io
+import re
 
 import pytest
 from rich.console import Console
 
-from solo_registry.plots.tables import result_table
+from solo_registry.plots.tables import result_html, result_table
 
 SETTINGS = {"knn_k": 20, "knn_temperature": 0.1, "knn_distance": "cosine"}
 RESULT = {
@@ -47,6 +48,16 @@ def test_caption_names_the_protocols_of_what_was_measured():
     assert "trained backbone" in text
     unlabelled = {"trained": {"uniformity": -1.0}}
     assert "kNN" not in str(result_table(unlabelled).caption)
+
+
+def test_html_has_the_cells_and_the_caption_of_the_table():
+    row = {"knn_acc1": 50.0, "knn_k": 9, "knn_temperature": 0.1, "knn_distance": "cosine"}
+    page = result_html({"after_<b>": row, "raw_pixels": RESULT["raw_pixels"]}, 100, "validation")
+    assert re.findall(r"<th>(\D*?)</th>", page)[-2:] == ["raw pixels", "after &lt;b&gt;"]
+    shown = re.findall(r"<td>(.*)</td>", page)
+    assert shown[:2] == ["<b>96.00 ± 1.96</b>", "95.00 ± 2.18"]
+    assert shown[5:] == ["50.00 ± 5.00", "-", "-", "-", "-"]
+    assert "share of 100 validation images<br>kNN: " in page
 
 
 def test_nothing_to_show_is_refused():

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from solo_registry.cli.runs import remove
 from solo_registry.errors import UserError
 from solo_registry.runs import lock
 from solo_registry.runs.lock import held, lock_of
@@ -115,3 +116,19 @@ def test_a_link_has_the_lock_of_its_folder_and_a_thread_has_it_twice(tmp_path: P
             pass
         assert lock_of(tmp_path / "real").exists()
     assert not lock_of(tmp_path / "real").exists()
+
+
+@pytest.mark.distributed
+def test_a_run_that_is_being_written_is_not_removed(
+    other: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for file in (run / "resolved.yaml", tmp_path / "another"):
+        file.touch()
+    with pytest.raises(UserError, match=rf"process {other.pid} on .* is working on"):
+        remove(str(run), yes=True)
+    assert (run / "resolved.yaml").exists()
+    end(other, signal.SIGKILL)
+    remove(str(run), yes=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["another"]

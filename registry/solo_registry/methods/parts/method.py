@@ -35,6 +35,7 @@ class MethodMixin(Host):
     MULTICROP: ClassVar[bool] = True  # whether small crops are allowed, if TWO_VIEWS is False
     DROPS_SMALL: ClassVar[bool] = False  # whether small crops are dropped, with a warning
     ONE_IMAGE: ClassVar[bool] = False  # whether a batch may be one image, over all devices
+    TRANSFORMER: ClassVar[bool] = False  # whether the backbone must be a vision transformer
     # why several processes do not get the gradient of one process; "" if they do
     PER_PROCESS: ClassVar[str] = ""
     # keys in solo-learn's YAML of the method that its code never reads
@@ -59,6 +60,11 @@ class MethodMixin(Host):
         else:
             require_views(cfg, least=cls.LEAST_VIEWS, small=cls.MULTICROP)
         return cfg
+
+    @classmethod
+    def batch_unit(cls, cfg: DictConfig) -> int:
+        """Return the number that the batch must be a multiple of."""
+        return 1
 
     @property
     def learnable_params(self) -> list[ParamGroup]:
@@ -104,6 +110,11 @@ class ContrastiveMixin(MethodMixin):
     def pair_temperature(self, s: Tensor, mask: PairMask, indexes: Tensor) -> Tensor | None:
         """Return the same temperature for every pair; None if the loss is not InfoNCE."""
         return self.temperature_curve(s) if self.INFONCE else None
+
+    def images_a_step(self) -> int:
+        """Return the number of images that are compared in a step, over all processes."""
+        batch: int = self.cfg.optimizer.batch_size
+        return batch * count_processes(self.cfg)
 
 
 class MomentumProjectorMixin(MomentumHost):
