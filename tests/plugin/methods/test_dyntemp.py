@@ -67,6 +67,7 @@ def test_every_temperature_trains_in_every_form(tiny: Tiny, method: str, name: s
                for group in model.learnable_params for p in group["params"])  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [name for name in DYNAMIC if name != "supcon_dyntemp"])
 def test_the_implementation_reaches_the_loss(tiny: Tiny, method: str) -> None:
     batch = (torch.arange(8), [torch.randn(8, 1, 8, 8) for _ in range(2)], torch.arange(8) % 4)
