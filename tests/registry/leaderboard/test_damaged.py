@@ -151,9 +151,9 @@ def place(board: Path, name: str) -> Path:
     [
         ("board.json", 40, 15), ("selected.json", 15, 8), ("result.json", 15, 6),
         ("cost.json", 6, 4), ("environment.json", 6, 4),
-        pytest.param("board.json", 400, 180, marks=LONG),
-        pytest.param("selected.json", 60, 30, marks=LONG),
-        pytest.param("result.json", 400, 180, marks=LONG),
+        pytest.param("board.json", 400, 160, marks=LONG),
+        pytest.param("selected.json", 60, 22, marks=LONG),
+        pytest.param("result.json", 400, 80, marks=LONG),
     ],
 )  # fmt: skip
 def test_files_of_another_shape_are_refused(small: Path, name: str, count: int, least: int) -> None:
