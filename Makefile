@@ -4,7 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOWEST_TOOLS := black==26.3.1 'pytest>=9' 'pytest-xdist>=3.6' 'hypothesis>=6.100'
 # a file of tests is one worker's, so that what a module shares is made once; long tests come first
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
+XDIST := -n auto --dist loadfile --no-loadscope-reorder
+# pytest keeps the test files that it has rewritten, whatever the environment says
+SETTINGS := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
+PYTEST := $(SETTINGS) $(BIN)/pytest $(XDIST)
+QUICK := not slow and not distributed and not nightly
 
 .PHONY: demo check test test-all lowest pytest lint types duplicates site clean
 
@@ -14,7 +18,7 @@ demo: $(VENV)/.installed
 
 # While you work, a good minute: lint, types, and the tests that neither train nor start processes.
 check: lint
-	@$(MAKE) --no-print-directory --jobs 2 types pytest MARKS="not slow and not distributed and not nightly"
+	@$(MAKE) --no-print-directory --jobs 2 types pytest MARKS="$(QUICK)"
 
 # What CI runs: every property, on one method of each kind of state.
 test: lint
@@ -33,8 +37,7 @@ lowest: $(VENV)/bin/pip
 	$(PYTHON) -m venv --clear .venv-lowest
 	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
 		--editable '.[h5,joblib,submitit,sweep,tensorboard]' $(LOWEST_TOOLS)
-	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n auto --dist loadgroup \
-		-m "not slow and not distributed and not nightly"
+	$(SETTINGS) .venv-lowest/bin/python -m pytest $(XDIST) -m "$(QUICK)"
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check

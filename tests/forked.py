@@ -9,7 +9,7 @@ property is what the program does. Some tests start a true interpreter, since an
 
 from __future__ import annotations
 
-import multiprocessing
+import multiprocessing.util
 import os
 import runpy
 import shutil
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 SERVER: Any = multiprocessing.get_context("forkserver")
+SPAWN = multiprocessing.util.spawnv_passfds  # type: ignore[attr-defined]
 SERVER.set_forkserver_preload(
     ["solo_registry.jobs.pretrain", "hydra", "lightly.loss", "sklearn.datasets", "timm.models"]
 )
@@ -42,12 +43,29 @@ def _become(words: list[str], folder: str, variables: dict[str, str], *files: st
     for number, path in enumerate(files, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), number)
     torch.set_num_threads(1)  # the server read its environment, not this one
+    multiprocessing.util.spawnv_passfds = _fork_server  # type: ignore[attr-defined]
     module = words[0] == "-m"
     sys.argv = words[1:] if module else words
     if module:
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     else:
         runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+def _fork_server(path: Any, words: list[Any], descriptors: list[int]) -> int:
+    """Start the fork server of a program as a fork of it, which has imported torch already."""
+    code = str(words[-1])
+    if not code.startswith("from multiprocessing.forkserver import main"):
+        return SPAWN(path, words, descriptors)
+    if pid := os.fork():
+        return pid
+    for number in (signal.SIGINT, signal.SIGTERM):  # as in a new interpreter
+        signal.signal(number, signal.SIG_DFL)
+    kept = sorted({0, 1, 2, *descriptors})
+    for one, other in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
+        os.closerange(one + 1, other)
+    exec(code)
+    os._exit(0)
 
 
 class Forked:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.forked import run_forked
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 QUICK = (
@@ -56,15 +54,16 @@ def install(site: Path) -> None:
 PROGRAM = """
 import json, sys
 from solo_registry.cli.main import main
-for words in json.loads(sys.argv[1]):
-    sys.argv = ["dyntemp", *words]
-    try:
-        main()
-    except SystemExit as stop:
-        if stop.code:
-            raise
-from solo_dyntemp.temperature import build_temperature
-print(build_temperature("step"))
+if __name__ == "__main__":  # what a board starts imports this file
+    for words in json.loads(sys.argv[1]):
+        sys.argv = ["dyntemp", *words]
+        try:
+            main()
+        except SystemExit as stop:
+            if stop.code:
+                raise
+    from solo_dyntemp.temperature import build_temperature
+    print(build_temperature("step"))
 """
 
 
@@ -72,14 +71,11 @@ print(build_temperature("step"))
 def dyntemp(tmp_path: Path) -> Callable[..., str]:
     """Return a function that runs commands where the guide's package is installed."""
     install(tmp_path / "site")
-    site = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"}
+    program, site = tmp_path / "program.py", {"PYTHONPATH": str(tmp_path / "site")}
+    program.write_text(PROGRAM)
 
     def run(*commands: tuple[str, ...]) -> str:
-        # a true interpreter, as what a board starts runs `__main__` again
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, json.dumps(commands)],
-            capture_output=True, text=True, cwd=tmp_path, env=site,
-        )  # fmt: skip
+        done = run_forked(program, json.dumps(commands), cwd=tmp_path, env=site)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

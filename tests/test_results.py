@@ -31,7 +31,14 @@ def test_there_are_results_and_they_are_small() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("archive", ARCHIVES, ids=SCRIPT["name_of"])
+@pytest.mark.parametrize(
+    "archive",
+    [
+        pytest.param(path, marks=() if "digits" in path.name else pytest.mark.nightly)
+        for path in ARCHIVES
+    ],
+    ids=SCRIPT["name_of"],
+)
 def test_the_table_follows_from_the_result_files(archive: Path) -> None:
     table: Any = SCRIPT["read"](archive)
     assert not table.lacking and not table.problems

@@ -21,7 +21,8 @@ import torch
 import torch.distributed as dist
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import ProcessExitedException, spawn
+from torch.multiprocessing import get_all_start_methods
+from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
 from solo_registry.catalog.plugins import load_plugins
 from solo_registry.catalog.registry import BACKBONES, METHODS
@@ -99,8 +100,10 @@ def verify_all(
     with tempfile.TemporaryDirectory() as folder:
         plain = [OmegaConf.to_yaml(cfg) for cfg in cfgs]
         saved = [Path(folder) / f"{rank}.pt" for rank in range(processes)]
+        words = (processes, images, plain, folder)
+        start = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
         try:
-            spawn(_worker, (processes, images, plain, folder), processes)  # type: ignore[no-untyped-call]
+            start_processes(_worker, words, processes, start_method=start)  # type: ignore[no-untyped-call]
         except ProcessExitedException:  # gloo's threads can abort a process that is leaving,
             if not all(path.exists() for path in saved):  # when all results have been saved
                 raise

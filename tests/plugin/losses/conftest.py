@@ -24,11 +24,17 @@ CURVES = {
     "sharp": tau.ConstantTemperature(0.01),  # beyond what exp holds without a shift
     "sharp_cosine": tau.CosineTemperature(0.01, 0.02),
 }
+# one of each kind: without a slope, with one, with autograd's, with the need of a shift
+SHOWN = ("constant", "cosine", "function", "sharp_cosine")
 
 
-@pytest.fixture(params=CURVES, ids=str)
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=() if name in SHOWN else pytest.mark.nightly) for name in CURVES
+    ]
+)
 def curve(request):
-    """Every elementwise temperature."""
+    """Every elementwise temperature; `make test` has one of each kind."""
     return CURVES[request.param]
 
 

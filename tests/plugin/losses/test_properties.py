@@ -39,6 +39,7 @@ def close(a, b):
     torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 @LIMITS
 @given(batches(), CURVES, IMPLEMENTATIONS)
 def test_the_order_of_rows_and_the_names_of_images_do_not_matter(batch, curve, implementation):

@@ -86,6 +86,7 @@ def test_a_form_that_lacks_what_a_temperature_reads_is_refused(
         resolve(tiny(method, f"method_kwargs.temperature={name}"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [name for name in DYNAMIC if name != "supcon_dyntemp"])
 def test_the_implementation_reaches_the_loss(tiny: Tiny, method: str) -> None:
     batch = (torch.arange(8), [torch.randn(8, 1, 8, 8) for _ in range(2)], torch.arange(8) % 4)

@@ -78,8 +78,9 @@ def test_a_run_in_a_folder_with_brackets(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     runs = tmp_path / "[/b] [red]" / ":x:"
-    words = [f"runs_dir='{runs}'", "max_epochs=1", "backbone=resnet10_narrow", "progress=lines",
-             "data.num_workers=0", "evaluation.enabled=false"]  # fmt: skip
+    words = [f"runs_dir='{runs}'", "max_epochs=1", "backbone.kwargs.channels=[4,4,8,8]",
+             "data.fraction=0.1", "optimizer.batch_size=64", "telemetry.every_n_epochs=0",
+             "data.num_workers=0", "evaluation.enabled=false", "progress=lines"]  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["dyntemp", "pretrain", *words])
     with pytest.raises(SystemExit, match="0"):
         cli.main()

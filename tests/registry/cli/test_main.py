@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.forked import run_forked
 
 Dyntemp = Callable[..., tuple[int, str, str]]
 SOLO_YAML = """
@@ -46,7 +46,8 @@ strategy: "ddp"
 precision: 16-mixed
 """
 SMALL = (
-    "backbone=resnet10_narrow", "max_epochs=1", "data.num_workers=0", "progress=lines",
+    "backbone=resnet10_narrow", "backbone.kwargs.channels=[4,4,8,8]", "max_epochs=1",
+    "data.num_workers=0", "progress=lines", "telemetry.every_n_epochs=0",
     "evaluation.baselines=false", "evaluation.linear=false", "evaluation.pictures=false",
 )  # fmt: skip
 
@@ -188,10 +189,7 @@ def test_a_solo_learn_yaml_runs_with_our_method_on_top(dyntemp: Dyntemp, tmp_pat
 def test_two_processes_train_one_run(tmp_path: Path) -> None:
     words = ["method=mocov2plus_dyntemp", "devices=2", "strategy=ddp", "accelerator=cpu"]
     words += ["optimizer.batch_size=128"]
-    done = subprocess.run(
-        [sys.executable, "-m", "solo_registry", "pretrain", *words, *SMALL],
-        capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    done = run_forked("-m", "solo_registry", "pretrain", *words, *SMALL, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("epoch 1/1") == 1
     (result,) = tmp_path.glob("runs/*/*/5/result.json")

@@ -68,6 +68,7 @@ def test_a_model_of_timm_needs_its_prefix() -> None:
         build_backbone("resnet34", in_channels=3, image_size=32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_a_launcher_without_its_package_names_the_extra(dyntemp: Dyntemp, launcher: str) -> None:
     extra = LAUNCHERS[launcher]

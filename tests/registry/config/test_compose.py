@@ -169,6 +169,7 @@ def test_a_yaml_of_solo_learns_shape_and_one_of_ours_compose(
         composed("--config-path=mine", "--config-name=recip")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local", "submitit_slurm"])
 def test_our_launchers_are_made_of_words(launcher: str) -> None:
     own = {"joblib": ["hydra.launcher.n_jobs=2"], "basic": []}

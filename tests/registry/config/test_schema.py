@@ -14,7 +14,7 @@ from solo_registry.config.compose import DERIVED, hydra_args
 from solo_registry.config.hints import known_keys
 from solo_registry.config.identity import OUTSIDE_HASH
 from solo_registry.config.keys import Key, all_keys, check_keys
-from solo_registry.config.resolve import resolve
+from solo_registry.config.resolve import resolve, schema_node
 from solo_registry.config.schema import PretrainConfig
 from solo_registry.errors import UserError
 
@@ -77,7 +77,7 @@ def test_every_default_is_allowed() -> None:
 def test_the_check_reaches_every_key(item: Key) -> None:
     views = [{"crop_size": 8}, {"crop_size": 8}]
     whole = {"method": "simclr", "data": {"dataset": "digits"}, "augmentations": views}
-    cfg = OmegaConf.merge(OmegaConf.structured(PretrainConfig), whole)
+    cfg = OmegaConf.merge(schema_node(), whole)
     check_keys(cfg, PretrainConfig)
     path = item.name.replace("augmentations.", "augmentations.1.")
     wrong: Any = bounds(item)[1][0] if item in NUMBERS else 7

@@ -56,6 +56,7 @@ def test_where_no_box_fits_torchvisions_center_is_taken(
     assert (boxes == [theirs[side] for side in ("top", "left", "height", "width")]).all()
 
 
+@pytest.mark.slow
 def test_boxes_of_long_images_are_torchvisions(simclr: Pipeline) -> None:
     """600 x 200: half of the boxes do not fit, and none of those beyond a third of the area."""
     for scale in ((0.08, 1.0), (0.5, 1.0)):

@@ -164,8 +164,10 @@ def test_an_image_found_broken_in_training_is_named(folder: Path) -> None:
 def test_a_loaders_process_tells_it_in_one_paragraph(folder: Path) -> None:
     break_inside(folder / "cat" / "a.png")
     images = load(folder, check_files=False)
+    batches = iter(eval_loader(images, crop_size=8, batch_size=4, num_workers=1))
     with pytest.raises(UserError) as told:
-        list(eval_loader(images, crop_size=8, batch_size=4, num_workers=1))
+        list(batches)
+    batches._shutdown_workers()  # type: ignore[attr-defined]  # the gc waits 5 s for each
     assert str(told.value).startswith(f"cannot read image {folder}/cat/a.png: ")
     assert str(told.value).endswith("data.on_error=skip leaves such images out")
     assert "Traceback" in str(told.value.__cause__)

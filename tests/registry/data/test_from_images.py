@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -49,9 +50,14 @@ def chosen(folder: Path, *words: str) -> tuple[DictConfig, str]:
     return completed(cfg, open_data(cfg.data))
 
 
+@cache
+def of_any_folder(*words: str) -> DictConfig:
+    return composed(Path.cwd(), *words)
+
+
 def values(images: int, side: int, *words: str, has_val: bool = False) -> DictConfig:
     """Choose for a number of images in ten classes, without any files."""
-    cfg = composed(Path.cwd(), *words)
+    cfg = of_any_folder(*words).copy()
     choice = Choice(cfg, Facts(torch.arange(images) % 10, has_val, side))
     for name, choose in choice.ways.items():
         for key in (key for key in undecided(cfg) if key.startswith(name) or key.endswith(name)):
@@ -105,6 +111,7 @@ def test_a_group_of_views_or_a_recipe_stays(photos: Photos) -> None:
     assert "crop_size" not in text and "optimizer.name" not in text
 
 
+@pytest.mark.slow
 def test_the_hash_holds_the_values_and_is_the_same_for_equal_images(photos: Photos) -> None:
     folder, twin = photos(30), photos(30, name="twin")
     cfg, _ = chosen(folder)
@@ -135,6 +142,7 @@ def test_a_batch_fits_and_warm_up_ends(images: int, devices: int) -> None:
     assert cfg.optimizer.effective_lr == pytest.approx(1e-3, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_more_images_get_fewer_epochs_larger_batches_and_larger_networks() -> None:
     few, some, many = (values(number, 224) for number in (60, 6_000, 600_000))
     assert few.max_epochs > some.max_epochs >= many.max_epochs
@@ -154,6 +162,7 @@ def test_a_rate_suits_its_optimizer(optimizer: str) -> None:
     assert cfg.optimizer.lr >= 0.1 and cfg.optimizer.classifier_lr == 0.1
 
 
+@pytest.mark.slow
 def test_nothing_is_held_out_where_there_is_another_test_set_or_no_label(photos: Photos) -> None:
     folder = photos(30)
     assert values(600, 28, has_val=True).data.validation_fraction == 0

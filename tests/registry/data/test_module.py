@@ -120,8 +120,10 @@ def test_a_broken_file_is_named_from_a_worker_process(folder: Path, config: Conf
     keys = {"dataset": "custom", "train_path": str(folder), "num_workers": 1}
     data = build_data(config(data=keys, optimizer={"batch_size": 6}))
     (folder / "dog" / "b.JPEG").write_bytes(b"gone bad since the start")
+    loader = data.train_dataloader()
     with pytest.raises(UserError, match=r"cannot read image .*dog/b.JPEG"):
-        next(iter(data.train_dataloader()))
+        next(iter(loader))
+    loader._iterator._shutdown_workers()  # type: ignore[union-attr]  # the gc waits 5 s for each
 
 
 @pytest.mark.distributed

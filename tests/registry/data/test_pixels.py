@@ -232,6 +232,7 @@ def module(config: Config, data: dict[str, Any]) -> PretrainDataModule:
     return PretrainDataModule(cfg, images, images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_loader_shows_odd_files_alike(
     odd_files: Odd, config: Config, tmp_path: Path, channels: int

@@ -42,6 +42,7 @@ def test_the_columns_are_the_image_and_its_views_in_training(
         torch.testing.assert_close(columns[name][-1], view[place] * std + mean)
 
 
+@pytest.mark.slow
 def test_the_command_needs_fewer_images_than_a_batch_and_no_labels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

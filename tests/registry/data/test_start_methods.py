@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.forked import run_forked
 from torch import Tensor
 
 from solo_registry.data.module import PretrainDataModule, build_data
@@ -37,9 +35,7 @@ CFG = {
 
 
 def main(start_method, folder, *formats):
-    multiprocessing.set_start_method(start_method)
-    if start_method == "forkserver":
-        multiprocessing.set_forkserver_preload(["solo_registry.data.module"])
+    multiprocessing.set_start_method(start_method, force=True)
     from omegaconf import OmegaConf
     from rich.console import Console
 
@@ -136,14 +132,7 @@ def test_a_whole_job_runs_where_workers_are_not_forked(
     formats = ["image_folder"]
     if start_method == "forkserver" and find_spec("nvidia.dali"):
         formats.append("dali")  # has threads and no workers, but those of the evaluation
-    done = subprocess.run(
-        [sys.executable, job, start_method, folder, *formats],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    done = run_forked(job, start_method, folder, *formats, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     results = [json.loads(path.read_text()) for path in tmp_path.rglob("result.json")]
     assert len(results) == len(formats) and all(one["test_images"] == 6 for one in results)

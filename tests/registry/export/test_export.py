@@ -39,7 +39,7 @@ WIDE = {"name": "wide_resnet28w2", "kwargs": {"depth": 10}}
 
 QUICK = (
     "max_epochs=1", "telemetry.every_n_epochs=0", "evaluation.baselines=false",
-    "evaluation.linear=false",
+    "evaluation.linear=false", "data.fraction=0.2", "optimizer.batch_size=64",
 )  # fmt: skip
 Trained = Callable[..., RunFolder]
 

@@ -22,8 +22,7 @@ from solo_registry.inference.tables import WRITERS, write_table
 from solo_registry.jobs.pretrain import pretrain
 
 CLASSES = ("a zero", "one", "$_{$")  # the last breaks what reads it as a formula
-# one worker trains the run for all of them
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("inference")]
+pytestmark = pytest.mark.slow
 
 
 def write_images(folder: Path, start: int, stop: int) -> None:

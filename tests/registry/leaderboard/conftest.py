@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,32 @@ GRID = {"method_kwargs.tau_min": [0.1, 0.2], "method_kwargs.tau_max": [0.3, 0.4]
 CHOSEN = ["method_kwargs.tau_min=0.1", "method_kwargs.tau_max=0.3"]
 
 
+def once(
+    make: Callable[[MakeRun, Path], Path],
+) -> Callable[[MakeRun, Path, pytest.TempPathFactory], Path]:
+    """Return the maker of a fixture: the first test makes the folder, others get a copy of it."""
+    made: list[Path] = []
+
+    def copied(make_run: MakeRun, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        if not made:
+            folder, kept = make(make_run, tmp_path), tmp_path_factory.mktemp("made")
+            for name in ("boards", "runs"):
+                shutil.copytree(tmp_path / name, kept / name)
+            made.extend((kept, tmp_path, folder.relative_to(tmp_path)))
+            return folder
+        kept, before, folder = made
+        for name in ("boards", "runs"):
+            shutil.copytree(kept / name, tmp_path / name)
+        for config in tmp_path.rglob("*.yaml"):  # they name the folder of the runs
+            config.write_text(config.read_text().replace(str(before), str(tmp_path)))
+        return tmp_path / folder
+
+    copied.__doc__ = make.__doc__
+    return copied
+
+
 @pytest.fixture
+@once
 def board(make_run: MakeRun, tmp_path: Path) -> Path:
     """Return a board of three strategies, three seeds and a tuned 2 x 2 grid."""
     runs = [
@@ -35,6 +62,7 @@ def board(make_run: MakeRun, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+@once
 def small(make_run: MakeRun, tmp_path: Path) -> Path:
     """Return a board of two runs, which is read in no time."""
     runs = [(name, "final", CHOSEN, final(make_run, name, 1, SCORES[name][0]))

@@ -1,52 +1,36 @@
-"""`kill -9` at every write of a board, its report and its archive: each file is whole or absent."""
+"""`kill -9` at every write of a board, its report and its archive; then it ends the same."""
 
 from __future__ import annotations
 
+import os
 import shutil
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.registry.kills import KILLED, kill_at
+from tests.registry.kills import EVERY, attack
 from tests.registry.leaderboard.test_report import QUIET
+from tests.registry.leaderboard.test_run import ONE_RUN
 
 from solo_registry.leaderboard.archive import pack, unpacked
 from solo_registry.leaderboard.board import Board
 from solo_registry.leaderboard.report import write_report
+from solo_registry.leaderboard.run import run_board
 
-pytestmark = [pytest.mark.slow, pytest.mark.distributed, pytest.mark.xdist_group("kills")]
-
-
-@pytest.fixture(autouse=True)
-def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[3]), *sys.path])
+pytestmark = [pytest.mark.slow, pytest.mark.distributed]
 
 
-def content(root: Path) -> dict[str, bytes]:
-    """The files of a folder; what a killed write leaves begins with a dot."""
-    files = [path for path in root.rglob("*") if path.is_file() and path.name[0] != "."]
-    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+def renewed(folder: Path) -> Callable[[], None]:
+    """Return a function that makes a folder again as it is now."""
+    before = folder.with_name("before")
+    shutil.copytree(folder, before)
 
+    def fresh() -> None:
+        shutil.rmtree(folder)
+        shutil.copytree(before, folder)
 
-def attack(root: Path, target: Callable[..., None], *args: Path) -> None:
-    """Kill `target` at each write below a folder; it must end the same when it runs again."""
-    shutil.copytree(root, root.with_name("before"))
-    assert kill_at(0, root, target, *args) == 0
-    expected = content(root)
-    for number in range(1, 1000):
-        shutil.rmtree(root)
-        shutil.copytree(root.with_name("before"), root)
-        before = content(root)
-        code = kill_at(number, root, target, *args)
-        found = content(root)
-        if code == 0:
-            assert found == expected and number > 5
-            return
-        assert code == KILLED
-        for name, whole in found.items():  # as before, or as it is to be
-            assert whole in (before.get(name), expected.get(name)), (number, name)
-    pytest.fail("no end of writes")
+    return fresh
 
 
 def packing(board: Path, out: Path) -> None:
@@ -61,14 +45,31 @@ def reporting(board: Path) -> None:
     write_report(board, QUIET)
 
 
-@pytest.mark.nightly
-def test_pack(small: Path, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    attack(tmp_path / "out", packing, small, tmp_path / "out" / "three.tar.xz")
-    with unpacked(tmp_path / "out" / "three.tar.xz") as board:
+def running(folder: Path) -> None:
+    os.chdir(folder)
+    write_report(run_board(ONE_RUN, QUIET).path, QUIET)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [pytest.param((2, 5), id="two"), pytest.param(EVERY, marks=pytest.mark.nightly, id="every")],
+)
+def test_pack(small: Path, tmp_path: Path, numbers: Iterable[int]) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    attack(out, renewed(out), packing, small, out / "three.tar.xz", numbers=numbers, once=True)
+    with unpacked(out / "three.tar.xz") as board:
         assert not [record.problem for record in board.records().values() if record.problem]
 
 
 @pytest.mark.nightly
-def test_board_and_report(small: Path) -> None:
-    attack(small, reporting, small)
+def test_report(small: Path) -> None:
+    attack(small, renewed(small), reporting, small, once=True)
+
+
+@pytest.mark.nightly
+def test_run_and_report(tmp_path: Path) -> None:
+    """The first, unbroken one trains; `runs/test_kills.py` has the writes of a run."""
+    root = tmp_path / "boards"
+    fresh = partial(shutil.rmtree, root, ignore_errors=True)
+    attack(root, fresh, running, tmp_path)

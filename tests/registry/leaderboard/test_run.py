@@ -28,7 +28,7 @@ from solo_registry.leaderboard.verify import check_board
 
 TINY = (
     "suite=smoke", "seeds=1", "max_epochs=2", "backbone.kwargs.channels=[4,4,8,8]",
-    "optimizer.batch_size=512", "telemetry.every_n_epochs=0",
+    "optimizer.batch_size=512", "telemetry.every_n_epochs=0", "evaluation.pictures=false",
 )  # fmt: skip
 QUICK = (*TINY, "strategies=fixed", "evaluation.linear=false", "evaluation.baselines=false")
 ONE_RUN = (

@@ -137,6 +137,7 @@ def test_shipped_suites_compose_with_equal_budgets_and_ranges(name: str) -> None
         assert {f"method={name}" for name in METHODS if "/" not in name} <= methods
 
 
+@pytest.mark.slow
 def test_words_of_the_user_come_after_the_suites() -> None:
     request = sort_overrides(["suite=a", "strategies=[b,c]", "suite.metric=d", "data=cifar10"])
     assert (request.strategies, request.suite_changes) == (["b", "c"], ["metric=d"])
@@ -183,6 +184,7 @@ def test_a_run_that_was_measured_with_less_or_in_another_way_is_measured_again()
     assert not unfinished.lacks(OmegaConf.structured(EvaluationConfig))
 
 
+@pytest.mark.slow
 def test_the_validation_split_is_cut_from_train(tiny: Any) -> None:
     whole = build_data(resolve(tiny("simclr")))
     cut = build_data(resolve(tiny("simclr", "data.validation_fraction=0.2")))

@@ -30,6 +30,7 @@ def batch(count: int = 8, views: int = 2, size: int = 8) -> Any:
     return torch.arange(count), images, torch.arange(count) % 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VARIED)
 def test_equal_taus_make_dyntemp_the_same_step_as_the_baseline(tiny: Tiny, name: str) -> None:
     fixed = make(tiny(name, "method_kwargs.temperature=0.15"))

@@ -22,9 +22,12 @@ def check(small: Callable[..., DictConfig], usual: str, method: str) -> Callable
     resolved = resolve(small(usual))
 
     def of(key: str, value: Any) -> None:
-        cfg = copy.deepcopy(resolved)
-        cfg.method_kwargs[key] = value
-        METHODS.get(method).add_and_assert_specific_cfg(cfg)
+        before = copy.deepcopy(resolved.method_kwargs)
+        resolved.method_kwargs[key] = value
+        try:
+            METHODS.get(method).add_and_assert_specific_cfg(resolved)
+        finally:
+            resolved.method_kwargs = before
 
     return of
 

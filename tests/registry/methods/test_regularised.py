@@ -98,6 +98,7 @@ def test_lejepa_with_small_crops_is_lightlys(tiny: Tiny, build: Any, batch: Any)
     torch.testing.assert_close(seen["lejepa"], expected)
 
 
+@pytest.mark.slow
 def test_lejepas_regularizer_prefers_a_gaussian(tiny: Tiny, build: Any) -> None:
     model = build(tiny("lejepa"))
     gaussian = rows(1, 512, 8)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from tests.registry.methods.conftest import KINDS
 
 from solo_registry.catalog.registry import METHODS
 from solo_registry.config.resolve import resolve
@@ -70,7 +71,13 @@ CONFIG: dict[str, Any] = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", METHOD_KWARGS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("simclr", *KINDS) else pytest.mark.nightly)
+        for name in METHOD_KWARGS
+    ],
+)
 def test_their_keys_build_our_method(name: str) -> None:
     backbone: dict[str, Any] = {"name": "resnet18"}
     if name == "mae":

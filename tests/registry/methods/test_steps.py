@@ -83,6 +83,7 @@ def test_moving_averages_follow_after_each_step(
             assert torch.equal(one, other)  # m = 0
 
 
+@pytest.mark.each_kind
 def test_the_online_classifier_does_not_train_the_backbone(
     small: Make, build: Any, batch: Any, usual: str, method: str
 ) -> None:

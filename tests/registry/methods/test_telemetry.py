@@ -24,6 +24,7 @@ KINDS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_pairs_are_measured_and_the_method_stays_as_it_was(
     small_of: Any, needs_of: Any, name: str, tmp_path: Path

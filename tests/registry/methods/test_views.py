@@ -17,6 +17,7 @@ Make = Callable[..., DictConfig]
 FOUR = [{"crop_size": 16, "num_crops": 2}, {"crop_size": 8, "num_crops": 2}]
 
 
+@pytest.mark.each_kind("wmse")
 def test_small_crops_are_used_or_refused(
     small: Make, build: Any, batch: Any, usual: str, method: str
 ) -> None:

@@ -40,6 +40,7 @@ def test_random_labels_give_chance():
     assert result.acc5 is None
 
 
+@pytest.mark.slow
 def test_repeats_to_the_last_bit(digits):
     first = linear_probe(*digits, num_classes=10)
     feats, *rest = digits
@@ -83,6 +84,7 @@ def test_constant_feature_that_moves_at_test_time_is_ignored():
     assert linear_probe(train, targets, test, targets, num_classes=2).acc1 == 100.0
 
 
+@pytest.mark.slow
 def test_choice_of_weight_decay_sees_no_test_row(digits):
     train, targets, test, test_targets = digits
     chosen = linear_probe(*digits, num_classes=10).l2

@@ -66,6 +66,7 @@ def check_gradient(model, name, detach):
         torch.testing.assert_close(one / one.norm(), other / other.norm(), rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_gradient_by_similarity_is_that_of_the_methods_own_loss(tiny, name):
     check_gradient(method(tiny, name), name, detach=True)

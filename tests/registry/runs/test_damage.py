@@ -29,7 +29,7 @@ FEW = (
 )  # fmt: skip
 QUIET = Console(quiet=True)
 LINEAR = Recipe(frozen=True, epochs=1, lr=0.1)
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("damage")]
+pytestmark = pytest.mark.slow
 
 
 def flip(data: bytearray, draw: random.Random) -> None:

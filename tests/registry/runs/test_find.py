@@ -39,6 +39,7 @@ def test_a_run_is_found_by_any_beginning(runs_dir: Path) -> None:
         find_run(runs_dir)
 
 
+@pytest.mark.slow
 def test_listing_and_differences(runs_dir: Path, make_run: MakeRun) -> None:
     make_run("simclr", 3, 80.0, "data.validation_fraction=0.2")
     broken = make_run("simclr", 4, 80.0)
@@ -53,6 +54,7 @@ def test_listing_and_differences(runs_dir: Path, make_run: MakeRun) -> None:
     assert "optimizer.lr" not in changed.index and "seed" not in changed.index
 
 
+@pytest.mark.slow
 def test_commands_on_runs(runs_dir: Path) -> None:
     def typed(*words: str, given: str = "") -> str:
         done = CliRunner().invoke(app, list(words), input=given, catch_exceptions=False)

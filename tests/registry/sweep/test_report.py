@@ -94,9 +94,12 @@ def test_the_table_has_a_row_per_trial_with_its_run(search: Search, tmp_path: Pa
 @pytest.mark.parametrize(
     "words",
     [
-        ["space=temperature", "method=simclr", "sweep.parameters.temperature.low=0.05"],
+        pytest.param(
+            ["space=temperature", "method=simclr", "sweep.parameters.temperature.low=0.05"],
+            marks=pytest.mark.nightly,
+        ),
         ["trials=1"],
-        ["space=shifted_cosine", "trials=8"],
+        pytest.param(["space=shifted_cosine", "trials=8"], marks=pytest.mark.nightly),
         ["sweep.parameters.lr.key=optimizer.lr", "sweep.parameters.lr.choices=[0.001,0.002]",
          "sweep.parameters.tau_min.high=0.02", "sweep.parameters.tau_max.high=0.02"],
     ],

@@ -30,15 +30,16 @@ TINY = (
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("times", [1, pytest.param(5, marks=pytest.mark.nightly)])
 def test_killed_anywhere_it_ends_with_the_same_bytes(
-    search: Search, formula: type[Formula], tmp_path: Path
+    search: Search, formula: type[Formula], tmp_path: Path, times: int
 ) -> None:
     search("whole", FEW)
     epochs = formula.epochs_run
     whole = outputs(tmp_path / "whole")
     states = pd.read_csv(tmp_path / "whole/sweeps/simclr_dyntemp-cosine-digits/trials.csv").state
     assert {"finished", "pruned"} == set(states) and epochs < 7 * EPOCHS
-    for number in np.linspace(1, epochs - 1, 3).astype(int):
+    for number in np.linspace(0, epochs, times + 2)[1:-1].astype(int):
         folder = f"broken-{number}"
         formula.left = int(number)
         with pytest.raises(Crash):
@@ -94,6 +95,7 @@ def broken(result: Path, kind: str) -> None:
         result.write_text(json.dumps(content))
 
 
+@pytest.mark.slow
 def test_a_damaged_run_is_a_failed_trial_with_its_reason(
     search: Search, formula: type[Formula], tmp_path: Path
 ) -> None:
@@ -111,6 +113,7 @@ def test_a_damaged_run_is_a_failed_trial_with_its_reason(
     assert not search("here", "trials=3").of_state("failed")
 
 
+@pytest.mark.slow
 def test_a_sweep_that_another_process_runs_waits(
     search: Search, formula: type[Formula], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +134,7 @@ def test_a_sweep_that_another_process_runs_waits(
         assert len(second.result().trials) == 2
 
 
+@pytest.mark.slow
 def test_a_trial_that_was_measured_in_another_way_is_measured_again(
     search: Search, formula: type[Formula], tmp_path: Path
 ) -> None:

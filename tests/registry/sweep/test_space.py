@@ -94,7 +94,13 @@ def test_too_many_corners_and_none_are_refused() -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*is not monotone")
-@pytest.mark.parametrize("name", options_of("space"))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("cosine", "temperature") else pytest.mark.nightly)
+        for name in options_of("space")
+    ],
+)
 def test_shipped_spaces_compose_at_every_corner(name: str) -> None:
     method = "simclr" if name == "temperature" else "simclr_dyntemp"
     with hydra_session([], "runs") as hydra:

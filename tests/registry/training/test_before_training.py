@@ -87,6 +87,7 @@ def test_one_validation_image_is_refused_and_a_rest_of_one_is_fine(
     assert pretrain(tiny("simclr", *words, three)).read_result() is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["errors", "from inside"])
 def test_wandb_without_account_or_network_is_a_paragraph(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch, kind: str

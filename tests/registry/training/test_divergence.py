@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import DictConfig
-from tests.forked import run_forked
+from tests.forked import Forked, torchrun
 from torch import Tensor
 
 from solo_registry.console import terminal
@@ -116,10 +116,11 @@ def test_with_gradient_accumulation_the_optimizers_step_is_named(
 @pytest.mark.distributed
 def test_all_processes_end_where_one_diverges(tmp_path: Path) -> None:
     words = [tmp_path, "simclr", 8, "all", "devices=2", "strategy=ddp"]
-    done = run_forked(WORKER, *words, env={"NAN_AT": "1/9"})
-    assert done.returncode == 1  # of the worker; `cli.main` makes it 2
-    assert done.stderr.count("training diverged: the loss of step 9 is not finite (epoch 2") == 1
-    assert "Traceback" not in done.stderr
+    ranks = [Forked(WORKER, *words, env={**rank, "NAN_AT": "1/9"}) for rank in torchrun(2)]
+    err = "".join(rank.communicate()[1] for rank in ranks)
+    assert ranks[0].returncode == 1  # of the worker; `cli.main` makes it 2
+    assert err.count("training diverged: the loss of step 9 is not finite (epoch 2") == 1
+    assert "Traceback" not in err
     (saved,) = tmp_path.rglob("last.ckpt")
     assert read_checkpoint(saved)["epoch"] == 0
 

@@ -18,7 +18,10 @@ FEW = ("data.fraction=0.1", "optimizer.batch_size=32", "evaluation.enabled=false
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["simclr_dyntemp", "mocov2plus", "nnclr_dyntemp"])
+@pytest.mark.parametrize(
+    "method",
+    ["simclr_dyntemp", "mocov2plus", pytest.param("nnclr_dyntemp", marks=pytest.mark.nightly)],
+)
 def test_measuring_changes_nothing_of_the_training(
     tiny: Tiny, tmp_path: object, method: str
 ) -> None:
