@@ -54,7 +54,8 @@ class FromSolo(Theirs):
     on_validation_epoch_end = BaseMethod.on_validation_epoch_end
     watch, measure = BaseMethod.watch, BaseMethod.measure
     # `Telemetry` calls these
-    embed, compared_pairs = BaseMethod.embed, BaseMethod.compared_pairs
+    embed, forwarded = BaseMethod.embed, BaseMethod.forwarded
+    compared_pairs = BaseMethod.compared_pairs
     pair_temperature = BaseMethod.pair_temperature
 
     def __init__(self, cfg: DictConfig) -> None:
@@ -73,6 +74,11 @@ class FromSolo(Theirs):
             raise UserError(
                 f"{cfg.method} builds its own backbone and cannot start from backbone.weights; "
                 f"method={cls.NAME} can"
+            )
+        if cfg.optimizer.get("micro_batch_size"):
+            raise UserError(
+                f"{cfg.method} forwards whole batches in solo-learn's code, so it takes no "
+                f"optimizer.micro_batch_size; method={cls.NAME} does"
             )
         return cfg
 

@@ -68,6 +68,7 @@ class PretrainDataModule(LightningDataModule):
         self.views = Views(cfg.augmentations, self.info)
         self.seed = int(cfg.seed)
         self.batch_size = int(cfg.optimizer.batch_size)
+        self.eval_batch = setting(cfg.optimizer, "micro_batch_size", self.batch_size)
         self.format = setting(cfg.data, "format", "image_folder")
         self.dali_device = setting(getattr(cfg, "dali", None), "device", "auto")
         if self.format == "dali":
@@ -137,7 +138,7 @@ class PretrainDataModule(LightningDataModule):
             return DaliEvalLoader(
                 images,
                 crop_size=self.crop_size,
-                batch_size=self.batch_size,
+                batch_size=self.eval_batch,
                 threads=self.num_workers,
                 device=self._dali_device(),
                 indices=indices,
@@ -145,7 +146,7 @@ class PretrainDataModule(LightningDataModule):
         return eval_loader(
             images,
             crop_size=self.crop_size,
-            batch_size=self.batch_size,
+            batch_size=self.eval_batch,
             num_workers=self.num_workers,
             indices=indices,
             device=self._device(),

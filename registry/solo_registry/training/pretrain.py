@@ -40,6 +40,7 @@ from solo_registry.training.callbacks import (
 )
 from solo_registry.training.divergence import Divergence, told_of_divergence
 from solo_registry.training.loggers import build_logger
+from solo_registry.training.notes import all_warmup, micro_batches, what_helps
 from solo_registry.training.processes import (
     NOT_MET,
     build_strategy,
@@ -110,7 +111,8 @@ def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
         )
     model = build_method(cfg, data)
     synced = cfg.sync_batchnorm and count_processes(cfg) > 1
-    two_images(cfg.optimizer.batch_size, model, "optimizer.batch_size", synced=synced)
+    size = "batch_size" if cfg.optimizer.micro_batch_size is None else "micro_batch_size"
+    two_images(cfg.optimizer[size], model, f"optimizer.{size}", synced=synced)
     trainer = build_trainer(cfg, run, console, data, environment)
     named = named_checkpoint(cfg, run, opened)  # refused before the lock makes a folder
     if not is_further(environment):
@@ -128,7 +130,8 @@ def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
         views = run.plots / "views.png"
         if cfg.debug_augmentations and attempt(draw_views, data, views):
             console.print(f"views: {views}", soft_wrap=True)
-        lines = [notice(cfg), f"run folder {run.path}", chosen, lr_product(cfg), all_warmup(cfg)]
+        lines = [notice(cfg), f"run folder {run.path}", chosen, lr_product(cfg)]
+        lines += [micro_batches(cfg), all_warmup(cfg)]
         if resume:
             lines.append(f"resuming from {resume[0]}")
         if changed:
@@ -293,27 +296,3 @@ def build_trainer(
             f"(devices={cfg.devices} x num_nodes={cfg.num_nodes})"
         )
     return trainer
-
-
-def all_warmup(cfg: DictConfig) -> str:
-    """Return a warning if the learning rate never ends its warm-up, else ""."""
-    warmup, epochs = cfg.scheduler.warmup_epochs, cfg.max_epochs
-    if cfg.scheduler.name != "warmup_cosine" or warmup < epochs:
-        return ""
-    return (
-        f"warning: scheduler.warmup_epochs={warmup:g} of max_epochs={epochs}: the learning rate "
-        f"only rises, so little is learnt; scheduler.warmup_epochs={epochs / 10:g} is usual"
-    )
-
-
-def what_helps(cfg: DictConfig) -> str:
-    """Return what to try if training diverges, for the message."""
-    optimizer = cfg.optimizer
-    ways = [
-        f"a lower optimizer.lr (it is {optimizer.lr:g}, effective {optimizer.effective_lr:g})",
-        f"more scheduler.warmup_epochs (now {cfg.scheduler.warmup_epochs:g})",
-        "gradient_clip_val=1",
-    ]
-    if str(cfg.precision).startswith("16"):
-        ways.append("precision=bf16-mixed or 32")
-    return ", ".join(ways)
