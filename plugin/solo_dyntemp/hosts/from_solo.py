@@ -46,6 +46,7 @@ class FromSolo(Theirs):
 
     KWARGS: ClassVar[dict[str, Any]] = {}  # those of the method's YAML file here
     NAME: ClassVar[str] = ""  # the method's name in solo-learn
+    INSIDE_EPOCHS: ClassVar[bool] = False  # some classes keep an epoch's state in attributes
     momentum_updater: Any = None
 
     # ours: one optimizer, one schedule and one validation for every method
@@ -79,6 +80,11 @@ class FromSolo(Theirs):
             raise UserError(
                 f"{cfg.method} forwards whole batches in solo-learn's code, so it takes no "
                 f"optimizer.micro_batch_size; method={cls.NAME} does"
+            )
+        if cfg.checkpoint.get("every_n_minutes"):
+            raise UserError(
+                f"{cfg.method} cannot be saved inside an epoch (checkpoint.every_n_minutes): "
+                f"solo-learn keeps part of its state elsewhere; method={cls.NAME} can"
             )
         return cfg
 

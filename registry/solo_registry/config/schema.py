@@ -124,12 +124,15 @@ class TelemetryConfig:
 
 @dataclass
 class CheckpointConfig:
-    """When a run saves checkpoints/last.ckpt."""
+    """When a run saves checkpoints/last.ckpt after an epoch, and inside.ckpt within one."""
 
     enabled: bool = key(True, "Accepted, not used: a run always saves.")
     dir: str | None = key(None, "Accepted, not used: a run saves in its own folder.")
     frequency: int = key(1, "Epochs between saves; the last epoch is always saved.", least=1)
     keep_prev: bool = key(False, "Keep epoch-N.ckpt of every save as well.")
+    every_n_minutes: float | None = key(
+        None, "Ours: minutes between saves within an epoch; null saves at a signal only.", above=0
+    )
 
 
 @dataclass

@@ -19,7 +19,13 @@ from solo_registry.data.dali_graph import import_dali
 from solo_registry.data.device import BatchSet, DeviceLoader, collated, in_memory
 from solo_registry.data.opened import OpenedData, open_data
 from solo_registry.data.pipeline import read_pipeline
-from solo_registry.data.sampling import EpochLoader, EpochSampler, PretrainSet, ResumableLoader
+from solo_registry.data.sampling import (
+    EpochLoader,
+    EpochSampler,
+    PretrainSet,
+    ResumableLoader,
+    leave_signals,
+)
 from solo_registry.data.sets import (
     UNLABELLED,
     ImageSet,
@@ -119,6 +125,7 @@ class PretrainDataModule(LightningDataModule):
             drop_last=True,
             pin_memory=self._device().type == "cuda",
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=leave_signals,
         )
 
     def val_dataloader(self) -> DataLoader[Any] | DaliEvalLoader | list[Any]:
@@ -224,6 +231,7 @@ def eval_loader(
         num_workers=workers,
         pin_memory=device is not None and device.type == "cuda",
         persistent_workers=workers > 0,
+        worker_init_fn=leave_signals,
     )
 
 

@@ -6,6 +6,7 @@ state. So a run that is killed and resumed sees the same batches as an uninterru
 
 from __future__ import annotations
 
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,6 +112,16 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def leave_signals(worker: int) -> None:
+    """Let a loader's worker ignore the signals that SLURM sends to all processes of a job.
+
+    The process that trains answers them, for which it still needs its workers. They end with it.
+    """
+    for name in ("SIGTERM", "SIGUSR1", "SIGUSR2"):
+        if hasattr(signal, name):  # Windows has one of them
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 class Resumable:

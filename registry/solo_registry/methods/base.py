@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from lightly.models.utils import deactivate_requires_grad, update_momentum
@@ -36,6 +36,9 @@ class BaseMethod(LightningModule):
         cfg: resolved config (see `config.resolve`), with `data.num_classes` and
             `data.image_channels` of the data set.
     """
+
+    # whether buffers and weights are all that a step takes over from the steps of the epoch before
+    INSIDE_EPOCHS: ClassVar[bool] = True
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__()

@@ -39,6 +39,7 @@ from solo_registry.training.callbacks import (
     WholeCheckpointIO,
 )
 from solo_registry.training.divergence import Divergence, told_of_divergence
+from solo_registry.training.inside_epoch import InsideEpoch
 from solo_registry.training.loggers import build_logger
 from solo_registry.training.notes import all_warmup, micro_batches, what_helps
 from solo_registry.training.processes import (
@@ -125,7 +126,7 @@ def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
         trainer.callbacks.append(LearningRateMonitor("step"))  # type: ignore[attr-defined]
     resume = checkpoint_to_resume(named, cfg, run, opened)
     if trainer.is_global_zero:
-        epochs = resume[1] if resume else 0
+        epochs = resume.epochs if resume else 0
         changed = begin(given, cfg, run, data_record(cfg, opened, data.info), data, epochs)
         views = run.plots / "views.png"
         if cfg.debug_augmentations and attempt(draw_views, data, views):
@@ -133,13 +134,13 @@ def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
         lines = [notice(cfg), f"run folder {run.path}", chosen, lr_product(cfg)]
         lines += [micro_batches(cfg), all_warmup(cfg)]
         if resume:
-            lines.append(f"resuming from {resume[0]}")
+            lines.append(f"resuming from {resume.path}, after step {resume.steps}")
         if changed:
             lines.append(
                 f"the epochs before were made elsewise, which can move the numbers: {changed}"
             )
         console.print("\n".join(filter(None, lines)), soft_wrap=True, highlight=False)
-    fit(trainer, model, data, resume[0] if resume else None)
+    fit(trainer, model, data, resume.path if resume else None)
     return Trained(run, cfg, data, trainer.is_global_zero, trainer.logger)
 
 
@@ -196,7 +197,7 @@ def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None
             in time, or one of them has ended.
     """
     signals = OwnSignals()
-    trainer.callbacks.append(signals)  # type: ignore[attr-defined]
+    trainer.callbacks.insert(0, signals)  # type: ignore[attr-defined]  # others add to its handlers
     try:
         with parent_of_all(), signals.at_default(trainer.world_size > 1):
             trainer.fit(model, data, ckpt_path=resume, weights_only=True)
@@ -240,13 +241,16 @@ def build_trainer(
     """
     bar = cfg.progress == "bar" or (cfg.progress == "auto" and console.is_terminal)
     cost = CostFile(run.path / "cost.json")
+    divergence = Divergence(run.checkpoint, what_helps(cfg))
+    inside = InsideEpoch(run.inside, cfg.checkpoint.every_n_minutes, divergence)
     callbacks: list[Callback] = [
-        Divergence(run.checkpoint, what_helps(cfg)),
+        divergence,
         SeedEpoch(cfg.seed),
         MetricsFile(run.metrics),
         cost,
+        inside,
         LastCheckpoint(
-            run.checkpoint, run.identity, cfg.checkpoint.frequency, cfg.checkpoint.keep_prev
+            run.checkpoint, run.identity, inside, cfg.checkpoint.frequency, cfg.checkpoint.keep_prev
         ),
         Telemetry(cfg, run, data, cost),
     ]
