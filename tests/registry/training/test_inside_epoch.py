@@ -122,6 +122,7 @@ def test_a_second_signal_stops_without_a_save(
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_handler_that_returns_lets_the_run_go_on(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
