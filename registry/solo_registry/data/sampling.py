@@ -162,6 +162,10 @@ class ResumableLoader(Resumable, DataLoader[Any]):
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         """Yield the epoch's batches, or those that are left after `load_state_dict`."""
         self.begin()
+        if self._iterator is not None:
+            # PyTorch draws a seed when it starts workers, and where there are none, but not for
+            # workers that stay: with this draw, what a network draws depends on none of that
+            torch.empty((), dtype=torch.int64).random_()
         for batch in super().__iter__():
             self.done += 1
             yield batch
