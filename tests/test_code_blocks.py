@@ -46,12 +46,13 @@ FOREIGN = (
     "#!",
     "echo",
     "export",
+    "test $?",
     "git clone",
     "python main_pretrain.py",
     "PIP_CONSTRAINT=",
 )
 UsageError = typer.BadParameter.__mro__[1]  # of the Click that Typer uses, which may be its own
-COMPOSED = ("pretrain", "verify-ddp", "leaderboard run", "sweep")
+COMPOSED = ("pretrain", "plan", "verify-ddp", "leaderboard run", "sweep")
 
 
 class Block(NamedTuple):
@@ -137,6 +138,10 @@ def check(words: list[str]) -> None:
             check_words(rest)
         case ["srun", "dyntemp", *rest]:
             check_words(rest)
+        case ["torchrun", *rest]:
+            at = rest.index("-m")
+            assert rest[at + 1] == "solo_registry"
+            check_words(rest[at + 2 :])
         case ["make", target]:
             assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
         case ["pip", "install" | "wheel", *rest]:

@@ -127,6 +127,8 @@ def small_config(given: DictConfig, processes: int, images: int) -> DictConfig:
     cfg = given.copy()
     cfg.devices, cfg.num_nodes = processes, 1
     cfg.optimizer.batch_size = images
+    if cfg.optimizer.get("micro_batch_size"):
+        cfg.optimizer.micro_batch_size = 1
     cfg.precision = 64  # so that only a wrong gradient shows, never rounding
     for pipeline in cfg.augmentations:
         pipeline.crop_size = SIZE if pipeline.crop_size == cfg.augmentations[0].crop_size else 4
@@ -144,11 +146,13 @@ def small_config(given: DictConfig, processes: int, images: int) -> DictConfig:
 
 
 def whole_step(cfg: DictConfig) -> dict[str, Tensor]:
-    """Take the step of one process on the whole batch.
+    """Take the step of one process on the whole batch, not in micro-batches.
 
     Raises:
         UserError: the method needs more for a step than a batch, such as a trainer.
     """
+    cfg = cfg.copy()
+    cfg.optimizer.micro_batch_size = None
     try:
         return one_step(cfg, range(cfg.optimizer.batch_size * cfg.devices))
     except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:

@@ -46,6 +46,7 @@ class FromSolo(Theirs):
 
     KWARGS: ClassVar[dict[str, Any]] = {}  # those of the method's YAML file here
     NAME: ClassVar[str] = ""  # the method's name in solo-learn
+    INSIDE_EPOCHS: ClassVar[bool] = False  # some classes keep an epoch's state in attributes
     momentum_updater: Any = None
 
     # ours: one optimizer, one schedule and one validation for every method
@@ -54,7 +55,8 @@ class FromSolo(Theirs):
     on_validation_epoch_end = BaseMethod.on_validation_epoch_end
     watch, measure = BaseMethod.watch, BaseMethod.measure
     # `Telemetry` calls these, and the evaluation the last
-    embed, compared_pairs = BaseMethod.embed, BaseMethod.compared_pairs
+    embed, forwarded = BaseMethod.embed, BaseMethod.forwarded
+    compared_pairs = BaseMethod.compared_pairs
     pair_temperature, chance_loss = BaseMethod.pair_temperature, BaseMethod.chance_loss
 
     def __init__(self, cfg: DictConfig) -> None:
@@ -73,6 +75,16 @@ class FromSolo(Theirs):
             raise UserError(
                 f"{cfg.method} builds its own backbone and cannot start from backbone.weights; "
                 f"method={cls.NAME} can"
+            )
+        if cfg.optimizer.get("micro_batch_size"):
+            raise UserError(
+                f"{cfg.method} forwards whole batches in solo-learn's code, so it takes no "
+                f"optimizer.micro_batch_size; method={cls.NAME} does"
+            )
+        if cfg.checkpoint.get("every_n_minutes"):
+            raise UserError(
+                f"{cfg.method} cannot be saved inside an epoch (checkpoint.every_n_minutes): "
+                f"solo-learn keeps part of its state elsewhere; method={cls.NAME} can"
             )
         return cfg
 

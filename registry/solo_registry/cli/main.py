@@ -140,6 +140,27 @@ def verify_ddp(
 
 
 @app.command(context_settings=OVERRIDES, options_metavar="[OPTIONS] [KEY=VALUE]...")
+def plan(
+    ctx: typer.Context,
+    seconds: Annotated[float, typer.Option(min=0, help="How long training is tried.")] = 30.0,
+) -> None:
+    """Say what a run will cost: dyntemp plan method=simclr_dyntemp data=imagenet devices=4.
+
+    Takes the arguments of pretrain: steps, images, memory of the loss, and the time to train, from
+    some seconds on one device. Writes nothing.
+    """
+    from solo_registry.config.compose import run_with_config
+
+    def say(cfg: DictConfig) -> None:
+        from solo_registry.jobs.plan import plan as lines
+
+        for line in lines(cfg, seconds):
+            typer.echo(line)
+
+    run_with_config(say, ctx.args)
+
+
+@app.command(context_settings=OVERRIDES, options_metavar="[OPTIONS] [KEY=VALUE]...")
 def views(
     ctx: typer.Context,
     images: Annotated[int, typer.Option(min=1, help="How many images.")] = 6,

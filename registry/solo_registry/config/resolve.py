@@ -184,6 +184,8 @@ def resolve(cfg: DictConfig) -> DictConfig:
     left = undecided(cfg)
     for key, value in left.items():
         OmegaConf.update(cfg, key, value)
+    if "optimizer.batch_size" not in left:
+        check_micro_batches(cfg)
     images = cfg.optimizer.batch_size * count_processes(cfg) * cfg.accumulate_grad_batches
     cfg.optimizer.effective_lr = cfg.optimizer.lr * images / 256
     cfg.optimizer.effective_classifier_lr = cfg.optimizer.classifier_lr * images / 256
@@ -203,6 +205,29 @@ def resolve(cfg: DictConfig) -> DictConfig:
     for key in (*left, *rates) if left else ():
         OmegaConf.update(resolved, key, None)
     return resolved
+
+
+def check_micro_batches(cfg: DictConfig) -> None:
+    """Refuse micro-batches that do not make up a batch.
+
+    Raises:
+        UserError: they do not, or BatchNorm is to see several processes in each of them.
+    """
+    batch, size = cfg.optimizer.batch_size, cfg.optimizer.micro_batch_size
+    if size is None:
+        return
+    if batch % size:
+        near = max(part for part in range(1, min(size, batch) + 1) if batch % part == 0)
+        raise UserError(
+            f"optimizer.micro_batch_size={size} must divide optimizer.batch_size={batch}: "
+            f"{near} does"
+        )
+    if cfg.sync_batchnorm and count_processes(cfg) > 1:
+        raise UserError(
+            "sync_batchnorm=true exchanges statistics in every forward pass, and "
+            f"optimizer.micro_batch_size={size} makes some of these in the backward pass, where "
+            "gradients are exchanged: give one of the two"
+        )
 
 
 def check_name(name: str) -> None:

@@ -38,7 +38,12 @@ class OptimizerConfig:
     name: str | None = key("lars", "The optimizer; null chooses by the images.",
                            choices=("adam", "adamw", "lars", "sgd"))  # fmt: skip
     batch_size: int | None = key(
-        256, "Images per device and forward pass; null: from their number.", least=1
+        256, "Images that a device's loss compares; null: from their number.", least=1
+    )
+    micro_batch_size: int | None = key(
+        None,
+        "Ours: images forwarded at a time, for the memory of these; divides batch_size; null: all.",
+        least=1,
     )
     lr: float | None = key(
         0.3, "Learning rate per 256 images of an optimizer step; null suits the optimizer.", least=0
@@ -119,12 +124,15 @@ class TelemetryConfig:
 
 @dataclass
 class CheckpointConfig:
-    """When a run saves checkpoints/last.ckpt."""
+    """When a run saves checkpoints/last.ckpt after an epoch, and inside.ckpt within one."""
 
     enabled: bool = key(True, "Accepted, not used: a run always saves.")
     dir: str | None = key(None, "Accepted, not used: a run saves in its own folder.")
     frequency: int = key(1, "Epochs between saves; the last epoch is always saved.", least=1)
     keep_prev: bool = key(False, "Keep epoch-N.ckpt of every save as well.")
+    every_n_minutes: float | None = key(
+        None, "Ours: minutes between saves within an epoch; null saves at a signal only.", above=0
+    )
 
 
 @dataclass
@@ -226,7 +234,10 @@ class PretrainConfig:
     precision: Any = key(32, "Of the numbers, as Lightning names it: 32, 16-mixed, bf16-mixed, 64.")
     sync_batchnorm: bool = key(False, "Whether BatchNorm sees the images of all processes.")
     accumulate_grad_batches: int = key(
-        1, "Batches per optimizer step; adds no negatives to a batch.", least=1, most=65_536
+        1,
+        "Batches per optimizer step; adds no negatives: optimizer.micro_batch_size does.",
+        least=1,
+        most=65_536,
     )
     gradient_clip_val: float | None = key(
         None, "Largest norm of the gradient; 0 and null do not clip.", least=0

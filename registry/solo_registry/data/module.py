@@ -19,7 +19,13 @@ from solo_registry.data.dali_graph import import_dali
 from solo_registry.data.device import BatchSet, DeviceLoader, collated, in_memory
 from solo_registry.data.opened import OpenedData, open_data
 from solo_registry.data.pipeline import read_pipeline
-from solo_registry.data.sampling import EpochLoader, EpochSampler, PretrainSet, ResumableLoader
+from solo_registry.data.sampling import (
+    EpochLoader,
+    EpochSampler,
+    PretrainSet,
+    ResumableLoader,
+    leave_signals,
+)
 from solo_registry.data.sets import (
     UNLABELLED,
     ImageSet,
@@ -74,6 +80,7 @@ class PretrainDataModule(LightningDataModule):
         self.views = Views(cfg.augmentations, self.info)
         self.seed = int(cfg.seed)
         self.batch_size = int(cfg.optimizer.batch_size)
+        self.eval_batch = setting(cfg.optimizer, "micro_batch_size", self.batch_size)
         self.format = setting(cfg.data, "format", "image_folder")
         self.dali_device = setting(getattr(cfg, "dali", None), "device", "auto")
         if self.format == "dali":
@@ -124,6 +131,7 @@ class PretrainDataModule(LightningDataModule):
             drop_last=True,
             pin_memory=self._device().type == "cuda",
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=leave_signals,
         )
 
     def val_dataloader(self) -> DataLoader[Any] | DaliEvalLoader | list[Any]:
@@ -143,7 +151,7 @@ class PretrainDataModule(LightningDataModule):
             return DaliEvalLoader(
                 images,
                 crop_size=self.crop_size,
-                batch_size=self.batch_size,
+                batch_size=self.eval_batch,
                 threads=self.num_workers,
                 device=self._dali_device(),
                 indices=indices,
@@ -151,7 +159,7 @@ class PretrainDataModule(LightningDataModule):
         return eval_loader(
             images,
             crop_size=self.crop_size,
-            batch_size=self.batch_size,
+            batch_size=self.eval_batch,
             num_workers=self.num_workers,
             indices=indices,
             device=self._device(),
@@ -229,6 +237,7 @@ def eval_loader(
         num_workers=workers,
         pin_memory=device is not None and device.type == "cuda",
         persistent_workers=workers > 0,
+        worker_init_fn=leave_signals,
     )
 
 

@@ -6,6 +6,7 @@ state. So a run that is killed and resumed sees the same batches as an uninterru
 
 from __future__ import annotations
 
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -113,6 +114,16 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def leave_signals(worker: int) -> None:
+    """Let a loader's worker ignore the signals that SLURM sends to all processes of a job.
+
+    The process that trains answers them, for which it still needs its workers. They end with it.
+    """
+    for name in ("SIGTERM", "SIGUSR1", "SIGUSR2"):
+        if hasattr(signal, name):  # Windows has one of them
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
 class Resumable:
     """Counts an epoch's batches; what `state_dict` returns is part of Lightning's checkpoints."""
 
@@ -151,6 +162,10 @@ class ResumableLoader(Resumable, DataLoader[Any]):
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         """Yield the epoch's batches, or those that are left after `load_state_dict`."""
         self.begin()
+        if self._iterator is not None:
+            # PyTorch draws a seed when it starts workers, and where there are none, but not for
+            # workers that stay: with this draw, what a network draws depends on none of that
+            torch.empty((), dtype=torch.int64).random_()
         for batch in super().__iter__():
             self.done += 1
             yield batch

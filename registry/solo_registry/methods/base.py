@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from lightly.models.utils import deactivate_requires_grad, update_momentum
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from solo_registry.backbones import build_backbone
 from solo_registry.backbones.weights import load_backbone
+from solo_registry.methods.parts.micro_batches import Forward, in_micro_batches
 from solo_registry.metrics.online import RowMean, classification
 from solo_registry.metrics.online_knn import OnlineKNN
 from solo_registry.metrics.pair_mask import ComparedPairs, PairMask
@@ -35,6 +36,9 @@ class BaseMethod(LightningModule):
         cfg: resolved config (see `config.resolve`), with `data.num_classes` and
             `data.image_channels` of the data set.
     """
+
+    # whether buffers and weights are all that a step takes over from the steps of the epoch before
+    INSIDE_EPOCHS: ClassVar[bool] = True
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__()
@@ -125,12 +129,17 @@ class BaseMethod(LightningModule):
         """Map small crops (N, C, h, w) to `feats` (N, D)."""
         return {"feats": self.backbone(self._layout(X))}
 
+    def forwarded(self, forward: Forward, views: list[Tensor]) -> list[dict[str, Any]]:
+        """Forward each view by itself, `optimizer.micro_batch_size` images at a time."""
+        size: int | None = self.cfg.optimizer.get("micro_batch_size")
+        return [in_micro_batches(self, forward, view, size) for view in views]
+
     def embed(self, views: list[Tensor]) -> dict[str, list[Tensor]]:
         """Forward every view by itself; return lists over views of `feats`, `logits` and so on."""
         if len(views) != self.num_crops:
             raise ValueError(f"expected {self.num_crops} views a batch, got {len(views)}")
-        large = [self(view) for view in views[: self.num_large_crops]]
-        small = [self.multicrop_forward(view) for view in views[self.num_large_crops :]]
+        large = self.forwarded(self, views[: self.num_large_crops])
+        small = self.forwarded(self.multicrop_forward, views[self.num_large_crops :])
         outs: dict[str, list[Tensor]] = {key: [out[key] for out in large] for key in large[0]}
         for key in small[0] if small else ():
             outs[key] = outs.get(key, []) + [out[key] for out in small]
@@ -271,7 +280,7 @@ class BaseMomentumMethod(BaseMethod):
     def embed(self, views: list[Tensor]) -> dict[str, list[Tensor]]:
         """Adds `momentum_<key>`: lists over large views of the results of `momentum_forward`."""
         outs = super().embed(views)
-        momentum = [self.momentum_forward(view) for view in views[: self.num_large_crops]]
+        momentum = self.forwarded(self.momentum_forward, views[: self.num_large_crops])
         outs.update({f"momentum_{key}": [out[key] for out in momentum] for key in momentum[0]})
         return outs
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -63,6 +65,17 @@ class OnlineKNN:
         self._rows = 0
         self._recent_rows = 0
         self._bad = 0  # values that are not finite
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the bank, for a checkpoint inside an epoch."""
+        rows = {"rows": self._rows, "recent_rows": self._recent_rows, "bad": self._bad}
+        return {"full": self._full, "recent": self._recent, **rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with the bank that `state_dict` returned."""
+        self._full, self._recent = list(state["full"]), list(state["recent"])
+        self._rows, self._recent_rows = state["rows"], state["recent_rows"]
+        self._bad = state["bad"]
 
     @torch.no_grad()
     def update(self, feats: Tensor, targets: Tensor) -> None:

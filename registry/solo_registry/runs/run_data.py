@@ -101,13 +101,13 @@ def refuse_changed_data(run: RunFolder, cfg: DictConfig, opened: OpenedData) -> 
     Raises:
         UserError: there is such a run; the message says what changed and what to do.
     """
-    if run.checkpoint.exists() or not cfg.auto_resume.enabled:
+    if run.begun() or not cfg.auto_resume.enabled:
         return
     settings = settings_hash(cfg)
     for path in sorted(run.path.parents[1].glob(f"*/{run.path.name}/data.json")):
         other = RunFolder(path.parent)
         record = read_record(other)
-        begun = other.checkpoint.exists() and not other.result.exists()
+        begun = other.begun() and not other.result.exists()
         if not (record and begun) or record["settings"] != settings:
             continue
         paths = {"train": cfg.data.train_path, "val": cfg.data.val_path}

@@ -131,6 +131,7 @@ class RunFolder:
         self.hash = place.parent.name  # of the config
         self.identity = f"{self.hash}/{place.name}"  # and the seed
         self.checkpoint = path / "checkpoints" / "last.ckpt"
+        self.inside = path / "checkpoints" / "inside.ckpt"  # see `training.inside_epoch`
         self.metrics = path / "metrics.csv"
         self.result = path / "result.json"
         self.checksum = path / "result.sha256"
@@ -182,14 +183,17 @@ class RunFolder:
         for folder in (self.path, self.checkpoint.parent, self.plots):
             remove_parts(folder)
 
-    def progress(self) -> tuple[int | None, int | None]:
-        """Return when result and last checkpoint were written; None for a file that is not there.
+    def begun(self) -> bool:
+        """Whether a checkpoint of the run is there, after an epoch or inside one."""
+        return self.checkpoint.exists() or self.inside.exists()
+
+    def progress(self) -> list[int | None]:
+        """Return when result and checkpoints were written; None for a file that is not there.
 
         Two equal answers mean that no process has worked on the run in between.
         """
-        files = (self.result, self.checkpoint)
-        result, saved = (file.stat().st_mtime_ns if file.exists() else None for file in files)
-        return result, saved
+        files = (self.result, self.checkpoint, self.inside)
+        return [file.stat().st_mtime_ns if file.exists() else None for file in files]
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Write result.json, and its checksum in the format of `sha256sum` beside it.

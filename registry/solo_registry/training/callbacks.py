@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from solo_registry.runs.run_folder import atomic_write, write_json
+from solo_registry.training.inside_epoch import InsideEpoch
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -129,7 +130,7 @@ class CostFile(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the seconds so far, for the checkpoint."""
-        return {"seconds": self.seconds}
+        return {"seconds": time.perf_counter() - self.started}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from the seconds of the earlier parts of the run."""
@@ -142,21 +143,34 @@ class LastCheckpoint(Checkpoint):
     Args:
         path: the file.
         identity: hash and seed of the run; `read_checkpoint` compares it.
+        inside: saves inside an epoch; its file goes when the epoch is saved.
         every: epochs between saves; the last epoch is always saved.
         keep_all: keep epoch-<n>.ckpt beside it as well.
     """
 
-    def __init__(self, path: Path, identity: str, every: int = 1, keep_all: bool = False) -> None:
-        self.path, self.identity, self.every, self.keep_all = path, identity, every, keep_all
+    def __init__(
+        self,
+        path: Path,
+        identity: str,
+        inside: InsideEpoch,
+        every: int = 1,
+        keep_all: bool = False,
+    ) -> None:
+        self.path, self.identity, self.inside = path, identity, inside
+        self.every, self.keep_all = every, keep_all
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save every so many epochs, and at the end."""
+        """Save every so many epochs, at the end, and after a signal, which is then obeyed."""
         done = trainer.current_epoch + 1
-        if done % self.every and done != trainer.max_epochs:
+        asked = self.inside.together(trainer, pl_module.device)
+        if done % self.every and done != trainer.max_epochs and not asked:
             return
         if self.keep_all:  # first: a run that is killed in between does this epoch again
             trainer.save_checkpoint(self.path.with_name(f"epoch-{done}.ckpt"))
         trainer.save_checkpoint(self.path)
+        if trainer.is_global_zero:
+            self.inside.path.unlink(missing_ok=True)
+        self.inside.answer(asked)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -169,10 +183,10 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         """After Ctrl-C, print what is saved and how to resume."""
         if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
-            saved = self.path.exists()
+            saved = next(filter(Path.exists, (self.inside.path, self.path)), None)
             print(
                 f"\nStopped in epoch {trainer.current_epoch + 1} of {trainer.max_epochs}. "
-                + (f"Saved: {self.path}. " if saved else "No epoch was finished. ")
+                + (f"Saved: {saved}. " if saved else "No epoch was finished. ")
                 + "The same command resumes from there.",
                 file=sys.stderr,
             )

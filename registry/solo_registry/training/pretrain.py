@@ -39,7 +39,9 @@ from solo_registry.training.callbacks import (
     WholeCheckpointIO,
 )
 from solo_registry.training.divergence import Divergence, told_of_divergence
+from solo_registry.training.inside_epoch import InsideEpoch
 from solo_registry.training.loggers import build_logger
+from solo_registry.training.notes import all_warmup, micro_batches, what_helps
 from solo_registry.training.processes import (
     NOT_MET,
     build_strategy,
@@ -112,7 +114,8 @@ def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
     if cfg.performance.compile:
         compile_backbones(model)
     synced = cfg.sync_batchnorm and count_processes(cfg) > 1
-    two_images(cfg.optimizer.batch_size, model, "optimizer.batch_size", synced=synced)
+    size = "batch_size" if cfg.optimizer.micro_batch_size is None else "micro_batch_size"
+    two_images(cfg.optimizer[size], model, f"optimizer.{size}", synced=synced)
     trainer = build_trainer(cfg, run, console, data, environment)
     named = named_checkpoint(cfg, run, opened)  # refused before the lock makes a folder
     if not is_further(environment):
@@ -125,20 +128,21 @@ def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
         trainer.callbacks.append(LearningRateMonitor("step"))  # type: ignore[attr-defined]
     resume = checkpoint_to_resume(named, cfg, run, opened)
     if trainer.is_global_zero:
-        epochs = resume[1] if resume else 0
+        epochs = resume.epochs if resume else 0
         changed = begin(given, cfg, run, data_record(cfg, opened, data.info), data, epochs)
         views = run.plots / "views.png"
         if cfg.debug_augmentations and attempt(draw_views, data, views):
             console.print(f"views: {views}", soft_wrap=True)
-        lines = [notice(cfg), f"run folder {run.path}", chosen, lr_product(cfg), all_warmup(cfg)]
+        lines = [notice(cfg), f"run folder {run.path}", chosen, lr_product(cfg)]
+        lines += [micro_batches(cfg), all_warmup(cfg)]
         if resume:
-            lines.append(f"resuming from {resume[0]}")
+            lines.append(f"resuming from {resume.path}, after step {resume.steps}")
         if changed:
             lines.append(
                 f"the epochs before were made elsewise, which can move the numbers: {changed}"
             )
         console.print("\n".join(filter(None, lines)), soft_wrap=True, highlight=False)
-    fit(trainer, model, data, resume[0] if resume else None)
+    fit(trainer, model, data, resume.path if resume else None)
     return Trained(run, cfg, data, trainer.is_global_zero, trainer.logger)
 
 
@@ -195,7 +199,7 @@ def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None
             in time, or one of them has ended.
     """
     signals = OwnSignals()
-    trainer.callbacks.append(signals)  # type: ignore[attr-defined]
+    trainer.callbacks.insert(0, signals)  # type: ignore[attr-defined]  # others add to its handlers
     try:
         with parent_of_all(), signals.at_default(trainer.world_size > 1):
             trainer.fit(model, data, ckpt_path=resume, weights_only=True)
@@ -239,13 +243,16 @@ def build_trainer(
     """
     bar = cfg.progress == "bar" or (cfg.progress == "auto" and console.is_terminal)
     cost = CostFile(run.path / "cost.json")
+    divergence = Divergence(run.checkpoint, what_helps(cfg))
+    inside = InsideEpoch(run.inside, cfg.checkpoint.every_n_minutes, divergence)
     callbacks: list[Callback] = [
-        Divergence(run.checkpoint, what_helps(cfg)),
+        divergence,
         SeedEpoch(cfg.seed),
         MetricsFile(run.metrics),
         cost,
+        inside,
         LastCheckpoint(
-            run.checkpoint, run.identity, cfg.checkpoint.frequency, cfg.checkpoint.keep_prev
+            run.checkpoint, run.identity, inside, cfg.checkpoint.frequency, cfg.checkpoint.keep_prev
         ),
         Telemetry(cfg, run, data, cost),
     ]
@@ -295,27 +302,3 @@ def build_trainer(
             f"(devices={cfg.devices} x num_nodes={cfg.num_nodes})"
         )
     return trainer
-
-
-def all_warmup(cfg: DictConfig) -> str:
-    """Return a warning if the learning rate never ends its warm-up, else ""."""
-    warmup, epochs = cfg.scheduler.warmup_epochs, cfg.max_epochs
-    if cfg.scheduler.name != "warmup_cosine" or warmup < epochs:
-        return ""
-    return (
-        f"warning: scheduler.warmup_epochs={warmup:g} of max_epochs={epochs}: the learning rate "
-        f"only rises, so little is learnt; scheduler.warmup_epochs={epochs / 10:g} is usual"
-    )
-
-
-def what_helps(cfg: DictConfig) -> str:
-    """Return what to try if training diverges, for the message."""
-    optimizer = cfg.optimizer
-    ways = [
-        f"a lower optimizer.lr (it is {optimizer.lr:g}, effective {optimizer.effective_lr:g})",
-        f"more scheduler.warmup_epochs (now {cfg.scheduler.warmup_epochs:g})",
-        "gradient_clip_val=1",
-    ]
-    if str(cfg.precision).startswith("16"):
-        ways.append("precision=bf16-mixed or 32")
-    return ", ".join(ways)

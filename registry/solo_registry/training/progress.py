@@ -38,8 +38,8 @@ class EpochLines(Callback):
         self.began = self.epoch_began = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
-        self.began = time.perf_counter()
+        """Start the clock; a run that goes on inside an epoch does not start that epoch."""
+        self.began = self.epoch_began = time.perf_counter()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of the epoch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -12,8 +13,22 @@ from solo_registry.runs.model import read_checkpoint
 from solo_registry.runs.run_data import refuse_foreign_checkpoint
 from solo_registry.runs.run_folder import RunFolder, atomic_write
 
-Found = tuple[Path, int]
-"""A checkpoint and its number of epochs."""
+
+@dataclass(frozen=True)
+class Found:
+    """A checkpoint.
+
+    Attributes:
+        path: the file.
+        epochs: finished epochs.
+        steps: steps of the optimizer.
+        inside: whether it was saved inside the epoch after these.
+    """
+
+    path: Path
+    epochs: int
+    steps: int
+    inside: bool
 
 
 def named_checkpoint(cfg: DictConfig, run: RunFolder, opened: OpenedData) -> Found | None:
@@ -30,11 +45,11 @@ def named_checkpoint(cfg: DictConfig, run: RunFolder, opened: OpenedData) -> Fou
 def checkpoint_to_resume(
     named: Found | None, cfg: DictConfig, run: RunFolder, opened: OpenedData
 ) -> Found | None:
-    """Return the checkpoint to resume from: the one that the config names, or the run's own.
+    """Return the checkpoint to resume from: the one that the config names, or one of the run's own.
 
-    Both are of one run, so they lead to the same end. Of two, the one with more epochs is returned:
-    a run that began at a named checkpoint, was killed and is started again by the same command
-    then goes on from its own.
+    All are of one run, so they lead to the same end. The one with the most steps is returned: a
+    run that began at a named checkpoint, was killed and is started again by the same command then
+    goes on from its own.
 
     Args:
         named: the result of `named_checkpoint`.
@@ -45,19 +60,23 @@ def checkpoint_to_resume(
     Raises:
         UserError: the run's own checkpoint cannot be read, or belongs to another config.
     """
-    own = None
-    if cfg.auto_resume.enabled and run.checkpoint.exists():
-        own = _found(run.checkpoint, cfg, run, opened)
-    known = list(filter(None, (own, named)))
+    own = (run.checkpoint, run.inside) if cfg.auto_resume.enabled else ()
+    known = [_found(path, cfg, run, opened) for path in own if path.exists()]
+    known += [named] if named else []
     if not known:
         return None
-    path, epochs = max(known, key=lambda pair: pair[1])
-    if not run.checkpoint.exists():  # the run needs its weights even if no epoch is left
+    # of one step, the end of an epoch is later than its last save inside
+    found = max(known, key=lambda one: (one.steps, not one.inside))
+    if not found.inside and not run.checkpoint.exists():
+        # the run needs its weights even if no epoch is left
         with atomic_write(run.checkpoint) as part:
-            shutil.copyfile(path, part)
-    return path, epochs
+            shutil.copyfile(found.path, part)
+    return found
 
 
 def _found(path: Path, cfg: DictConfig, run: RunFolder, opened: OpenedData) -> Found:
     refuse_foreign_checkpoint(path, cfg, opened)
-    return path, int(read_checkpoint(path, run.identity)["epoch"]) + 1
+    checkpoint = read_checkpoint(path, run.identity)
+    inside = "inside" in checkpoint
+    epochs = int(checkpoint["epoch"]) + (not inside)
+    return Found(path, epochs, int(checkpoint["global_step"]), inside)

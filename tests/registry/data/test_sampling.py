@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from solo_registry.data.augment import Views
-from solo_registry.data.sampling import EpochSampler, PretrainSet
+from solo_registry.data.sampling import EpochSampler, PretrainSet, ResumableLoader
 from solo_registry.data.sets import TensorSet
 
 MakeNoise = Callable[..., TensorSet]
@@ -100,3 +101,23 @@ def test_worker_processes_change_nothing(noise: MakeNoise, simclr: Pipeline, wor
     for ours, theirs in zip(batches(0), batches(workers), strict=True):
         assert torch.equal(ours[0], theirs[0]) and torch.equal(ours[2], theirs[2])
         assert all(map(torch.equal, ours[1], theirs[1]))
+
+
+def test_the_random_state_of_an_epoch_does_not_depend_on_workers(
+    noise: MakeNoise, simclr: Pipeline
+) -> None:
+    """A network with dropout draws from it, and a resumed run has started its workers anew."""
+
+    def drawn(workers: int, epochs: tuple[int, ...]) -> Tensor:
+        sampler = EpochSampler(40, seed=0)
+        loader = ResumableLoader(
+            pretrain_set(noise, simclr), batch_size=8, sampler=sampler, num_workers=workers,
+            persistent_workers=workers > 0,
+        )  # fmt: skip
+        for epoch in epochs:
+            torch.manual_seed(epoch)
+            assert len(list(loader)) == 5
+        return torch.rand(3)
+
+    assert torch.equal(drawn(1, (0, 1)), drawn(0, (0, 1)))
+    assert torch.equal(drawn(1, (0, 1)), drawn(1, (1,)))

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from solo_registry.catalog.registry import METHODS
 from solo_registry.config.resolve import resolve
 from solo_registry.evaluation.verdict import last_loss, verdict
-from solo_registry.training.pretrain import all_warmup
+from solo_registry.training.notes import all_warmup
 
 Tiny = Callable[..., DictConfig]
 GENERATOR = torch.Generator().manual_seed(0)

@@ -23,6 +23,7 @@ FEW = (
     "data.fraction=0.1", "optimizer.batch_size=64", "max_epochs=2", "checkpoint.keep_prev=true",
     "telemetry.images=32", "telemetry.every_n_epochs=1", "evaluation.baselines=false",
     "evaluation.linear=false", "evaluation.knn_k=5", "scheduler.warmup_epochs=0",
+    "checkpoint.every_n_minutes=1e-9",  # after every step
 )  # fmt: skip
 
 

@@ -1,0 +1,209 @@
+"""Saves inside an epoch, at a signal or by the clock, so that a run goes on from that very step."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torchmetrics import Metric
+
+from solo_registry.runs.lifetime import stop
+from solo_registry.training.divergence import Divergence
+
+# SLURM and submitit send them before they end a job; Windows has only the first
+SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2")
+           if hasattr(signal, name)]  # fmt: skip
+TIME = 1  # asks for a save as a signal does, but nobody stops; no number of SIGNALS
+
+
+class InsideEpoch(Callback):
+    """Saves the state after a step, and puts it back when the run goes on from there.
+
+    A checkpoint of Lightning holds weights, optimizer and schedule. This callback adds what an
+    epoch in progress consists of besides: the position in the data, the random states, the sums of
+    its measures, and the bank of online kNN, of every process.
+
+    A signal is answered after the step in which it came: all processes save together, and each then
+    calls the handler that was there before. So the run stops, or submitit queues it again. A
+    second signal calls that handler at once.
+
+    Args:
+        path: the file.
+        minutes: time between saves; None saves at a signal alone.
+        divergence: looks for weights that are not finite before a save.
+    """
+
+    def __init__(self, path: Path, minutes: float | None, divergence: Divergence) -> None:
+        self.path, self.minutes, self.divergence = path, minutes, divergence
+        self.before: dict[int, Any] = {}  # handlers
+        self.asked = 0  # number of the signal that came
+        self.saving = False
+        self.saved = 0.0  # when, by the clock
+        self.loaded: dict[str, Any] = {}  # what a checkpoint held of this process
+        self.sums: dict[str, dict[str, Tensor]] = {}  # not yet added to this part's
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Wait for signals, and for the end of each step."""
+        if not pl_module.INSIDE_EPOCHS:
+            return
+        self.saved = time.monotonic()
+        if threading.current_thread() is threading.main_thread():
+            handlers = {number: signal.getsignal(number) for number in SIGNALS}
+            self.before = {n: one for n, one in handlers.items() if one != signal.SIG_IGN}
+            for number in self.before:
+                signal.signal(number, self.ask)
+        hook = pl_module.on_train_batch_end
+
+        def and_then(outputs: Any, batch: Any, batch_idx: int) -> None:
+            hook(outputs, batch, batch_idx)  # moves momentum networks
+            self.after_step(trainer, pl_module, batch_idx)
+
+        pl_module.on_train_batch_end = and_then
+        if self.loaded:
+            # Lightning has made the loader before it read the checkpoint
+            trainer.train_dataloader.load_state_dict(self.loaded["loader"])  # type: ignore[union-attr]
+        if bank := self.loaded.get("knn"):
+            pl_module.knn.load_state_dict(bank)
+
+    def ask(self, number: int, frame: Any) -> None:
+        """Handle a signal: ask for a save; at the second one, do what was done before."""
+        if self.asked:
+            self.obey(number)
+        self.asked = number
+
+    def obey(self, number: int) -> None:
+        """Call the handler that was there before; stop where there was none."""
+        handler = self.before.get(number)
+        (handler if callable(handler) else stop)(number, None)
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Put the random states back: what came before, such as starting the loader, draws too."""
+        if self.loaded:
+            load_random_states(self.loaded["random"], pl_module.device)
+            self.sums, self.loaded = self.loaded["sums"], {}
+
+    def after_step(self, trainer: Trainer, pl_module: LightningModule, batch_idx: int) -> None:
+        """Add the sums of the part before to this part's; save if a process was asked to."""
+        for key, metric in running(trainer) if self.sums else ():
+            for name, total in self.sums.pop(key, {}).items():
+                setattr(metric, name, total.to(pl_module.device) + getattr(metric, name))
+        done = batch_idx + 1
+        if trainer.is_last_batch or done % trainer.accumulate_grad_batches:
+            return  # the end of the epoch saves; between two steps there are gradients
+        if asked := self.together(trainer, pl_module.device):
+            self.divergence.check(trainer, pl_module, weights=True)
+            self.saving = True
+            trainer.save_checkpoint(self.path)
+            self.saving = False
+            self.answer(asked)
+
+    def due(self) -> bool:
+        """Whether it is time to save."""
+        return self.minutes is not None and time.monotonic() - self.saved >= 60 * self.minutes
+
+    def together(self, trainer: Trainer, device: torch.device) -> int:
+        """Return what any process was asked: the number of a signal, TIME or 0."""
+        asked = max(self.asked, TIME if self.due() else 0)
+        if trainer.world_size == 1:
+            return asked
+        return int(trainer.strategy.reduce(torch.tensor(asked, device=device), reduce_op="max"))
+
+    def answer(self, asked: int) -> None:
+        """After a save, start the clock again, and obey the signal that asked for it."""
+        self.saved = time.monotonic()
+        if asked > TIME:
+            self.asked = 0
+            self.obey(asked)
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add what the epoch in progress consists of, for each process."""
+        if not self.saving:
+            return
+        bank = getattr(pl_module, "knn", None)
+        own = {
+            "loader": trainer.train_dataloader.state_dict(),  # type: ignore[union-attr]
+            "random": random_states(pl_module.device),
+            "sums": {
+                key: {name: total.cpu() for name, total in metric.metric_state.items()}
+                for key, metric in running(trainer)
+            },
+            "knn": bank.state_dict() if bank is not None else None,
+        }
+        checkpoint["inside"] = [own]
+        if trainer.world_size > 1:
+            checkpoint["inside"] = [None] * trainer.world_size
+            dist.all_gather_object(checkpoint["inside"], own)
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Take this process's part."""
+        if "inside" in checkpoint:
+            self.loaded = checkpoint["inside"][trainer.global_rank]
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Obey a signal that came when all was saved."""
+        if self.asked:
+            self.obey(self.asked)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Restore the handlers and the hook."""
+        self.teardown(trainer, pl_module, "fit")
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Restore the handlers and the hook."""
+        for number, handler in self.before.items():
+            if signal.getsignal(number) == self.ask and handler is not None:
+                signal.signal(number, handler)
+        vars(pl_module).pop("on_train_batch_end", None)
+
+
+def running(trainer: Trainer) -> Iterator[tuple[str, Metric]]:
+    """Yield the sums of the epoch in progress by the key that Lightning knows them by."""
+    for key, item in trainer.fit_loop.epoch_loop._results.items():
+        if item.meta.on_epoch and not item.has_reset:
+            yield key, item if item.is_tensor else item.value
+
+
+def random_states(device: torch.device) -> dict[str, Any]:
+    """Return the states of torch, numpy and python, as tensors and plain values."""
+    name, keys, *rest = np.random.get_state()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *rest),  # type: ignore[union-attr]
+        "python": random.getstate(),
+    }
+
+
+def load_random_states(states: dict[str, Any], device: torch.device) -> None:
+    """Put the states back that `random_states` returned.
+
+    >>> states = random_states(torch.device("cpu"))
+    >>> drawn = torch.rand(1), np.random.rand(), random.random()
+    >>> load_random_states(states, torch.device("cpu"))
+    >>> drawn == (torch.rand(1), np.random.rand(), random.random())
+    True
+    """
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] is not None:
+        torch.cuda.set_rng_state(states["cuda"], device)
+    name, keys, *rest = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    random.setstate(states["python"])
