@@ -183,12 +183,13 @@ def test_submitit_queues_a_job_again_and_it_goes_on(
     unbroken = pretrain(tiny("simclr", *words))
     given = tiny("simclr", *words, f"runs_dir={tmp_path}/queued")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
-    job = submitit.LocalExecutor(folder=tmp_path / "jobs").submit(Job(), given)
+    job: Any = submitit.LocalExecutor(folder=tmp_path / "jobs").submit(Job(), given)
     run = RunFolder(tmp_path / "queued" / unbroken.path.relative_to(tiny("simclr").runs_dir))
     deadline = time.monotonic() + 120
     while not run.metrics.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     job._interrupt()
     job.result()
-    assert "Requeued job" in job.stderr() and "resuming from" in job.stdout()
+    told = f"{job.stdout()}{job.stderr()}"
+    assert "Requeued job" in told and "resuming from" in told
     assert same(content(run), content(unbroken))
