@@ -15,7 +15,6 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
-from torchmetrics import Metric
 
 from solo_registry.runs.lifetime import stop
 from solo_registry.training.divergence import Divergence
@@ -174,8 +173,8 @@ class InsideEpoch(Callback):
         vars(pl_module).pop("on_train_batch_end", None)
 
 
-def running(trainer: Trainer) -> Iterator[tuple[str, Metric]]:
-    """Yield the sums of the epoch in progress by the key that Lightning knows them by."""
+def running(trainer: Trainer) -> Iterator[tuple[str, Any]]:
+    """Yield the metrics of the epoch in progress by the key that Lightning knows them by."""
     for key, item in trainer.fit_loop.epoch_loop._results.items():
         if item.meta.on_epoch and not item.has_reset:
             yield key, item if item.is_tensor else item.value
@@ -183,11 +182,12 @@ def running(trainer: Trainer) -> Iterator[tuple[str, Metric]]:
 
 def random_states(device: torch.device) -> dict[str, Any]:
     """Return the states of torch, numpy and python, as tensors and plain values."""
-    name, keys, *rest = np.random.get_state()
+    numpy: Any = np.random.get_state()
+    name, keys, *rest = numpy
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-        "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *rest),  # type: ignore[union-attr]
+        "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *rest),
         "python": random.getstate(),
     }
 

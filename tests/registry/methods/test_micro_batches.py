@@ -91,7 +91,7 @@ def test_the_second_forward_pass_repeats_the_draws_and_moves_no_statistics(
     words: tuple[str, ...],
 ) -> None:
     sizes = ("optimizer.batch_size=8", "optimizer.micro_batch_size=4")
-    given = OmegaConf.merge(small_of(name)(backbone), OmegaConf.from_dotlist([*words, *sizes]))
+    given: Any = OmegaConf.merge(small_of(name)(backbone), OmegaConf.from_dotlist([*words, *sizes]))
     images = torch.randn(2, 8, 1, 8, 8, generator=torch.Generator().manual_seed(0)).double()
     batch = torch.arange(8), list(images), torch.arange(8) % 4
 

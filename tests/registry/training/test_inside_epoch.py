@@ -7,13 +7,11 @@ import os
 import re
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import submitit
 import torch
 from omegaconf import DictConfig
 from rich.console import Console
@@ -160,35 +158,3 @@ def test_twenty_of_twenty_stops_lead_to_the_same_bytes(
     for step in sorted(chosen.tolist()):
         stopped(monkeypatch, broken, step)
     assert same(content(pretrain(broken)), content(unbroken))
-
-
-class Job:
-    """What submitit runs; it queues the job again if there is `checkpoint`."""
-
-    def __call__(self, given: DictConfig) -> None:
-        torch.set_num_threads(1)
-        pretrain(given)
-
-    def checkpoint(self, given: DictConfig) -> Any:
-        return submitit.helpers.DelayedSubmission(self, given)
-
-
-@pytest.mark.nightly
-@pytest.mark.slow
-@pytest.mark.distributed
-def test_submitit_queues_a_job_again_and_it_goes_on(
-    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = (*WORDS, "max_epochs=10")
-    unbroken = pretrain(tiny("simclr", *words))
-    given = tiny("simclr", *words, f"runs_dir={tmp_path}/queued")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
-    job = submitit.LocalExecutor(folder=tmp_path / "jobs").submit(Job(), given)
-    run = RunFolder(tmp_path / "queued" / unbroken.path.relative_to(tiny("simclr").runs_dir))
-    deadline = time.monotonic() + 120
-    while not run.metrics.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    job._interrupt()
-    job.result()
-    assert "Requeued job" in job.stderr() and "resuming from" in job.stdout()
-    assert same(content(run), content(unbroken))

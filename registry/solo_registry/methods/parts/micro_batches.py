@@ -43,7 +43,7 @@ def in_micro_batches(
 
     def one(part: Tensor) -> dict[str, Any]:
         # parts that share a 16-bit copy of a weight would sum their gradients in 16 bits
-        torch.clear_autocast_cache()  # type: ignore[no-untyped-call]
+        torch.clear_autocast_cache()
         if not torch.is_grad_enabled():
             return forward(part)
         found: dict[str, Any] = checkpoint(
@@ -54,7 +54,7 @@ def in_micro_batches(
         )
         return found
 
-    outs = [one(part) for part in X.split(size)]
+    outs = [one(part) for part in torch.split(X, size)]
     return {key: torch.cat([out[key] for out in outs]) for key in outs[0]}
 
 
