@@ -58,9 +58,11 @@ def test_all_files_are_found_and_each_is_an_option_or_the_entry() -> None:
     assert len(FILES) > 150 and sorted(SUITES) == [
         "baselines",
         "decisive",
+        "gpu",
         "positive_control",
         "smoke",
         "temperature",
+        "upstream",
     ]
     assert sorted(SPACES) == [
         "cosine",

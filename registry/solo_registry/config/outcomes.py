@@ -31,8 +31,9 @@ class Outcomes:
 
     def add(self, outcome: Any) -> None:
         """Keep what the running job's task returned: text, numbers and lists of them."""
-        number = OmegaConf.select(HydraConfig.get(), "job.num", throw_on_missing=False)
-        self._write(f"{number or 0}.json", json.dumps(outcome))
+        job = HydraConfig.get().job
+        number = 0 if OmegaConf.is_missing(job, "num") else job.num
+        self._write(f"{number}.json", json.dumps(outcome))
 
     @property
     def begun(self) -> bool:

@@ -104,7 +104,7 @@ def write_shards(
         path = folder / f"{split}-{shard:05d}.arrow"
         with path.open("wb") as file, pa.ipc.new_stream(file, schema) as stream:
             while row is not None and written < size:
-                batch = []
+                batch: list[dict[str, Any]] = []
                 while row is not None and len(batch) < ROWS and written < size:
                     batch.append(row)
                     written += len(row["image"]["bytes"])

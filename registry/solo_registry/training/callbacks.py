@@ -143,7 +143,7 @@ class LastCheckpoint(Checkpoint):
     Args:
         path: the file.
         identity: hash and seed of the run; `read_checkpoint` compares it.
-        inside: saves inside an epoch; its file goes when the epoch is saved.
+        inside: saves inside an epoch, if the run does; its file goes when the epoch is saved.
         every: epochs between saves; the last epoch is always saved.
         keep_all: keep epoch-<n>.ckpt beside it as well.
     """
@@ -152,7 +152,7 @@ class LastCheckpoint(Checkpoint):
         self,
         path: Path,
         identity: str,
-        inside: InsideEpoch,
+        inside: InsideEpoch | None = None,
         every: int = 1,
         keep_all: bool = False,
     ) -> None:
@@ -162,15 +162,16 @@ class LastCheckpoint(Checkpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save every so many epochs, at the end, and after a signal, which is then obeyed."""
         done = trainer.current_epoch + 1
-        asked = self.inside.together(trainer, pl_module.device)
+        asked = self.inside.together(trainer, pl_module.device) if self.inside else 0
         if done % self.every and done != trainer.max_epochs and not asked:
             return
         if self.keep_all:  # first: a run that is killed in between does this epoch again
             trainer.save_checkpoint(self.path.with_name(f"epoch-{done}.ckpt"))
         trainer.save_checkpoint(self.path)
-        if trainer.is_global_zero:
-            self.inside.path.unlink(missing_ok=True)
-        self.inside.answer(asked)
+        if self.inside:
+            if trainer.is_global_zero:
+                self.inside.path.unlink(missing_ok=True)
+            self.inside.answer(asked)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -183,7 +184,8 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         """After Ctrl-C, print what is saved and how to resume."""
         if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
-            saved = next(filter(Path.exists, (self.inside.path, self.path)), None)
+            places = (self.inside.path, self.path) if self.inside else (self.path,)
+            saved = next(filter(Path.exists, places), None)
             print(
                 f"\nStopped in epoch {trainer.current_epoch + 1} of {trainer.max_epochs}. "
                 + (f"Saved: {saved}. " if saved else "No epoch was finished. ")

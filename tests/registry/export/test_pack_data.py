@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
-from tests.registry.kills import KILLED, kill_at
+from tests.registry.kills import KILLED, Victim
 from typer.testing import CliRunner
 
 from solo_registry.cli.main import app
@@ -42,10 +42,11 @@ def test_the_command_keeps_the_bytes_of_the_files(photos: Path, tmp_path: Path) 
 def test_a_killed_pack_is_complete_or_absent(photos: Path, tmp_path: Path) -> None:
     out, number = tmp_path / "out" / "packed", 0
     out.parent.mkdir()
-    while not out.exists():
-        number += 1
-        code = kill_at(number, out.parent, pack_data, photos, out)
-        assert out.exists() or code == KILLED
+    with Victim(out.parent, pack_data, photos, out) as victim:
+        while not out.exists():
+            number += 1
+            code = victim.run(number)
+            assert out.exists() or code == KILLED
     assert number > 3
     images = load_set(SimpleNamespace(dataset="hf", train_path=str(out)), "train")
     assert images is not None and len(images) == 6

@@ -53,7 +53,7 @@ def test_rows_of_an_archive_stand_in_one_table_with_ours(stranger: Path, tmp_pat
     assert lines[1] == f"{stranger}: adds theirs"
     table = board_table(Board.read(out))
     means = {row.name: row.summary("knn_acc1").mean for row in table.rows}
-    assert means["theirs"] == pytest.approx(94.0) and set(means) > {"fixed", "cosine", "theirs"}
+    assert means["theirs"] == pytest.approx(94.0) and set(means) >= {"fixed", "cosine", "theirs"}
     assert not table.lacking
     assert write_report(pack(out), QUIET) == []
 
