@@ -81,7 +81,7 @@ def attack(
                 assert _bytes(path) in (before.get(name), expected.get(name)), (number, name)
             assert victim.run() == 0, number
             found = content(root)
-            assert found.keys() == expected.keys(), number
+            assert found.keys() == expected.keys(), (number, found.keys() ^ expected.keys())
             assert [name for name in found if found[name] != expected[name]] == [], number
         else:
             assert numbers is not EVERY, "no end of writes"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,11 +16,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
+from solo_registry.console import terminal
 from solo_registry.data.custom import custom
 from solo_registry.data.folder import FolderSet
 from solo_registry.data.pixels import defect
+from solo_registry.data.sets import ImageSet
 from solo_registry.errors import UserError
-from solo_registry.runs.run_folder import atomic_folder
+from solo_registry.runs.lock import held
+from solo_registry.runs.run_folder import atomic_folder, remove_parts
 
 ROWS = 1000  # rows of a record batch
 SPLITS = ("train", "val")
@@ -50,32 +54,41 @@ def pack_data(
     Raises:
         UserError: `out` exists, `datasets` is not installed, or a file cannot be read.
     """
-    try:
-        import datasets
-    except ModuleNotFoundError as error:
-        raise UserError("pack-data needs datasets: pip install 'solo-dyntemp[hf]'") from error
+    if find_spec("datasets") is None:
+        raise UserError("pack-data needs datasets: pip install 'solo-dyntemp[hf]'")
     if out.exists():
         raise UserError(f"{out} exists: give the name of a new folder")
     keys = SimpleNamespace(
         train_path=str(train), val_path=val and str(val), no_labels=not labels, channels=None
     )
     counts = {}
-    with atomic_folder(out, "") as part:
-        for split in SPLITS:
-            images = custom(keys, split)  # type: ignore[arg-type]
-            if images is None:
-                continue
-            if not isinstance(images, FolderSet):
-                raise UserError(f"{keys.train_path} is no folder of image files")
-            columns: dict[str, Any] = {"image": datasets.Image(), "file": datasets.Value("string")}
-            if labels:
-                columns["label"] = datasets.ClassLabel(names=list(images.info.class_names))
-            files = track(range(len(images)), f"packing {split}", console=console, transient=True)
-            schema = datasets.Features(columns).arrow_schema
-            rows = (_row(images, index, labels) for index in files)
-            write_shards(rows, part, split, schema, shard_mb * 2**20)
-            counts[split] = len(images)
+    with held(out, console or terminal()):
+        remove_parts(out.parent, out.name)
+        with atomic_folder(out, "") as part:
+            for split in SPLITS:
+                images = custom(keys, split)  # type: ignore[arg-type]
+                if images is not None:
+                    counts[split] = len(images)
+                    _write_split(images, part, split, labels, shard_mb * 2**20, console)
     return counts
+
+
+def _write_split(
+    images: ImageSet, folder: Path, split: str, labels: bool, size: int, console: Console | None
+) -> None:
+    """Write the images of a split into shards."""
+    import datasets
+
+    if not isinstance(images, FolderSet):
+        raise UserError(f"{split}: only folders of image files can be packed")
+    columns: dict[str, Any] = {"image": datasets.Image(), "file": datasets.Value("string")}
+    if labels:
+        columns["label"] = datasets.ClassLabel(names=list(images.info.class_names))
+    schema = datasets.Features(columns).arrow_schema
+    what = f"packing {split}"
+    files = track(range(len(images)), what, console=console, transient=True)
+    rows = (_row(images, index, labels) for index in files)
+    write_shards(rows, folder, split, schema, size)
 
 
 def _row(images: FolderSet, index: int, labels: bool) -> dict[str, Any]:

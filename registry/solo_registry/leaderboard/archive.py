@@ -17,10 +17,12 @@ from omegaconf import OmegaConf
 
 from solo_registry.config.json_file import read_shaped
 from solo_registry.config.text_file import open_file
+from solo_registry.console import terminal
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.board import Board
+from solo_registry.runs.lock import held
 from solo_registry.runs.read import read_yaml
-from solo_registry.runs.run_folder import atomic_write, json_text
+from solo_registry.runs.run_folder import atomic_write, json_text, remove_parts
 
 SUFFIX = ".tar.xz"
 RUNS = "runs"  # the folder of the runs in an archive
@@ -75,8 +77,10 @@ def pack(path: Path, out: Path | None = None) -> Path:
             f"{path} is too large to pack: {len(files)} files and {content.tell()} bytes, at most "
             f"{MOST} and {LARGEST} are read again"
         )
-    with atomic_write(out) as part:
-        part.write_bytes(lzma.compress(content.getvalue()))
+    with held(out, terminal()):
+        remove_parts(out.parent, out.name)
+        with atomic_write(out) as part:
+            part.write_bytes(lzma.compress(content.getvalue()))
     return out
 
 

@@ -20,7 +20,8 @@ from solo_registry.leaderboard.summary import latex
 from solo_registry.leaderboard.tables import folder_table, read_board
 from solo_registry.plots.names import LABELS
 from solo_registry.plots.pages import page
-from solo_registry.runs.run_folder import atomic_write
+from solo_registry.runs.lock import held
+from solo_registry.runs.run_folder import atomic_write, remove_parts
 
 HERE = "solo_registry.leaderboard"  # where the templates lie
 HOW = (
@@ -68,6 +69,18 @@ def write_report(
 
 
 def _write(table: Table, out: Path, console: Console) -> list[str]:
+    with held(out, console):
+        remove_parts(out)
+        _write_files(table, out)
+    show(table, console)
+    for line in (*table.facts, *(f"left out: {problem}" for problem in table.problems)):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    place = f"report: {out / 'index.html'}"
+    console.print(place, soft_wrap=True, highlight=False, markup=False)
+    return table.lacking
+
+
+def _write_files(table: Table, out: Path) -> None:
     from solo_registry.leaderboard.figures import draw_board
 
     pictures = draw_board(table, out)
@@ -92,12 +105,6 @@ def _write(table: Table, out: Path, console: Console) -> list[str]:
     for name, text in texts.items():
         with atomic_write(out / name) as part:
             part.write_text(text, encoding="utf-8")
-    show(table, console)
-    for line in (*table.facts, *(f"left out: {problem}" for problem in table.problems)):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
-    place = f"report: {out / 'index.html'}"
-    console.print(place, soft_wrap=True, highlight=False, markup=False)
-    return table.lacking
 
 
 def reacting(table: Table) -> dict[str, Any]:

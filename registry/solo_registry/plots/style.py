@@ -88,7 +88,7 @@ def save(axis: Axes, out: Path | str) -> Path:
     if kind not in figure.canvas.get_supported_filetypes():
         raise ValueError(f"a picture needs a suffix such as .png, got {str(out)!r}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    unfinished = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         with without_formulas(figure):
             figure.savefig(unfinished, format=kind, dpi=_DPI)

@@ -42,7 +42,8 @@ def photo_run(
 ) -> tuple[Run, str, int]:
     """A run on the photographs; their mode; the length that their shorter side gets."""
     mode, backbone, size, resize = request.param
-    words = f"data.train_path={photographs}", f"data.val_path={photographs}", "evaluation.knn_k=3"
+    words = [f"data.{split}_path={photographs}" for split in ("train", "val")]
+    words += ["evaluation.knn_k=3", "data.fraction=-1"]
     given = tiny_config(tmp_path_factory.mktemp("runs"), "simclr_dyntemp", *QUICK, *words)
     OmegaConf.update(given, "data.dataset", "custom")
     given.data.channels = len(mode)

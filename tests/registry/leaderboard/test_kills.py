@@ -17,6 +17,7 @@ from solo_registry.leaderboard.archive import pack, unpacked
 from solo_registry.leaderboard.board import Board
 from solo_registry.leaderboard.report import write_report
 from solo_registry.leaderboard.run import run_board
+from solo_registry.runs.run_folder import remove_parts
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed]
 
@@ -39,6 +40,7 @@ def packing(board: Path, out: Path) -> None:
 
 def reporting(board: Path) -> None:
     """What a command writes whose runs are finished."""
+    remove_parts(board)  # as the command does
     read = Board.read(board)
     read.selected["fixed"].why = "another reason"
     read.write()

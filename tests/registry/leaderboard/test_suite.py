@@ -116,7 +116,8 @@ def test_bad_words_are_told_before_anything_runs(
 SUITES = [
     pytest.param("decisive", marks=pytest.mark.nightly),
     pytest.param("temperature", marks=pytest.mark.nightly),
-    "positive_control", "baselines", "smoke",
+    pytest.param("baselines", marks=pytest.mark.nightly),
+    "positive_control", "smoke",
 ]  # fmt: skip
 
 
@@ -132,9 +133,14 @@ def test_shipped_suites_compose_with_equal_budgets_and_ranges(name: str) -> None
         jobs = planner.final(ends, [1])
     assert len({job.path for job in jobs}) == len(suite.strategies) * 2
     assert suite.reference in suite.strategies and len(suite.tuning.seeds) >= (name != "smoke") * 3
-    if name == "baselines":
-        methods = {word for row in suite.strategies.values() for word in row.words}
-        assert {f"method={name}" for name in METHODS if "/" not in name} <= methods
+
+
+@pytest.mark.slow
+def test_the_suite_of_baselines_has_every_method_and_tunes_each() -> None:
+    with hydra_session([], "runs") as hydra:
+        suite = read_suite("baselines", hydra.option("suite", "baselines"), [], [])
+    methods = {word for row in suite.strategies.values() for word in row.words}
+    assert {f"method={name}" for name in METHODS if "/" not in name} <= methods
 
 
 @pytest.mark.slow
