@@ -136,10 +136,16 @@ class DynTempMixin(Host):
 
     @classmethod
     def temperature_range(cls, cfg: DictConfig) -> tuple[float, float] | None:
-        """Return what `reach` finds of the temperature that `method_kwargs` describe."""
+        """Return what `reach` finds of the temperature that `method_kwargs` describe.
+
+        None if embeddings, labels or the head decide it, and not the similarity of a pair.
+        """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # whoever resolved the config has been warned
-            return reach(temperature_of(cfg))
+            temperature = temperature_of(cfg)
+        if temperature.reads_anchors or temperature.outputs or temperature.oracle:
+            return None
+        return reach(temperature)
 
     def temperature_curve(self, s: Tensor) -> Tensor | None:
         """tau(s) at each cosine similarity in `s`; None where a pair alone does not decide it."""
