@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from solo_registry.data.sets import (
 from solo_registry.errors import UserError, nearest
 
 VAL_SPLITS = ("val", "validation", "valid", "test")
+KINDS = {".parquet": "parquet", ".tar": "webdataset"}
 LABELS = ("label", "labels", "cls", "class", "target", "fine_label")
 
 
@@ -168,15 +170,31 @@ def _rows(data: Any, split: Split) -> tuple[Any, Path]:
 
 def _from_hub(datasets: Any, name: str, data: Any) -> dict[str, Any]:
     """Open a set of the hub; without `data.download` only what is in the library's cache."""
-    local = datasets.DownloadConfig(local_files_only=not setting(data, "download", False))
+    if setting(data, "download", False):
+        return dict(datasets.load_dataset(name))
     try:
-        return dict(datasets.load_dataset(name, download_config=local))
-    except Exception as error:
-        if local.local_files_only:
-            raise UserError(
-                f"data.name={name} is not in the cache of datasets; data.download=true fetches it"
-            ) from error
-        raise
+        with _offline(datasets):
+            return dict(datasets.load_dataset(name))
+    except Exception as error:  # the library raises whatever its file systems meet
+        raise UserError(
+            f"data.name={name} is not in the cache of datasets; data.download=true fetches it"
+        ) from error
+
+
+@contextmanager
+def _offline(datasets: Any) -> Iterator[None]:
+    """Let the library ask nobody; HF_HUB_OFFLINE=1 would do so if it were set before the import."""
+    import huggingface_hub.constants
+
+    places: tuple[Any, ...] = (datasets.config, huggingface_hub.constants)
+    before = [place.HF_HUB_OFFLINE for place in places]
+    try:
+        for place in places:
+            place.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.HF_HUB_OFFLINE = value
 
 
 def _from_disk(datasets: Any, path: Path) -> dict[str, Any]:
@@ -196,8 +214,9 @@ def _from_disk(datasets: Any, path: Path) -> dict[str, Any]:
         return {name: datasets.concatenate_datasets(parts) for name, parts in splits.items()}
     if path.is_dir():
         return dict(datasets.load_dataset(str(path)))
-    kind = {".tar": "webdataset"}.get(path.suffix, path.suffix.removeprefix("."))
-    return dict(datasets.load_dataset(kind, data_files=os.fspath(path)))
+    if path.suffix not in KINDS:
+        raise UserError(f"{path} must be a folder, or end in {', '.join(KINDS)} or .arrow")
+    return dict(datasets.load_dataset(KINDS[path.suffix], data_files=os.fspath(path)))
 
 
 def _image_column(rows: Any, data: Any, place: Path) -> str:

@@ -13,10 +13,12 @@ import pyarrow.parquet as parquet_file
 import pytest
 import torch
 from PIL import Image
+from tests.conftest import tiny_config
 
 from solo_registry.data.sets import ImageSet, load_set
 from solo_registry.errors import UserError
 from solo_registry.export.pack_data import pack_data
+from solo_registry.jobs.pretrain import pretrain
 
 datasets = pytest.importorskip("datasets", reason="datasets is not installed")
 CLASSES = ("ant", "bee", "cat")
@@ -182,7 +184,7 @@ def test_a_broken_image_is_left_out_and_counted(photos: Path) -> None:
             "several columns of labels: label, cls; set data.label_",
         ),
         ({"train_path": "none.parquet"}, "no label column.*no_labels=true"),
-        ({"train_path": "words.txt"}, "datasets cannot open .*words.txt|no image column"),
+        ({"train_path": "words.txt"}, "words.txt must be a folder, or end in .parquet"),
         ({"name": "no-one/nothing-here"}, "not in the cache.*data.download=true"),
     ],
 )
@@ -207,3 +209,15 @@ def test_packing_refuses_a_broken_file_and_leaves_nothing(photos: Path) -> None:
     (photos / "packed").mkdir()
     with pytest.raises(UserError, match="exists"):
         pack_data(photos / "train", photos / "packed")
+
+
+@pytest.mark.slow
+def test_a_run_on_shards_gives_the_bytes_of_a_run_on_the_folder(photos: Path) -> None:
+    def trained(name: str, **data: Any) -> bytes:
+        words = "max_epochs=1", "optimizer.batch_size=4", "data.fraction=-1", "evaluation.knn_k=3"
+        cfg = tiny_config(photos / name, "simclr_dyntemp", *words)
+        cfg.data = {**cfg.data, "format": "image_folder", **data}
+        return (pretrain(cfg).path / "metrics.csv").read_bytes()
+
+    places = {f"{split}_path": str(photos / split) for split in ("train", "val")}
+    assert trained("a", dataset="custom", **places) == trained("b", dataset="hf", **packed(photos))
