@@ -22,6 +22,7 @@ from solo_registry.training.divergence import Divergence
 # SLURM and submitit send them before they end a job; Windows has only the first
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2")
            if hasattr(signal, name)]  # fmt: skip
+STEPS = 16  # after so many steps processes with GPUs agree on a save: to ask waits for the GPU
 TIME = 1  # asks for a save as a signal does, but nobody stops; no number of SIGNALS
 
 
@@ -32,9 +33,9 @@ class InsideEpoch(Callback):
     epoch in progress consists of besides: the position in the data, the random states, the sums of
     its measures, and the bank of online kNN, of every process.
 
-    A signal is answered after the step in which it came: all processes save together, and each then
-    calls the handler that was there before. So the run stops, or submitit queues it again. A
-    second signal calls that handler at once.
+    A signal is answered after the step in which it came; by several GPUs, after `STEPS` steps at
+    most. All processes save together, and each then calls the handler that was there before. So the
+    run stops, or submitit queues it again. A second signal calls that handler at once.
 
     Args:
         path: the file.
@@ -101,6 +102,8 @@ class InsideEpoch(Callback):
         done = batch_idx + 1
         if trainer.is_last_batch or done % trainer.accumulate_grad_batches:
             return  # the end of the epoch saves; between two steps there are gradients
+        if trainer.world_size > 1 and pl_module.device.type == "cuda" and done % STEPS:
+            return
         if asked := self.together(trainer, pl_module.device):
             self.divergence.check(trainer, pl_module, weights=True)
             self.saving = True
