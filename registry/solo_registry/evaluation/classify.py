@@ -28,7 +28,7 @@ from solo_registry.evaluation.classifier import Classifier, Recipe
 from solo_registry.methods.base import BaseMethod
 from solo_registry.metrics.accuracy import top_accuracy
 from solo_registry.runs.loaded_run import LoadedRun
-from solo_registry.runs.lock import held
+from solo_registry.runs.lock import held, lock_of
 from solo_registry.runs.model import read_checkpoint, two_images
 from solo_registry.runs.read import json_text, read_signed, signed
 from solo_registry.runs.run_folder import remove_parts, write_json
@@ -75,10 +75,18 @@ def classify(
     epochs = int(run.load_weights(model)["epoch"]) + 1
     unfinished = None if epochs >= cfg.max_epochs else epochs
     out = run.file(recipe.name, unfinished, data, used.digest)
-    if (done := already_there(out, settings)) is None:
+    begun = json_text({**settings, "pretraining_epochs": epochs})
+    identity = f"{run.folder.identity}/{hashlib.sha256(begun.encode()).hexdigest()[:10]}"
+    saved = out.with_name(f"{out.stem}-{Path(identity).name}.ckpt")
+    done = already_there(out, settings)
+    if done is None or saved.exists() or lock_of(out).exists():
         with held(out, console):
             if (done := already_there(out, settings)) is None:  # nor by another process meanwhile
-                return _measure(run, model, recipe, console, used, settings, epochs, out)
+                result = _measure(run, model, recipe, console, used, settings, epochs, out,
+                                  saved, identity)  # fmt: skip
+            saved.unlink(missing_ok=True)  # also that of a command that was killed before this line
+            if done is None:
+                return result
     console.print(f"already measured: {out}", soft_wrap=True)
     return done
 
@@ -92,17 +100,16 @@ def _measure(
     settings: dict[str, Any],
     epochs: int,
     out: Path,
+    saved: Path,
+    identity: str,
 ) -> dict[str, Any]:
-    """Train the classifier, measure it and write the result to `out`."""
+    """Train the classifier, measure it and write the result to `out`; see `train` for `saved`."""
     cfg = run.cfg
     remove_parts(out.parent, out.name)
     remove_parts(out.parent, f"{out.stem}-{10 * '[0-9a-f]'}.ckpt")
     train_set, test_set = labelled(used, recipe, cfg.seed)
     if not recipe.pretrained:
         model = run.untrained()
-    begun = {**settings, "pretraining_epochs": epochs}
-    identity = f"{run.folder.identity}/{hashlib.sha256(json_text(begun).encode()).hexdigest()[:10]}"
-    saved = out.with_name(f"{out.stem}-{Path(identity).name}.ckpt")
     size = min(recipe.batch_size, len(train_set))
     lr = recipe.lr * size / 256
     seed_everything(cfg.seed, verbose=False)
@@ -148,7 +155,6 @@ def _measure(
         }
     )
     write_json(out, result)
-    saved.unlink(missing_ok=True)
     console.print(f"{result['protocol']}\ntop-1 {result['acc1']:.2f} %  ({out})", soft_wrap=True)
     return result
 
