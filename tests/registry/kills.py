@@ -105,8 +105,14 @@ def named(root: Path) -> list[Path]:
 
 
 def content(root: Path) -> dict[str, bytes]:
-    """The files of a folder, hidden ones too; of checkpoints, which hold seconds, the weights."""
-    files = [path for path in root.rglob("*") if path.is_file() and path.name not in OF_THE_HOUR]
+    """The files of a folder, hidden ones too; of checkpoints, which hold seconds, the weights.
+
+    Left out are locks: that of a dead process is taken over by whoever needs it, and holds nobody.
+    """
+    files = [
+        path for path in root.rglob("*")
+        if path.is_file() and path.name not in OF_THE_HOUR and path.suffix != ".lock"
+    ]  # fmt: skip
     return {str(path.relative_to(root)): _bytes(path) for path in files}
 
 

@@ -67,6 +67,8 @@ def checkpoint_to_resume(
         return None
     # of one step, the end of an epoch is later than its last save inside
     found = max(known, key=lambda one: (one.steps, not one.inside))
+    if not found.inside:  # a run that was killed before it removed that file
+        run.inside.unlink(missing_ok=True)
     if not found.inside and not run.checkpoint.exists():
         # the run needs its weights even if no epoch is left
         with atomic_write(run.checkpoint) as part:
