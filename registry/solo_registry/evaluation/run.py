@@ -94,6 +94,9 @@ def evaluate_run(
         return done if done is not None and same(done, settings) and not again else None
 
     if (done := measured()) is not None:
+        if loaded.folder.has_parts():  # of a process that was killed at its last file
+            with held(loaded.folder.path, console):
+                loaded.folder.remove_parts()
         show(done, loaded.folder, console)
         return done
     data = data or loaded.data(other, **where)

@@ -91,12 +91,17 @@ def atomic_folder(path: Path, last: str) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def parts(folder: Path, name: str = "*") -> Iterator[Path]:
+    """Yield what killed or running writes of the files `name` have left in a folder so far."""
+    return folder.glob(f".{name}.[0-9]*.part")
+
+
 def remove_parts(folder: Path, name: str = "*") -> None:
     """Remove what killed writes of the files `name` (a pattern) have left in a folder.
 
     Call it only while holding the lock of these files: another process's part would go too.
     """
-    for part in folder.glob(f".{name}.[0-9]*.part"):
+    for part in parts(folder, name):
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
         else:
@@ -180,8 +185,16 @@ class RunFolder:
 
     def remove_parts(self) -> None:
         """Remove what killed writes have left of the files that the run's lock protects."""
-        for folder in (self.path, self.checkpoint.parent, self.plots):
+        for folder in self._folders:
             remove_parts(folder)
+
+    def has_parts(self) -> bool:
+        """Whether a write has not ended, or was killed."""
+        return any(any(parts(folder)) for folder in self._folders)
+
+    @property
+    def _folders(self) -> tuple[Path, ...]:
+        return self.path, self.checkpoint.parent, self.plots
 
     def begun(self) -> bool:
         """Whether a checkpoint of the run is there, after an epoch or inside one."""
