@@ -15,6 +15,7 @@ from solo_dyntemp.temperature.base import (
     check_finite,
     check_positive,
     check_range,
+    check_start,
 )
 from solo_dyntemp.temperature.pairwise import ConstantTemperature
 
@@ -153,8 +154,7 @@ class LearnableTemperature(nn.Module, Temperature):
         super().__init__()
         check_finite(tau=tau)
         check_range(tau_min, tau_max)
-        if not tau_min <= tau <= tau_max:
-            raise ValueError(f"tau must be in [{tau_min}, {tau_max}], got {tau}")
+        check_start(tau, tau_min, tau_max)
         self.tau_min, self.tau_max = tau_min, tau_max
         self.log_scale = nn.Parameter(torch.tensor(-math.log(tau)))
 

@@ -233,6 +233,12 @@ def check_positive(**values: float) -> None:
             raise ValueError(f"{name} must be positive, got {value}")
 
 
+def check_start(tau: float, tau_min: float, tau_max: float) -> None:
+    """Raise ValueError unless `tau`, a temperature at the start, is in [tau_min, tau_max]."""
+    if not tau_min <= tau <= tau_max:
+        raise ValueError(f"tau must be in [{tau_min}, {tau_max}], got {tau}")
+
+
 def check_range(tau_min: float, tau_max: float) -> None:
     """Raise ValueError unless 0 < tau_min <= tau_max, both finite."""
     check_positive(tau_min=tau_min, tau_max=tau_max)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from solo_dyntemp.temperature.base import BatchContext, check_finite, check_positive
+from solo_dyntemp.temperature.base import BatchContext, check_finite, check_positive, check_start
 from solo_dyntemp.temperature.robust import RobustTemperature, Samples, check_share
 
 
@@ -74,8 +74,7 @@ class ISogCLRTemperature(RobustTemperature):
         check_positive(eta=eta)
         check_share(gamma=gamma, beta=beta)
         super().__init__(size, tau_min, tau_max, rho, gamma, form)
-        if not tau_min <= tau <= tau_max:
-            raise ValueError(f"tau must be in [{tau_min}, {tau_max}], got {tau}")
+        check_start(tau, tau_min, tau_max)
         if not clip > 0:
             raise ValueError(f"clip must be positive, got {clip}")
         self.eta, self.beta, self.clip = eta, beta, clip

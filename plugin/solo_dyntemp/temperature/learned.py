@@ -14,6 +14,7 @@ from solo_dyntemp.temperature.base import (
     Temperature,
     check_finite,
     check_positive,
+    check_start,
 )
 from solo_dyntemp.temperature.robust import RobustTemperature
 from solo_registry.metrics.pair_mask import PairMask
@@ -58,8 +59,7 @@ class RGCLTemperature(RobustTemperature):
     ) -> None:
         check_finite(tau=tau)
         super().__init__(size, tau_min, tau_max, rho, gamma, form)
-        if not tau_min <= tau <= tau_max:
-            raise ValueError(f"tau must be in [{tau_min}, {tau_max}], got {tau}")
+        check_start(tau, tau_min, tau_max)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(tau)))
 
     def taus(self, indexes: Tensor, batch: BatchContext) -> Tensor:
