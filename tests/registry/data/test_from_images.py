@@ -77,6 +77,7 @@ def test_every_value_is_filled_in_with_its_reason(photos: Photos) -> None:
     assert build_data(cfg).val_set is not None
 
 
+@pytest.mark.slow
 def test_a_method_gets_what_it_needs() -> None:
     assert values(600, 28, "method=mae").backbone.name == "vit_tiny"
     assert values(600, 28, "method=simclr").optimizer.batch_size == 64
@@ -181,6 +182,7 @@ def test_any_data_set_takes_null() -> None:
     assert completed(cfg, open_data(cfg.data))[0].optimizer.batch_size == 256
 
 
+@pytest.mark.slow
 def test_a_batch_set_too_large_ends_in_the_cure(photos: Photos) -> None:
     cfg, _ = chosen(photos(30), "optimizer.batch_size=256")
     with pytest.raises(UserError, match=r"optimizer.batch_size=\d+ or less; null chooses it"):

@@ -40,6 +40,7 @@ def test_the_archive_of_a_board_gives_the_same_report_anywhere(
     assert files(tmp_path / "other" / "three") == expected
 
 
+@pytest.mark.slow
 def test_only_numbers_leave_the_machine(board: Path, tmp_path: Path) -> None:
     run = RunFolder(first_run(board, "cosine", 1))
     run.checkpoint.parent.mkdir(parents=True)
@@ -83,6 +84,7 @@ def refused(path: Path, message: str = "is no archive of a board, or damaged") -
         pass
 
 
+@pytest.mark.slow
 def test_every_damage_of_an_archive_is_noticed(small: Path) -> None:
     packed = pack(small)
     good, draw = packed.read_bytes(), random.Random(0)

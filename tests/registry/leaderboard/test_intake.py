@@ -44,6 +44,7 @@ def stranger(board: Path, make_run: MakeRun, tmp_path: Path) -> Path:
     return packed
 
 
+@pytest.mark.slow
 def test_rows_of_an_archive_stand_in_one_table_with_ours(stranger: Path, tmp_path: Path) -> None:
     out, ours = tmp_path / "merged", tmp_path / "boards" / "ours"
     lines = merge([ours, stranger], out)
@@ -102,6 +103,7 @@ def test_a_row_of_fewer_temperatures_is_refused(stranger: Path, tmp_path: Path) 
         merge([tmp_path / "boards" / n for n in ("ours", "three")], tmp_path / "merged")
 
 
+@pytest.mark.slow
 def test_faults_of_files_and_of_the_selection_are_named(board: Path) -> None:
     read = Board.read(board)
     assert faults(read, read.records()) == []

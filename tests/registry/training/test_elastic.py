@@ -51,6 +51,7 @@ def sorted_rows(parts: tuple[Any, ...]) -> list[Tensor]:
     return [rows[order] for rows in (indexes, *views, torch.cat([part[2] for part in parts]))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["image_folder", "on_device"])
 def test_a_step_shows_the_same_views_in_any_number_of_processes(tiny: Tiny, kind: str) -> None:
     expected: list[list[Tensor]] = []
