@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,37 +75,46 @@ def classify(
     epochs = int(run.load_weights(model)["epoch"]) + 1
     unfinished = None if epochs >= cfg.max_epochs else epochs
     out = run.file(recipe.name, unfinished, data, used.digest)
-    begun = json_text({**settings, "pretraining_epochs": epochs})
-    identity = f"{run.folder.identity}/{hashlib.sha256(begun.encode()).hexdigest()[:10]}"
-    saved = out.with_name(f"{out.stem}-{Path(identity).name}.ckpt")
+    job = Job(run, recipe, used, settings, epochs, out)
     done = already_there(out, settings)
-    if done is None or saved.exists() or lock_of(out).exists():
+    if done is None or job.saved.exists() or lock_of(out).exists():
         with held(out, console):
             if (done := already_there(out, settings)) is None:  # nor by another process meanwhile
-                result = _measure(run, model, recipe, console, used, settings, epochs, out,
-                                  saved, identity)  # fmt: skip
-            saved.unlink(missing_ok=True)  # also that of a command that was killed before this line
+                result = _measure(job, model, console)
+            job.saved.unlink(missing_ok=True)  # also of a command killed before this line
             if done is None:
                 return result
     console.print(f"already measured: {out}", soft_wrap=True)
     return done
 
 
-def _measure(
-    run: LoadedRun,
-    model: BaseMethod,
-    recipe: Recipe,
-    console: Console,
-    used: PretrainDataModule,
-    settings: dict[str, Any],
-    epochs: int,
-    out: Path,
-    saved: Path,
-    identity: str,
-) -> dict[str, Any]:
-    """Train the classifier, measure it and write the result to `out`; see `train` for `saved`."""
+@dataclass(frozen=True)
+class Job:
+    """One classifier to train: on which run, how, on which data, and where its result goes."""
+
+    run: LoadedRun
+    recipe: Recipe
+    used: PretrainDataModule
+    settings: dict[str, Any]
+    epochs: int
+    out: Path
+
+    @property
+    def identity(self) -> str:
+        """The identity of its checkpoint: the run's, and a digest of all that it depends on."""
+        begun = json_text({**self.settings, "pretraining_epochs": self.epochs})
+        return f"{self.run.folder.identity}/{hashlib.sha256(begun.encode()).hexdigest()[:10]}"
+
+    @property
+    def saved(self) -> Path:
+        """Its checkpoint of the last finished epoch."""
+        return self.out.with_name(f"{self.out.stem}-{Path(self.identity).name}.ckpt")
+
+
+def _measure(job: Job, model: BaseMethod, console: Console) -> dict[str, Any]:
+    """Train the classifier, measure it and write the result."""
+    run, recipe, used, out = job.run, job.recipe, job.used, job.out
     cfg = run.cfg
-    remove_parts(out.parent, out.name)
     remove_parts(out.parent, f"{out.stem}-{10 * '[0-9a-f]'}.ckpt")
     train_set, test_set = labelled(used, recipe, cfg.seed)
     if not recipe.pretrained:
@@ -126,7 +135,7 @@ def _measure(
         drop_last=True,
         persistent_workers=used.num_workers > 0,
     )
-    train(classifier, loader, cfg, console, saved, identity)
+    train(classifier, loader, cfg, console, job.saved, job.identity)
     device = device_of(cfg)
     tested = eval_loader(
         test_set,
@@ -146,8 +155,8 @@ def _measure(
             "config_hash": run.folder.hash,
             "dataset": used.info.name,
             "pretrained_on": cfg.data.dataset if recipe.pretrained else None,
-            "pretraining_epochs": epochs if recipe.pretrained else 0,
-            "settings": settings,
+            "pretraining_epochs": job.epochs if recipe.pretrained else 0,
+            "settings": job.settings,
             "effective_lr": lr,
             "test_images": len(targets),
             "acc1": top_accuracy(scores, targets),

@@ -27,7 +27,7 @@ from solo_registry.runs.loaded_run import LoadedRun
 from solo_registry.runs.lock import held
 from solo_registry.runs.model import fill
 from solo_registry.runs.read import signed
-from solo_registry.runs.run_folder import SCHEMA_VERSION, remove_parts, write_json
+from solo_registry.runs.run_folder import SCHEMA_VERSION, write_json
 
 
 @dataclass
@@ -105,7 +105,8 @@ def evaluate_run(
     out = place(loaded, int(state["epoch"]) + 1, other, data.digest)
     own = out == loaded.folder.result
     with held(loaded.folder.path if own else out, console):
-        loaded.folder.remove_parts() if own else remove_parts(out.parent, out.name)
+        if own:
+            loaded.folder.remove_parts()
         if (done := measured()) is not None:  # by another process meanwhile
             show(done, loaded.folder, console)
             return done

@@ -21,7 +21,7 @@ from solo_registry.export.onnx import onnx_bytes, require_onnx
 from solo_registry.runs.loaded_run import LoadedRun
 from solo_registry.runs.lock import held
 from solo_registry.runs.read import json_text
-from solo_registry.runs.run_folder import atomic_folder, atomic_write, remove_parts
+from solo_registry.runs.run_folder import atomic_folder, atomic_write
 
 FILES = {
     "timm": "model.safetensors",
@@ -92,14 +92,12 @@ def export_run(path: Path, to: str, out: Path | None, console: Console) -> Path:
     if call is not None and by_config(to, call):
         files["config.json"] = json_text(hub_config(cfg, call, info, backbone)).encode()
     out = out or run.path / "export" / to
-    with held(out, console):
-        remove_parts(out.absolute().parent, out.name)
-        with atomic_folder(out.absolute(), last="README.md") as part:
-            for file, content in files.items():
-                with atomic_write(part / file) as written:
-                    written.write_bytes(content)
-            if shown:
-                shutil.copyfile(picture, part / shown)
+    with held(out, console), atomic_folder(out.absolute(), last="README.md") as part:
+        for file, content in files.items():
+            with atomic_write(part / file) as written:
+                written.write_bytes(content)
+        if shown:
+            shutil.copyfile(picture, part / shown)
     console.print(f"{name} and its model card are in {out}", soft_wrap=True, highlight=False)
     return out
 

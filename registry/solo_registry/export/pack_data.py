@@ -23,7 +23,7 @@ from solo_registry.data.pixels import defect
 from solo_registry.data.sets import ImageSet
 from solo_registry.errors import UserError
 from solo_registry.runs.lock import held
-from solo_registry.runs.run_folder import atomic_folder, remove_parts
+from solo_registry.runs.run_folder import atomic_folder
 
 ROWS = 1000  # rows of a record batch
 SPLITS = ("train", "val")
@@ -62,14 +62,12 @@ def pack_data(
         train_path=str(train), val_path=val and str(val), no_labels=not labels, channels=None
     )
     counts = {}
-    with held(out, console or terminal()):
-        remove_parts(out.parent, out.name)
-        with atomic_folder(out, "") as part:
-            for split in SPLITS:
-                images = custom(keys, split)  # type: ignore[arg-type]
-                if images is not None:
-                    counts[split] = len(images)
-                    _write_split(images, part, split, labels, shard_mb * 2**20, console)
+    with held(out, console or terminal()), atomic_folder(out, "") as part:
+        for split in SPLITS:
+            images = custom(keys, split)  # type: ignore[arg-type]
+            if images is not None:
+                counts[split] = len(images)
+                _write_split(images, part, split, labels, shard_mb * 2**20, console)
     return counts
 
 

@@ -22,7 +22,7 @@ from solo_registry.errors import UserError
 from solo_registry.leaderboard.board import Board
 from solo_registry.runs.lock import held
 from solo_registry.runs.read import read_yaml
-from solo_registry.runs.run_folder import atomic_write, json_text, remove_parts
+from solo_registry.runs.run_folder import atomic_write, json_text
 
 SUFFIX = ".tar.xz"
 RUNS = "runs"  # the folder of the runs in an archive
@@ -77,10 +77,8 @@ def pack(path: Path, out: Path | None = None) -> Path:
             f"{path} is too large to pack: {len(files)} files and {content.tell()} bytes, at most "
             f"{MOST} and {LARGEST} are read again"
         )
-    with held(out, terminal()):
-        remove_parts(out.parent, out.name)
-        with atomic_write(out) as part:
-            part.write_bytes(lzma.compress(content.getvalue()))
+    with held(out, terminal()), atomic_write(out) as part:
+        part.write_bytes(lzma.compress(content.getvalue()))
     return out
 
 

@@ -21,7 +21,7 @@ from solo_registry.leaderboard.tables import folder_table, read_board
 from solo_registry.plots.names import LABELS
 from solo_registry.plots.pages import page
 from solo_registry.runs.lock import held
-from solo_registry.runs.run_folder import atomic_write, remove_parts
+from solo_registry.runs.run_folder import atomic_write
 
 HERE = "solo_registry.leaderboard"  # where the templates lie
 HOW = (
@@ -70,7 +70,6 @@ def write_report(
 
 def _write(table: Table, out: Path, console: Console) -> list[str]:
     with held(out, console):
-        remove_parts(out)
         _write_files(table, out)
     show(table, console)
     for line in (*table.facts, *(f"left out: {problem}" for problem in table.problems)):

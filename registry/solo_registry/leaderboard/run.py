@@ -24,7 +24,7 @@ from solo_registry.leaderboard.suite import parse_seeds, read_suite
 from solo_registry.leaderboard.tuning import further, select
 from solo_registry.runs.lock import held
 from solo_registry.runs.records import Record, read_record
-from solo_registry.runs.run_folder import RunFolder, remove_parts
+from solo_registry.runs.run_folder import RunFolder
 
 # the command's own keys, and the key of a run that one of them stands in place of
 OWN = {"suite": "", "seeds": "seed", "strategies": "", "board": "", "runs_dir": ""}
@@ -124,7 +124,6 @@ def run_board(overrides: Sequence[str], console: Console) -> Board:
             soft_wrap=True, highlight=False, markup=False,
         )  # fmt: skip
         with held(path, console):
-            remove_parts(path)
             _fill(board, planner, hydra, console)
     return Board.read(path)
 

@@ -11,6 +11,7 @@ it also holds between the hosts of a cluster, where NFS and Lustre often leave k
 
 from __future__ import annotations
 
+import glob
 import os
 import signal
 import sys
@@ -22,7 +23,7 @@ from filelock import LeaseCompromise, SoftFileLease, Timeout
 from rich.console import Console
 
 from solo_registry.errors import UserError
-from solo_registry.runs.run_folder import cannot_write
+from solo_registry.runs.run_folder import cannot_write, remove_parts
 
 LEASE = 120.0  # seconds without a touch after which a holder counts as gone; equal on all hosts
 BEAT = 10.0  # seconds between two touches; one call can keep Python from running for longer
@@ -33,8 +34,9 @@ POLL = 1.0  # seconds between two looks while waiting
 def held(target: Path, console: Console, patience: float | None = None) -> Iterator[None]:
     """Hold the lock of a folder or file; if another process has it, say so and wait.
 
-    What the caller knows about `target` can be old when it gets the lock: look again inside. A
-    thread that has the lock gets it once more.
+    What the caller knows about `target` can be old when it gets the lock: look again inside. What
+    killed writes have left of `target`, beside it and directly in it, is removed. A thread that has
+    the lock gets it once more.
 
     Args:
         target: what will be written; it need not exist. The lock is `.<name>.lock` beside it.
@@ -45,7 +47,7 @@ def held(target: Path, console: Console, patience: float | None = None) -> Itera
     Raises:
         UserError: the other process still has it, or the lock cannot be written.
     """
-    target = target.resolve()
+    written, target = target.absolute(), target.resolve()
     path = lock_of(target)
     lock = SoftFileLease(
         path, lease_duration=LEASE, heartbeat_interval=BEAT, on_compromise=_lost, is_singleton=True
@@ -71,6 +73,8 @@ def held(target: Path, console: Console, patience: float | None = None) -> Itera
     except OSError as error:
         raise UserError(cannot_write(path, error)) from error
     try:
+        remove_parts(written.parent, glob.escape(written.name))
+        remove_parts(written)
         yield
     finally:
         lock.release()

@@ -22,7 +22,6 @@ from solo_registry.jobs.progress import notes, progress_bar
 from solo_registry.jobs.worker import start
 from solo_registry.plots.names import number
 from solo_registry.runs.lock import held
-from solo_registry.runs.run_folder import remove_parts
 from solo_registry.sweep.follow import follow
 from solo_registry.sweep.plan import Planner, Trial
 from solo_registry.sweep.report import write_report, write_trials
@@ -122,7 +121,6 @@ def run_sweep(overrides: Sequence[str], console: Console) -> Sweep:
             soft_wrap=True, highlight=False, markup=False,
         )  # fmt: skip
         with held(sweep.path, console):
-            remove_parts(sweep.path)
             with progress_bar(console) as bar:
                 task = bar.add_task("trials", total=space.trials)
                 for _ in range(space.trials):

@@ -132,3 +132,15 @@ def test_a_run_that_is_being_written_is_not_removed(
     end(other, signal.SIGKILL)
     remove(str(run), yes=True)
     assert [path.name for path in tmp_path.iterdir()] == ["another"]
+
+
+@pytest.mark.parametrize("name", ["run", "run [2]", "*"])
+def test_who_gets_the_lock_finds_no_parts_of_killed_writes(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    mine = [folder / ".result.json.12.part", tmp_path / f".{name}.12.part"]
+    others = [folder / "result.json", tmp_path / ".other.12.part"]
+    for file in mine + others:
+        file.touch()
+    with held(folder, QUIET):
+        assert [file.exists() for file in mine + others] == [False, False, True, True]
