@@ -84,7 +84,7 @@ def verdict(row: Row, table: Table) -> str:
     if row.name == table.reference:
         return "reference"
     if not row.runs:
-        return "failed"
+        return "no result"
     return row.comparison.verdict if row.comparison else "no test"
 
 

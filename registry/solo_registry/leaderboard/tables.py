@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import fmean
 
 from solo_registry.errors import UserError, nearest
 from solo_registry.jobs.job import SELECTING, Job
@@ -42,7 +43,7 @@ def board_table(board: Board, metric: str | None = None, against: str | None = N
     seeds = [str(seed) for seed in plan.seeds]
     rows, notes = [], []
     for name, strategy in suite.strategies.items():
-        choice = board.selected.get(name, Choice(None, "tuning unfinished"))
+        choice = board.selected.get(name) or Choice(None, _so_far(name, records, suite.metric))
         row = Row(name, strategy.about, " ".join(choice.point or []))
         jobs = {job: record for job, record in records.items()
                 if job.strategy == name and job.phase == "final"}  # fmt: skip
@@ -72,7 +73,8 @@ def board_table(board: Board, metric: str | None = None, against: str | None = N
     table.problems += [
         f"tuning, {job.label}: {bad.get((record.hash, record.seed)) or record.problem}"
         for job, record in table.tuning.items()
-        if record.problem or (record.hash, record.seed) in bad
+        if (record.problem or (record.hash, record.seed) in bad)
+        and (record.status != "unfinished" or job.strategy in board.selected)  # else: _so_far
     ]
     asked = (table.metric, table.reference) == (suite.metric, suite.reference)
     tunings = board_tunings(plan)
@@ -83,6 +85,22 @@ def board_table(board: Board, metric: str | None = None, against: str | None = N
             "not, so all of its differences are exploratory."
         )
     return _finish(table, seeds, suite.question if asked else None, tunings)
+
+
+def _so_far(name: str, records: Mapping[Job, Record], metric: str) -> str:
+    """Say how far the tuning of a strategy is, and which point leads."""
+    runs = {job: record.value(metric) for job, record in records.items()
+            if job.strategy == name and job.phase == "tuning"}  # fmt: skip
+    values: dict[str, list[float]] = {}
+    for job, value in runs.items():
+        if value is not None:
+            values.setdefault(" ".join(job.point), []).append(value)
+    text = f"{sum(map(len, values.values()))} of {len(runs)} tuning runs are finished"
+    if not values:
+        return text
+    best = max(values, key=lambda point: fmean(values[point]))
+    seeds = f"{len(values[best])} seed{'s' * (len(values[best]) > 1)}"
+    return f"{text}, so far {best} is best: {metric} {fmean(values[best]):.2f} over {seeds}"
 
 
 def _command(jobs: Iterable[Job]) -> str:

@@ -214,5 +214,5 @@ def test_a_run_that_fails_is_a_row_and_the_others_go_on(
     assert "all numbers are equal to the last digit" in told.file.getvalue()  # type: ignore[attr-defined]
     assert write_report(board.path, QUIET) != []
     rows = pd.read_csv(board.path / "report" / "results.csv").set_index("strategy")
-    assert rows.verdict["cosine"] == "failed" and "batch_size=5000" in rows.problems["cosine"]
+    assert rows.verdict["cosine"] == "no result" and "batch_size=5000" in rows.problems["cosine"]
     assert rows.n["fixed"] == 1
