@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -46,7 +47,7 @@ class Watch:
     def __init__(
         self, jobs: Sequence[Job], runs_dir: Path, metric: str, console: Console, later: int = 0
     ) -> None:
-        self.later, self.started = later, time.monotonic()
+        self.later, self.started, self.runs_dir = later, time.monotonic(), runs_dir
         self.left = {job: runs_dir / job.path for job in jobs}
         self.before = {job: written(path) for job, path in self.left.items()}
         self.total, self.metric, self.console = len(jobs), metric, console
@@ -74,6 +75,20 @@ class Watch:
         self.bar.update(self.task, completed=done)
         line = f"[{done}/{self.total}] {job.phase} {job.label}: {number}{took}{self.estimate()}"
         self.console.print(line, soft_wrap=True, highlight=False, markup=False)
+        if done == 1 and (text := self.space(size_of(record.path))):
+            self.console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    def space(self, size: int) -> str:
+        """Say so if the disk is too small for the runs that are left, at `size` bytes each."""
+        count = len(self.left) + self.later
+        free = shutil.disk_usage(self.runs_dir).free
+        if count * size <= free:
+            return ""
+        return (
+            f"warning: the other {count} runs need about {count * size / 1e9:.1f} GB in "
+            f"{self.runs_dir}, but only {free / 1e9:.1f} GB are free. Make room while they run, or "
+            "stop and choose another disk by runs_dir=PATH"
+        )
 
     def estimate(self) -> str:
         """Say how long the runs that are left take, if they take as long as those that ended.
@@ -105,6 +120,15 @@ def duration(seconds: float) -> str:
     if seconds < 99:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes in a folder, in which files may come and go meanwhile."""
+    size = 0
+    for file in folder.rglob("*"):
+        with suppress(OSError):
+            size += file.stat().st_size
+    return size
 
 
 def written(path: Path) -> int | None:

@@ -4,7 +4,9 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 from rich.console import Console
 
 from solo_registry.jobs.job import Job
@@ -38,3 +40,26 @@ def test_a_run_that_is_measured_again_is_told_when_it_is_done(
     watch.later = 0
     runs[1].result.write_text(content)
     assert told().endswith("[2/2] final fixed seed 2: knn_acc1 90.00  (4 s of training)\n")
+
+
+def test_a_disk_too_small_for_all_runs_is_told_after_the_first(
+    make_run: Callable[..., RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [make_run("simclr", seed, 90.0) for seed in (1, 2)]
+    (runs[0].path / "weights").write_bytes(bytes(1_000_000))
+    jobs = [
+        Job("fixed", "final", (), seed, (), run.path.relative_to(tmp_path / "runs").as_posix())
+        for seed, run in enumerate(runs, start=1)
+    ]
+    told = {}
+    for free in (10**9, 3 * 10**9):
+        usage = SimpleNamespace(free=free)
+        monkeypatch.setattr("shutil.disk_usage", lambda _, usage=usage: usage)
+        console = Console(file=io.StringIO(), width=100)
+        watch = Watch(jobs, tmp_path / "runs", "knn_acc1", console, later=1_999)
+        os.utime(runs[0].result)
+        watch.look()
+        told[free] = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "warning" not in told[3 * 10**9]
+    assert "the other 2000 runs need about 2.0 GB in" in told[10**9]
+    assert "only 1.0 GB are free" in told[10**9]
