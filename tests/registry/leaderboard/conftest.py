@@ -9,13 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from rich.console import Console
 from tests.registry.conftest import MakeRun
 
 from solo_registry.leaderboard.board import BOARD_VERSION
 from solo_registry.runs.read import MARK, SEAL, sealed
 from solo_registry.runs.run_folder import RunFolder, write_json
 
+QUIET = Console(quiet=True)
 SCORES = {"fixed": (90.0, 91.0, 92.0), "cosine": (92.0, 93.2, 94.1), "twin": (90.1, 90.8, 92.0)}
 GRID = {"method_kwargs.tau_min": [0.1, 0.2], "method_kwargs.tau_max": [0.3, 0.4]}
 CHOSEN = ["method_kwargs.tau_min=0.1", "method_kwargs.tau_max=0.3"]
@@ -109,3 +112,20 @@ def write_board(
 def change(path: Path, **keys: Any) -> None:
     """Change keys of a JSON file."""
     path.write_text(json.dumps(json.loads(path.read_text()) | keys))
+
+
+def table(board: Path) -> pd.DataFrame:
+    """Return the results.csv of a board's report."""
+    return pd.read_csv(board / "report" / "results.csv").set_index("strategy")
+
+
+def first_run(board: Path, strategy: str, seed: int) -> Path:
+    """Return the folder of a strategy's first run with a seed."""
+    plan = json.loads((board / "board.json").read_text())
+    job = next(j for j in plan["jobs"] if j["strategy"] == strategy and j["seed"] == seed)
+    return board.parents[1] / "runs" / str(job["path"])
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Return the content of all files of a folder."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.registry.leaderboard.conftest import QUIET, files, first_run
 from tests.registry.leaderboard.test_damaged import cut, flip, zero
-from tests.registry.leaderboard.test_report import QUIET, files, first_run
 
 from solo_registry.errors import UserError
 from solo_registry.leaderboard import archive

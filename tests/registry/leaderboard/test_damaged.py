@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.registry.leaderboard.conftest import change
-from tests.registry.leaderboard.test_report import QUIET, first_run
+from tests.registry.leaderboard.conftest import QUIET, change, first_run
 
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.board import Board

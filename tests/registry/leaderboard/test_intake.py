@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 from tests.registry.conftest import MakeRun
-from tests.registry.leaderboard.conftest import CHOSEN, final, write_board
-from tests.registry.leaderboard.test_report import QUIET
+from tests.registry.leaderboard.conftest import CHOSEN, QUIET, final, write_board
 
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.archive import pack

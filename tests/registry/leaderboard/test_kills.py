@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.registry.kills import EVERY, attack
-from tests.registry.leaderboard.test_report import QUIET
+from tests.registry.leaderboard.conftest import QUIET
 from tests.registry.leaderboard.test_run import ONE_RUN
 
 from solo_registry.leaderboard.archive import pack, unpacked
