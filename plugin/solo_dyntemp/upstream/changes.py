@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from solo_dyntemp.upstream.formula import filled
 from solo_registry.errors import UserError
@@ -146,9 +146,8 @@ def planned_changes(clone: Path, kit: Kit) -> list[Change]:
     """Return the changes that `clone` does not have yet; empty if it has all of them.
 
     Raises:
-        UserError: the clone is older than the host we know, or other in a place that we change.
+        UserError: the clone differs in a place that we change.
     """
-    check_version(clone, kit.host)
     changes = [*new_files(clone, kit), *recipes(clone, kit), *edited_files(clone, kit)]
     return [change for change in changes if change.before != change.after]
 
@@ -160,9 +159,16 @@ def check_version(clone: Path, host: Host) -> str:
         UserError: it is another program, or an older version.
     """
     found = re.search(host.version_line, read(clone, host.version_file, host))
+    try:
+        old = found is None or Version(found[1]) < Version(host.version)
+    except InvalidVersion:
+        found = None
     if not found:
-        raise UserError(f"{clone} is no clone of {host.name}: {host.version_file} has no version")
-    if Version(found[1]) < Version(host.version):
+        raise UserError(
+            f"{clone} is another program or an old {host.name}: {host.version_file} does not state "
+            f"its version as {host.known}"
+        )
+    if old:
         raise UserError(f"{clone} is {host.name} {found[1]}, which is older than {host.known}")
     return found[1]
 

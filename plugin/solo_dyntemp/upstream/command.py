@@ -24,12 +24,15 @@ def run(words: Sequence[str]) -> None:
         words: path of the clone and flags.
 
     Raises:
-        UserError: no clean clone of the host, or one that differs in a place that the pull request
-            changes; nothing is written then.
+        UserError: no clean clone of the host, one with commits that its main branch lacks, or one
+            that differs in a place that the pull request changes; nothing is written then.
     """
     given = arguments().parse_args(words)
     kit = chosen(given.to, given.feature)
     clone = Path(git(given.clone, "rev-parse", "--show-toplevel").strip())
+    check_version(clone, kit.host)
+    if not given.text:
+        refuse_other_commits(clone, kit)
     changes = planned_changes(clone, kit)
     text = description(kit, changes)
     if given.text:
@@ -37,9 +40,13 @@ def run(words: Sequence[str]) -> None:
         return
     if not changes or on_branch(clone, kit, changes):
         where = "the clone" if not changes else f"its branch {kit.branch}"
-        show(f"nothing to do: {where} has all changes already")
+        pending = not changes and git(clone, "status", "--porcelain")
+        hint = ", but not all is committed (git commit)" if pending else ""
+        show(f"nothing to do: {where} has all changes already{hint}")
         return
     refuse_unclean(clone)
+    path = clone.with_name(f"{clone.name}-{kit.branch}-pr.md")
+    refuse_other_text(path, text)
     report_version(clone, kit)
     size = f"{sum(change.size() for change in changes)} lines in {len(changes)} files"
     if given.dry_run:
@@ -47,10 +54,9 @@ def run(words: Sequence[str]) -> None:
             show("\n".join(change.difference()))
         show(f"{size} on branch {kit.branch}; nothing is written (--dry-run)")
         return
-    done = write(clone, kit, changes)
-    path = clone.with_name(f"{clone.name}-{kit.branch}-pr.md")
-    with atomic_write(path) as part:
+    with atomic_write(path) as part:  # where it cannot be written, there is no branch either
         part.write_text(text, encoding="utf-8")
+        done = write(clone, kit, changes)
     show(text)
     show(
         f"{size} {done} on branch {kit.branch} of {clone}\n"
@@ -151,6 +157,30 @@ def refuse_unclean(clone: Path) -> None:
         )
 
 
+def refuse_other_commits(clone: Path, kit: Kit) -> None:
+    """Raise UserError if a branch from here would hold commits that no main branch has."""
+    here = git(clone, "branch", "--show-current").strip()
+    if here == kit.branch:
+        return
+    names = ("heads/main", "heads/master", "remotes/*/main", "remotes/*/master", "remotes/*/HEAD")
+    found = git(clone, "for-each-ref", "--format=%(refname)", *(f"refs/{name}" for name in names))
+    mains = sorted(found.split(), key=lambda ref: ref.endswith("/HEAD"))
+    count = int(git(clone, "rev-list", "--count", "HEAD", "--not", *mains)) if mains else 0
+    if count:
+        main, many = mains[0].split("/", 2)[2], "commits" if count > 1 else "commit"
+        raise UserError(
+            f"{clone} is on {here or 'a detached HEAD'}, with {count} {many} that {main} does not "
+            "have. The pull request would contain them too. Check out the main branch first "
+            f"(git switch --detach {main})"
+        )
+
+
+def refuse_other_text(path: Path, text: str) -> None:
+    """Raise UserError if the text of the pull request would replace one that somebody changed."""
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise UserError(f"{path} exists with other contents; rename or delete it")
+
+
 def report_version(clone: Path, kit: Kit) -> None:
     """Say if the clone is another version or commit than the one that the kit was tested on."""
     version, commit = check_version(clone, kit.host), git(clone, "rev-parse", "HEAD").strip()
@@ -165,7 +195,8 @@ def report_version(clone: Path, kit: Kit) -> None:
 def write(clone: Path, kit: Kit, changes: Sequence[Change]) -> str:
     """Write the files on a new branch; return whether they are "committed" or "staged".
 
-    A commit needs a name and an address. If the user has not set them, the files are only staged.
+    A commit needs a name and an address. If the user has not set them, or git refuses the commit
+    (a hook, a missing key), the files are only staged.
     """
     git(clone, "switch", "--create", kit.branch)
     for change in changes:
@@ -174,5 +205,8 @@ def write(clone: Path, kit: Kit, changes: Sequence[Change]) -> str:
     git(clone, "add", "--", *(change.path for change in changes))
     if not all(git(clone, "config", key, check=False) for key in ("user.name", "user.email")):
         return "staged (git has no user.name and user.email, so nothing is committed)"
-    git(clone, "commit", "--message", f"{kit.title}\n{kit.message}")
+    try:
+        git(clone, "commit", "--message", f"{kit.title}\n{kit.message}")
+    except UserError as error:
+        return f"staged, not committed ({error})"
     return "committed"

@@ -9,7 +9,7 @@ HOST = Host(
     name="solo-learn",
     url="https://github.com/vturrisi/solo-learn",
     version_file="setup.py",
-    version_line=r'version="([^"]+)"',
+    version_line=r'name="solo-learn",[\s\S]*?\bversion="([^"]+)"',
     version="1.0.6",
     commit="9187ea3",
     licence_of="solo/losses/simclr.py",

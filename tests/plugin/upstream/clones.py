@@ -9,9 +9,16 @@ from pathlib import Path
 from solo_dyntemp.upstream.changes import Kit
 
 LICENCE = "# Copyright\n\n# Permission is hereby granted, free of charge\n\n"
+
+
+def setup(version: str) -> str:
+    """solo-learn's setup.py, as far as it is looked at."""
+    return f'setup(name="solo-learn", packages=find_packages(),\n      version="{version}")\n'
+
+
 # how a file begins, where an edit wants more than a line of its own
 STARTS = {
-    "setup.py": 'version="1.0.6"\n',
+    "setup.py": setup("1.0.6"),
     "lightly/__init__.py": '__version__ = "1.5.26"\n',
     "solo/methods/simclr.py": "from typing import Any\n",
     "docs/source/examples/simclr.rst": "- text\n\nReference:\n",

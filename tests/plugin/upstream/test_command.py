@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.plugin.upstream.clones import LICENCE, committed, everything, fill, git
+from tests.plugin.upstream.clones import LICENCE, committed, everything, fill, git, setup
 
 from solo_dyntemp.upstream import lightly, solo_learn
 from solo_dyntemp.upstream.changes import Kit, planned_changes
@@ -21,6 +23,11 @@ Capture = pytest.CaptureFixture[str]
 
 def name(kit: Kit) -> str:
     return f"{kit.host.name}-{kit.feature}"
+
+
+def joined(capsys: Capture) -> str:
+    """What was printed, as one line."""
+    return " ".join(capsys.readouterr().out.split())
 
 
 def words(clone: Path, kit: Kit, *flags: str) -> list[str]:
@@ -110,11 +117,25 @@ def test_without_a_git_identity_the_files_are_staged(
     assert all(line[0] in "AM" for line in git(clone, "status", "--porcelain").splitlines())
     after = everything(clone)
     run(words(clone, kit))
+    assert "all changes already, but not all is committed (git commit)" in joined(capsys)
     assert everything(clone) == after
 
 
+def test_where_git_refuses_the_commit_the_files_are_staged(
+    clone: Path, kit: Kit, capsys: Capture
+) -> None:
+    hook = clone / ".git/hooks/pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho 'no commits here'; exit 1\n")
+    hook.chmod(0o755)
+    run(words(clone, kit))
+    assert "staged, not committed (git commit failed" in joined(capsys)
+    assert all(line[0] in "AM" for line in git(clone, "status", "--porcelain").splitlines())
+    assert (clone.parent / f"clone-{kit.branch}-pr.md").exists()
+
+
 def test_a_newer_version_is_tried_and_reported(clone: Path, kit: Kit, capsys: Capture) -> None:
-    (clone / "setup.py").write_text('version="1.1.0"\n')
+    (clone / "setup.py").write_text(setup("1.1.0"))
     git(clone, "commit", "--quiet", "--all", "--message", "newer")
     run(words(clone, kit))
     out = capsys.readouterr().out
@@ -127,8 +148,10 @@ def test_a_newer_version_is_tried_and_reported(clone: Path, kit: Kit, capsys: Ca
     ("path", "text", "reason"),
     [
         ("new.txt", "x", r"is not clean: new\.txt\. Commit or stash"),
-        ("setup.py", 'version="1.0.2"\n', "1.0.2, which is older than the main of"),
-        ("setup.py", "x\n", "no clone of solo-learn: setup.py has no version"),
+        ("setup.py", setup("1.0.2"), "1.0.2, which is older than the main of"),
+        ("setup.py", setup("1.x-of-mine"), r"an old solo-learn: setup\.py does not state"),
+        # another program's
+        ("setup.py", 'name="x", version="1.0.2"\n', r"is another program or an old solo-learn"),
         ("README.md", "other\n", r"README\.md has .* 0 times, not 1"),
         ("docs/source/index.rst", None, r"no clone of solo-learn: docs/source/index\.rst"),
         ("solo/losses/simclr.py", "import torch\n", "has no licence header"),
@@ -150,10 +173,126 @@ def test_another_clone_is_refused_and_stays_as_it_is(
     assert everything(clone) == before
 
 
-def test_a_branch_of_the_name_with_other_contents_is_kept(clone: Path, kit: Kit) -> None:
-    git(clone, "branch", kit.branch)
-    with pytest.raises(ValueError, match="already has a branch simclr-dyntemp with other"):
+def in_a_path_with_spaces(clone: Path) -> Path:
+    return clone.rename(clone.with_name("my clones of 2026"))
+
+
+def on_a_branch_without_own_commits(clone: Path) -> Path:
+    git(clone, "switch", "--quiet", "--create", "other")
+    return clone
+
+
+def detached(clone: Path) -> Path:
+    git(clone, "switch", "--quiet", "--detach")
+    return clone
+
+
+def with_a_newer_commit(clone: Path) -> Path:
+    (clone / "new.txt").write_text("x")
+    git(clone, "add", "--all")
+    git(clone, "commit", "--quiet", "--message", "newer")
+    return clone
+
+
+def shallow(clone: Path) -> Path:
+    other = with_a_newer_commit(clone).with_name("shallow")
+    git(clone, "clone", "--quiet", "--depth", "1", clone.as_uri(), str(other))
+    git(other, "switch", "--quiet", "--detach")
+    git(other, "branch", "--quiet", "--delete", "main")  # what is left is origin/main
+    return other
+
+
+def from_a_branch_of_upstream(clone: Path) -> Path:
+    fork = clone.with_name("fork")
+    git(clone, "clone", "--quiet", str(clone), str(fork))
+    with_a_newer_commit(clone)
+    git(fork, "remote", "add", "upstream", str(clone))
+    git(fork, "fetch", "--quiet", "upstream")
+    git(fork, "switch", "--quiet", "--create", "mine", "upstream/main")
+    return fork
+
+
+@pytest.mark.parametrize(
+    "change",
+    [in_a_path_with_spaces, on_a_branch_without_own_commits, detached, with_a_newer_commit, shallow,
+     from_a_branch_of_upstream],
+)  # fmt: skip
+def test_a_clone_in_another_state_works(
+    clone: Path, kit: Kit, change: Callable[[Path], Path], capsys: Capture
+) -> None:
+    clone = change(clone)
+    start = git(clone, "rev-parse", "HEAD")
+    run(words(clone, kit))
+    assert git(clone, "branch", "--show-current").strip() == kit.branch
+    assert git(clone, "rev-parse", "HEAD~") == start and not git(clone, "status", "--porcelain")
+    assert clone.with_name(f"{clone.name}-{kit.branch}-pr.md").exists()
+    after = everything(clone)
+    run(words(clone, kit))
+    assert "nothing to do" in capsys.readouterr().out and everything(clone) == after
+
+
+@pytest.mark.parametrize(("flags", "here"), [(["--create", "my-work"], "my-work"),
+                                             (["--detach"], "a detached HEAD")])  # fmt: skip
+def test_commits_that_are_not_on_main_are_kept_out_of_the_pull_request(
+    clone: Path, kit: Kit, flags: list[str], here: str
+) -> None:
+    git(clone, "switch", "--quiet", *flags)
+    with_a_newer_commit(clone)
+    before = everything(clone)
+    for more in ((), ("--dry-run",)):
+        with pytest.raises(ValueError, match=rf"is on {here}, with 1 commit that main does not"):
+            run(words(clone, kit, *more))
+    assert everything(clone) == before
+    git(clone, "switch", "--quiet", "--detach", "main")  # as the message says
+    run(words(clone, kit))
+
+
+def test_two_features_in_a_row_do_not_become_one_pull_request(clone: Path, kit: Kit) -> None:
+    run(words(clone, kit))
+    before = everything(clone)
+    small = next(other for other in KITS if other.feature == "temperature")
+    with pytest.raises(ValueError, match=f"is on {kit.branch}, with 1 commit that main does not"):
+        run(words(clone, small))
+    assert everything(clone) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("simclr-dyntemp", "has a branch simclr-dyntemp with other"),
+        ("simclr-dyntemp/more", "git sw"),
+    ],
+)
+def test_a_branch_of_the_name_with_other_contents_is_kept(
+    clone: Path, kit: Kit, name: str, reason: str
+) -> None:
+    git(clone, "branch", name)
+    before = everything(clone)
+    with pytest.raises(ValueError, match=reason):
         run(words(clone, kit))
+    assert everything(clone) == before and not list(clone.parent.glob("*pr.md"))
+
+
+def test_a_text_that_somebody_filled_in_is_kept(clone: Path, kit: Kit) -> None:
+    text = clone.with_name(f"clone-{kit.branch}-pr.md")
+    text.write_text("93.1")
+    before = everything(clone)
+    with pytest.raises(ValueError, match=r"-pr\.md exists with other contents; rename or delete"):
+        run(words(clone, kit))
+    assert everything(clone) == before and text.read_text() == "93.1"
+
+
+def test_where_the_text_cannot_be_written_the_clone_stays_as_it_is(
+    clone: Path, kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def touch(path: Path, *_: Any, **__: Any) -> None:  # a test may run as root, who may write
+        raise PermissionError(13, "Permission denied", str(path))
+
+    before = everything(clone)
+    monkeypatch.setattr(Path, "touch", touch)
+    with pytest.raises(ValueError, match="clone-simclr-dyntemp-pr"):
+        run(words(clone, kit))
+    assert everything(clone) == before
 
 
 def test_what_is_no_repository_or_no_pull_request_is_refused(tmp_path: Path) -> None:

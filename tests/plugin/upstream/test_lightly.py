@@ -154,7 +154,8 @@ def two_processes(rank: int, file: str, generated: str) -> None:
 def test_on_two_processes_they_are_ours(clone: Path, tmp_path: Path) -> None:
     run([str(clone), "--to", "lightly"])
     words = (str(tmp_path / "meet"), str(clone / LOSS))
-    torch.multiprocessing.spawn(two_processes, words, nprocs=2)
+    # forked: a spawned process would take a package `tests` of solo-learn's clone for ours
+    torch.multiprocessing.start_processes(two_processes, words, nprocs=2, start_method="fork")
 
 
 @needs_clone

@@ -102,8 +102,12 @@ def test_both_methods_merge_without_a_conflict(clone: Path) -> None:
     for name in ("simclr", "mocov2plus"):
         git(clone, "switch", "--quiet", "main")
         run([str(clone), "--feature", name])
-    git(clone, "merge", "--quiet", "--no-edit", KITS["simclr"].branch)
+    git(clone, "switch", "--quiet", "main")
+    for name in ("simclr", "mocov2plus"):
+        git(clone, "merge", "--quiet", "--no-edit", KITS[name].branch)
+    before = git(clone, "log", "--all", "--format=%H %D")
     run([str(clone), "--feature", "simclr"])
+    assert git(clone, "log", "--all", "--format=%H %D") == before
     methods = (clone / "solo/methods/__init__.py").read_text()
     assert '"simclr_dyntemp": SimCLRDynTemp' in methods
     assert '"mocov2plus_dyntemp": MoCoV2PlusDynTemp' in methods
