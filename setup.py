@@ -25,12 +25,13 @@ BENCH = [
     "matplotlib>=3.10.7",
     "pyarrow>=16",
     "safetensors>=0.4",
-    "rich>=13.7",
+    "rich>=13.8",
     "typer>=0.26",
     "packaging>=23",
     "filelock>=3.30",  # SoftFileLease
 ]
 DALI = "nvidia-dali-cuda130>=2.4; sys_platform == 'linux'"
+TENSORBOARD = "tensorboard>=2.17.1"  # older ones use names that NumPy 2 has removed
 DOCS = ["sphinx>=8.1,<10", "myst-parser>=4,<6", "furo>=2024.8.6"]
 EXTRAS = {  # each holds the bench as well
     "bench": [],
@@ -38,7 +39,7 @@ EXTRAS = {  # each holds the bench as well
     "dali": [DALI],
     "h5": ["h5py>=3.11"],
     "hf": ["datasets>=5"],
-    "tensorboard": ["tensorboard>=2.16.2"],
+    "tensorboard": [TENSORBOARD],
     "onnx": ["onnx>=1.18", "onnxscript>=0.5.4"],
     "umap": ["umap-learn>=0.5.12"],
     "wandb": ["wandb>=0.17"],
@@ -65,7 +66,7 @@ EXTRAS = {  # each holds the bench as well
         "hypothesis>=6.100",
         DALI,
         "ruff==0.17.6",
-        "tensorboard>=2.16.2",
+        TENSORBOARD,
         "hydra-joblib-launcher>=1.2",
         "hydra-submitit-launcher>=1.2",
         "optuna>=5",

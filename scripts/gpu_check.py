@@ -19,7 +19,7 @@ import os
 import platform
 import subprocess
 import time
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ BEFORE_FORKS = (
 def about(device: str) -> dict[str, Any]:
     """Return card, driver, versions and time."""
     found: dict[str, Any] = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "cores": len(os.sched_getaffinity(0)),
         "device": device,

@@ -37,6 +37,12 @@ def test_the_losses_need_torch_alone() -> None:
     assert [name.partition(">")[0] for name in ast.literal_eval(needs)] == ["torch"]
 
 
+def test_ruff_asks_for_no_name_that_the_oldest_python_lacks() -> None:
+    """Without a target it takes its own default, and rewrote imports so that 3.10 lacked them."""
+    (oldest,) = re.findall(r'python_requires=">=3\.(\d+)"', (ROOT / "setup.py").read_text())
+    assert f'target-version = "py3{oldest}"' in (ROOT / "pyproject.toml").read_text()
+
+
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no checkout")
 def test_git_ignores_no_source() -> None:
     sources = [str(path) for root in ("registry", "plugin") for path in (ROOT / root).rglob("*.py")]

@@ -46,7 +46,8 @@ def show(run: RunName, runs_dir: RunsDir = RUNS) -> None:
         show_result(record.result, folder, terminal())
     else:
         say(f"{folder.path}: {record.status}. {record.problem}")
-    files = sorted(path.relative_to(folder.path) for path in folder.path.rglob("*.*"))
+    # a killed process leaves locks and parts of writes, which begin with a dot
+    files = sorted(path.relative_to(folder.path) for path in folder.path.rglob("[!.]*.*"))
     say("files: " + ", ".join(str(path) for path in files))
 
 

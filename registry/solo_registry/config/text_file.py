@@ -8,7 +8,7 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import yaml
 from omegaconf import OmegaConf
@@ -49,7 +49,10 @@ def file_digest(path: str | Path, key: str) -> str:
     """
     try:
         with open_file(Path(path).expanduser()) as file:
-            return hashlib.file_digest(cast(Any, file), "sha256").hexdigest()[:16]
+            digest = hashlib.sha256()  # Python 3.10 has no hashlib.file_digest
+            while part := file.read(2**20):
+                digest.update(part)
+            return digest.hexdigest()[:16]
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(f"cannot open {key}={path}: {error}") from error
 

@@ -234,4 +234,6 @@ def _lacking(row: Row, metric: str, seeds: Iterable[str]) -> list[str]:
     for seed, run in row.runs.items():
         if not run.result["protocols"].get(metric):
             lacks.append(f"the protocol of {metric} (seed {seed})")
+        elif run.value(metric, row.source) is None:
+            lacks.append(f"{metric} (seed {seed})")
     return [f"row '{row.name}' lacks {lack}" for lack in lacks]

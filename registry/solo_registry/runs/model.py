@@ -29,10 +29,15 @@ def build_method(cfg: DictConfig, data: PretrainDataModule) -> BaseMethod:
     cfg.data.num_classes = data.info.num_classes
     cfg.data.image_channels = data.info.channels
     cfg.data.train_images = len(data.pretrain_set)
-    if cfg.knn_eval.enabled:
-        _check_bank(
-            cfg.knn_eval.k, count_processes(cfg) * data.batch_size, data.pretrain_set.targets
+    step = count_processes(cfg) * data.batch_size
+    if (most := len(data.pretrain_set) // step) < cfg.accumulate_grad_batches > 1:
+        raise UserError(
+            f"accumulate_grad_batches={cfg.accumulate_grad_batches} is more than the {most} "
+            "batches of an epoch, at whose end the optimizer steps in any case: the learning rate "
+            "would be that of images which no step sees"
         )
+    if cfg.knn_eval.enabled:
+        _check_bank(cfg.knn_eval.k, step, data.pretrain_set.targets)
     return rebuild_method(cfg)
 
 

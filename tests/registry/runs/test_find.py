@@ -65,7 +65,11 @@ def test_commands_on_runs(runs_dir: Path) -> None:
     first, second = (next(runs_dir.glob(f"{name}-*/*/1")) for name in ("simclr", "simclr_dyntemp"))
     compared = typed("compare", str(first), str(second))
     assert "method_kwargs.tau_max" in compared and "paired by seed" in compared
-    assert "90.00" in typed("show", str(first))
+    for name in (".last.ckpt.7.part", ".linear.json.lock"):  # what a killed process leaves
+        (first / name).touch()
+    shown = typed("show", str(first))
+    assert "90.00" in shown and "resolved.yaml" in shown
+    assert ".part" not in shown and ".lock" not in shown
     typed("rm", str(first), given="n\n")
     assert first.exists()
     typed("rm", str(first), given="y\n")

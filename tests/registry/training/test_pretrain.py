@@ -368,6 +368,12 @@ def test_a_logger_that_is_not_installed_is_named(
         pretrain(tiny("simclr", "max_epochs=1", "logger=wandb"))
 
 
+def test_more_accumulated_batches_than_an_epoch_has_are_refused(tiny: Tiny) -> None:
+    few = ("data.fraction=0.1", "optimizer.batch_size=64", "accumulate_grad_batches=3")
+    with pytest.raises(UserError, match=r"accumulate_grad_batches=3 is more than the 2 batches"):
+        pretrain(tiny("simclr", *few))
+
+
 def test_batch_larger_than_the_data_is_refused(tiny: Tiny) -> None:
     with pytest.raises(UserError, match=r"batch_size=5000 is more than the 1437"):
         pretrain(tiny("simclr", "optimizer.batch_size=5000"))
