@@ -123,6 +123,8 @@ class Temperature:
         reads_anchors: τ depends on the embeddings of the anchors.
         tau_min: lower bound of τ on [-1, 1].
         tau_max: upper bound of τ on [-1, 1].
+        rational: exp(s/τ(s)) is a fraction, and `odds` and `odds_slope` give it and its derivative
+            without exp and log. Then τ is not `detachable`, and no logit is above 40.
     """
 
     elementwise: ClassVar[bool] = True
@@ -135,6 +137,7 @@ class Temperature:
     tau_min: float
     tau_max: float
 
+    rational: ClassVar[bool] = False
     def __repr__(self) -> str:
         return type(self).__name__
 
@@ -155,6 +158,14 @@ class Temperature:
         return tau
 
     def range(self, low: float = -1.0, high: float = 1.0) -> TauRange:
+    def odds(self, s: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return exp(s/τ(s)), in the shape of `s`, if `rational`; `out` is a buffer for it."""
+        raise NotImplementedError(f"{type(self).__name__} has no fraction for exp(s/τ)")
+
+    def odds_slope(self, s: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return the derivative of `odds`, in the shape of `s`; `out` is a buffer for it."""
+        raise NotImplementedError(f"{type(self).__name__} has no fraction for exp(s/τ)")
+
         """Return the temperatures of similarities in [low, high], and whether s / τ(s) grows there.
 
         Where τ depends on more than s, the bounds are `tau_min` and `tau_max`.
