@@ -30,6 +30,7 @@ OPERATIONS = {
     "neg": "-{}",
     "sign": "tl.where({0} > 0, 1.0, 0.0) - tl.where({0} < 0, 1.0, 0.0)",
     "sin": "sine({})",
+    "sqrt": "tl.sqrt_rn({})",
     "sub": "{} - {}",
     "zeros_like": "0.0",
 }
