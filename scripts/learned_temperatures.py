@@ -53,8 +53,13 @@ def view(x: Tensor) -> Tensor:
     return (bright + 0.1 * torch.randn_like(bright)).flatten(1)
 
 
-def train(make: Callable[[int], Any], x: Tensor, epochs: int, seed: int) -> Any:
-    """Return the temperature after training; its parameters get a rate of 0.05."""
+def train(
+    make: Callable[[int], Any], x: Tensor, epochs: int, seed: int, labels: Tensor | None = None
+) -> tuple[nn.Sequential, Any]:
+    """Return network and temperature after training; the parameters of τ get a rate of 0.05.
+
+    Oracles need the `labels`.
+    """
     torch.manual_seed(seed)
     network = nn.Sequential(
         nn.Linear(64, 256), nn.BatchNorm1d(256), nn.ReLU(), nn.Linear(256, 128),
@@ -62,17 +67,21 @@ def train(make: Callable[[int], Any], x: Tensor, epochs: int, seed: int) -> Any:
     )  # fmt: skip
     temperature = make(len(x))
     groups: list[dict[str, Any]] = [{"params": network.parameters(), "weight_decay": 1e-4}]
-    if list(temperature.parameters()):
-        groups.append({"params": temperature.parameters(), "weight_decay": 0, "lr": 0.05})
+    trained = [p for p in getattr(temperature, "parameters", list)() if p.requires_grad]
+    if trained:
+        groups.append({"params": trained, "weight_decay": 0, "lr": 0.05})
+    if labels is not None:
+        temperature.use_labels(labels)
     optimizer = torch.optim.AdamW(groups, lr=2e-3)
-    for _ in range(epochs):
+    for epoch in range(epochs):
+        temperature.set_progress(epoch / epochs)
         for chosen in torch.randperm(len(x))[: len(x) // BATCH * BATCH].split(BATCH):
             z = network(torch.cat([view(x[chosen]), view(x[chosen])]))
             loss = dyntemp_infonce(z, chosen.repeat(2), temperature=temperature)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    return temperature
+    return network, temperature
 
 
 def splines() -> None:
@@ -83,7 +92,7 @@ def splines() -> None:
     curves = {"cosine 0.1-0.2": CosineTemperature(0.1, 0.2)(s)}
     for label, (strength, smooth) in PENALTIES.items():
         make = partial(SplineTemperature, strength=strength, smooth=smooth)
-        spline = train(lambda _, make=make: make(), x, 25, 0)
+        _, spline = train(lambda _, make=make: make(), x, 25, 0)
         curves[label] = spline(s).detach()
         values = [round(float(curves[label][i]), 3) for i in (0, 200, 250, 300, 400)]
         grows = spline.range().monotone
@@ -103,7 +112,7 @@ def individual() -> None:
     """Train iSogCLR on a long tail with two seeds, and print how its temperatures spread."""
     x, y = digits(tail=0.05)
     sizes = torch.bincount(y)
-    runs = [train(lambda n: ISogCLRTemperature(size=n), x, 150, seed).tau for seed in (0, 1)]
+    runs = [train(lambda n: ISogCLRTemperature(size=n), x, 150, seed)[1].tau for seed in (0, 1)]
     print(f"isogclr: {len(x)} images, classes of {sizes.tolist()}")
     for tau in runs:
         means = torch.stack([tau[y == c].mean() for c in range(10)])

@@ -32,7 +32,9 @@ def table() -> str:
     lines = ["| name | what it is | source | loss | gradient, state |", "|---|---|---|---|---|"]
     for name, _, summary, paper in TEMPERATURE_ENTRIES:
         loss, gradient = differences(name)
-        source = f"[arXiv {paper}](https://arxiv.org/abs/{paper})" if paper else "ours"
+        place, _, forum = paper.rpartition(" ")
+        page = f"openreview.net/forum?id={forum}" if place else f"arxiv.org/abs/{paper}"
+        source = f"[{place or 'arXiv'} {forum}](https://{page})" if paper else "ours"
         what = summary.replace("|", "\\|")
         lines.append(f"| `{name}` | {what} | {source} | {size(loss)} | {size(gradient)} |")
     return "\n".join(lines) + "\n"

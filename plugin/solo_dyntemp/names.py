@@ -1,6 +1,7 @@
 """Our temperatures by name, for listings and for `build_temperature` alike; imports nothing."""
 
 DYSTRESS = "2308.01140"
+TEMO = "OpenReview rIv5ftmR3v"
 TEMPERATURE_ENTRIES = (
     ("cosine", "CosineTemperature", "pair: tau_min at s=0, tau_max at s=-1 and 1", DYSTRESS),
     ("shifted_cosine", "ShiftedCosineTemperature", "pair: minimum moved below 0", DYSTRESS),
@@ -15,6 +16,7 @@ TEMPERATURE_ENTRIES = (
     ("shuffled", "ShuffledTemperature", "control: the cosine's taus at other negatives", ""),
     ("cosine_schedule", "CosineScheduleTemperature", "time: rises and falls", "2303.13664"),
     ("stabilised", "StabilisedTemperature", "time: the cosine flattens to tau_max", DYSTRESS),
+    ("temo", "TeMoTemperature", "time: from one tau to one that grows with s", TEMO),
     ("macl", "MACLTemperature", "batch: follows the positives' mean similarity", "2207.07874"),
     ("dual_temperature", "DualTemperature", "batch: two taus weigh each anchor", "2203.17248"),
     ("isogclr", "ISogCLRTemperature", "sample: each image learns its own", "2305.11965"),

@@ -64,7 +64,7 @@ def register() -> str:
         target = f"solo_dyntemp.losses:{name}"
         LOSSES.add_lazy(name, target, summary=summary, paper=f"arXiv {paper}")
     for name, cls, summary, paper in TEMPERATURE_ENTRIES:
-        source = f"arXiv {paper}" if paper else "ours"
+        source = paper if " " in paper else f"arXiv {paper}" if paper else "ours"
         target = f"solo_dyntemp.temperature:{cls}"
         TEMPERATURES.add_lazy(name, target, summary=summary, paper=source)
     register_solo()

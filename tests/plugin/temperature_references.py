@@ -88,6 +88,15 @@ def macl(temperature: Temperature) -> Result:
     return loss.detach(), list(torch.autograd.grad(loss, z))
 
 
+def temo(temperature: Temperature) -> Result:
+    z = outputs().requires_grad_()
+    plain = nt_xent(z, lambda i, j, s: s / 0.01)
+    grown = nt_xent(z, lambda i, j, s: s / (0.01 + 0.04 * torch.sqrt((s.detach() + 1) / 2)))
+    weights = (PROGRESS - 1) ** 2, PROGRESS**2
+    loss = weights[0] * torch.stack(plain).mean() + weights[1] * torch.stack(grown).mean()
+    return loss.detach(), list(torch.autograd.grad(loss, z))
+
+
 def dual_temperature(temperature: Temperature) -> Result:
     z = outputs().requires_grad_()
     sharp, soft = (nt_xent(z, lambda i, j, s, tau=tau: s / tau) for tau in (0.1, 1.0))
@@ -283,6 +292,7 @@ REFERENCES: dict[str, Callable[[Any], Result]] = {
     "stabilised": pairwise(
         lambda s: RISEN + (0.2 - RISEN) / 2 * (1 + torch.cos(math.pi * (1 + s)))
     ),
+    "temo": temo,
     "macl": macl,
     "dual_temperature": dual_temperature,
     "isogclr": robust("isogclr"),

@@ -65,6 +65,21 @@ def test_arctanh_is_the_log_odds_and_its_gradient_always_flows() -> None:
     assert torch.equal(*gradients)
 
 
+def test_the_odds_of_arctanh_are_the_exponential_of_its_logit() -> None:
+    tau, s = ArctanhTemperature(), S.clone().requires_grad_()
+    s.data[0], s.data[-1] = -1 - 1e-9, 1 + 1e-9  # as rounding gives them
+    expected = (s / tau(s)).exp()
+    (slope,) = torch.autograd.grad(expected.sum(), s)
+    for function, values in ((tau.odds, expected.detach()), (tau.odds_slope, slope)):
+        buffer = torch.empty_like(S)
+        assert function(s.detach(), out=buffer) is buffer
+        torch.testing.assert_close(buffer, values, rtol=1e-8, atol=1e-12)
+        assert torch.equal(buffer, function(s.detach()))
+    assert slope[0].abs() <= 1e-12 and slope[-1] == 0 and expected[-1].log() <= 10.4
+    with pytest.raises(NotImplementedError, match="CosineTemperature has no fraction"):
+        CosineTemperature(0.1, 0.2).odds(S)
+
+
 # width of each curve is 0.1, that of arctanh 0.4; a kink at 0 lies between two knots
 NESTED = [
     (ConstantTemperature(0.2), 1e-7),
@@ -192,7 +207,7 @@ def test_tempnet_gives_each_anchor_its_own_temperature() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: ArctanhTemperature(limit=1.0), r"limit must be in \(0\.5, 1\), got 1\.0"),
+        (lambda: ArctanhTemperature(limit=1.0), r"limit must be in \(0\.5, 1 - 2\^-24\], got 1\.0"),
         (lambda: ADNCETemperature(sigma=0.0), r"sigma must be positive, got 0\.0"),
         (lambda: GloFNDTemperature(size=3, alpha=1.0), r"alpha must be in \(0, 1\), got 1\.0"),
         (lambda: GloFNDTemperature(size=3, start=2.0), r"start must be in \[0, 1\], got 2\.0"),

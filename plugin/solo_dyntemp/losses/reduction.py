@@ -34,6 +34,14 @@ def mean_loss(
     numerator, denominator = terms(temperature)
     weighed = numerator if positive_weight is None else positive_weight * numerator
     decoupled = decoupled or temperature.decoupled
-    outcome = Outcome(denominator - weighed, terms, numerator, denominator, decoupled, negatives)
+    outcome = Outcome(
+        denominator - weighed,
+        terms,
+        numerator,
+        denominator,
+        decoupled,
+        negatives,
+        positive_weight,
+    )
     losses = temperature.weigh(outcome)
     return losses.mean() if anchors is None else losses.sum() / max(anchors, 1 / 2)

@@ -50,6 +50,7 @@ from solo_dyntemp.temperature.pairwise import (
 from solo_dyntemp.temperature.scaled import ScaledTemperature
 from solo_dyntemp.temperature.schedules import CosineScheduleTemperature, StabilisedTemperature
 from solo_dyntemp.temperature.spline import SplineTemperature
+from solo_dyntemp.temperature.temo import TeMoTemperature
 from solo_registry.metrics.pair_mask import PairMask
 
 __all__ = [
@@ -82,6 +83,7 @@ __all__ = [
     "SplineTemperature",
     "StabilisedTemperature",
     "TauRange",
+    "TeMoTemperature",
     "TempNetTemperature",
     "Temperature",
     "TemperatureLike",

@@ -66,6 +66,7 @@ class Outcome:
         denominator: logarithm of the denominator of each anchor, shape (M,), with gradient.
         decoupled: the positives are not in the denominator.
         negatives: number of negatives of an anchor.
+        positive_weight: factor of each numerator in `losses`, shape (M,); None for ones.
     """
 
     losses: Tensor
@@ -74,6 +75,14 @@ class Outcome:
     denominator: Tensor
     decoupled: bool
     negatives: float
+    positive_weight: Tensor | None = None
+
+    def losses_at(self, other: Temperature) -> Tensor:
+        """Return the loss of each anchor at another temperature, shape (M,), with gradient."""
+        numerator, denominator = self.terms(other)
+        if self.positive_weight is not None:
+            numerator = self.positive_weight * numerator
+        return denominator - numerator
 
     def log_odds(self, other: Temperature | None = None) -> Tensor:
         """Return log((1 - P) / P), P an anchor's probability of its positives, shape (M,).
@@ -114,6 +123,8 @@ class Temperature:
 
     Attributes:
         elementwise: τ depends on the pair's own similarity alone, so the tiled kernels may be used.
+        rational: exp(s/τ(s)) is a fraction, and `odds` and `odds_slope` give it and its derivative
+            without exp and log. Then τ is not `detachable`, and no logit is above 40.
         decoupled: the denominators must leave out the positives; not for elementwise temperatures.
         detachable: a loss may stop the gradient through τ. False where the source defines the logit
             and not τ; then the gradient always passes.
@@ -126,6 +137,7 @@ class Temperature:
     """
 
     elementwise: ClassVar[bool] = True
+    rational: ClassVar[bool] = False
     decoupled: ClassVar[bool] = False
     detachable: ClassVar[bool] = True
     oracle: ClassVar[bool] = False
@@ -145,6 +157,14 @@ class Temperature:
     def derivative(self, s: Tensor, out: Tensor | None = None) -> Tensor:
         """Return dτ/ds, in the shape of `s`; `out` is a buffer for the result."""
         raise NotImplementedError(f"{type(self).__name__} is defined only for a batch")
+
+    def odds(self, s: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return exp(s/τ(s)), in the shape of `s`, if `rational`; `out` is a buffer for it."""
+        raise NotImplementedError(f"{type(self).__name__} has no fraction for exp(s/τ)")
+
+    def odds_slope(self, s: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return the derivative of `odds`, in the shape of `s`; `out` is a buffer for it."""
+        raise NotImplementedError(f"{type(self).__name__} has no fraction for exp(s/τ)")
 
     def curve(self, s: Tensor) -> Tensor | None:
         """Return the current τ(s), for pictures and logs; None if τ depends on more than s."""

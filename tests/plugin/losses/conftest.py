@@ -20,10 +20,12 @@ CURVES = {
     "monotone_cosine": tau.MonotoneCosineTemperature(0.1, 0.2),
     "inverted_cosine": tau.InvertedCosineTemperature(0.15, 0.2),
     "arctanh": tau.ArctanhTemperature(),
+    "temo": tau.TeMoTemperature(0.1, 0.2),
     "function": tau.FunctionTemperature(lambda s: 0.1 + 0.05 * s.square()),
     "sharp": tau.ConstantTemperature(0.01),  # beyond what exp holds without a shift
     "sharp_cosine": tau.CosineTemperature(0.01, 0.02),
 }
+CURVES["temo"].set_progress(0.4)
 # one of each kind: without a slope, with one, with autograd's, with the need of a shift
 SHOWN = ("constant", "cosine", "function", "sharp_cosine")
 

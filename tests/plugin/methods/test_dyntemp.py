@@ -23,7 +23,8 @@ NAMES = [
     "adnce", "arctanh", "class_frequency", "constant", "cosine", "cosine_schedule",
     "dual_constant", "dual_temperature", "exponential", "glofnd", "inverted_cosine", "isogclr",
     "learnable", "linear", "macl", "mm_ts", "monotone_cosine", "rgcl_g", "same_class",
-    "shifted_cosine", "shuffled", "spline", "stabilised", "tempnet", "uncertainty",
+    "shifted_cosine", "shuffled", "spline", "stabilised", "temo", "tempnet",
+    "uncertainty",
 ]  # fmt: skip
 DYNAMIC = [
     "dcl_dyntemp", "dclw_dyntemp", "mocov2plus_dyntemp", "mocov3_dyntemp", "nnclr_dyntemp",

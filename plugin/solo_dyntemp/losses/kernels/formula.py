@@ -17,16 +17,20 @@ from torch import Tensor
 OPERATIONS = {
     "abs": "tl.abs({})",
     "add": "{} + {}",
+    "copysign": "tl.where({1} < 0, -tl.abs({0}), tl.abs({0}))",
     "cos": "cosine({})",
     "div": "tl.div_rn({}, {})",
     "exp": "tl.exp({})",
     "expm1": "tl.exp({}) - 1.0",  # its error is one rounding of 1.0, small enough for a temperature
     "expand_as": "{}",
     "full_like": "{1}",
+    "hardtanh_backward": "tl.where(({1} > {2}) & ({1} < {3}), {0}, 0.0)",
     "log": "tl.log({})",
     "mul": "{} * {}",
+    "neg": "-{}",
     "sign": "tl.where({0} > 0, 1.0, 0.0) - tl.where({0} < 0, 1.0, 0.0)",
     "sin": "sine({})",
+    "sqrt": "tl.sqrt_rn({})",
     "sub": "{} - {}",
     "zeros_like": "0.0",
 }

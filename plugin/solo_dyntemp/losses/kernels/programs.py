@@ -99,13 +99,13 @@ def _left_out(i, j, own_offset, other_offset, other_count, BLOCK: tl.constexpr):
 @triton.jit
 def log_sum_exp(
     own, other, result, own_count, other_count, own_offset, other_offset, numbers,
-    TAU: tl.constexpr, BLOCK: tl.constexpr, PLAIN: tl.constexpr, PRECISION: tl.constexpr,
-    D: tl.constexpr, WIDTH: tl.constexpr, STEP: tl.constexpr, OWN: tl.constexpr,
-    OTHER: tl.constexpr,
+    TAU: tl.constexpr, ODDS: tl.constexpr, BLOCK: tl.constexpr, PLAIN: tl.constexpr,
+    PRECISION: tl.constexpr, D: tl.constexpr, WIDTH: tl.constexpr, STEP: tl.constexpr,
+    OWN: tl.constexpr, OTHER: tl.constexpr,
 ):  # fmt: skip
     """Write each own row's log Σ_j exp(s_ij / τ(s_ij)) to `result`.
 
-    PLAIN: no logit is so large that exp needs a shift.
+    PLAIN: no logit is so large that exp needs a shift. ODDS: TAU returns exp(s / τ(s)); then PLAIN.
     """
     i = tl.program_id(0) * OWN + tl.arange(0, OWN)
     mine = _tile(own, i, own_count, D, WIDTH, STEP)
@@ -116,13 +116,17 @@ def log_sum_exp(
         theirs = _tile(other, j, other_count, D, WIDTH, STEP)
         s = _similarities(mine, theirs, i, j, own_count, other_count, D, WIDTH, STEP, PRECISION)
         left_out = _left_out(i, j, own_offset, other_offset, other_count, BLOCK)
-        logits = tl.where(left_out, float("-inf"), s / TAU(s, numbers))
-        if PLAIN:
-            total += tl.sum(tl.exp(logits), 1)
+        if ODDS:
+            total += tl.sum(tl.where(left_out, 0.0, TAU(s, numbers)), 1)
         else:
-            larger = tl.maximum(largest, tl.max(logits, 1))
-            total = total * tl.exp(largest - larger) + tl.sum(tl.exp(logits - larger[:, None]), 1)
-            largest = larger
+            logits = tl.where(left_out, float("-inf"), s / TAU(s, numbers))
+            if PLAIN:
+                total += tl.sum(tl.exp(logits), 1)
+            else:
+                larger = tl.maximum(largest, tl.max(logits, 1))
+                powers = tl.exp(logits - larger[:, None])
+                total = total * tl.exp(largest - larger) + tl.sum(powers, 1)
+                largest = larger
     shift = 0.0 if PLAIN else largest
     tl.store(result + i, shift + tl.log(total), mask=i < own_count)
 
@@ -131,14 +135,15 @@ def log_sum_exp(
 def gradient(
     own, other, result, own_sums, other_sums, own_upstream, other_upstream,
     own_count, other_count, own_offset, other_offset, numbers, slope_numbers,
-    TAU: tl.constexpr, SLOPE: tl.constexpr, AS_ANCHOR: tl.constexpr, AS_CANDIDATE: tl.constexpr,
-    BLOCK: tl.constexpr, PLAIN: tl.constexpr, PRECISION: tl.constexpr, D: tl.constexpr,
-    WIDTH: tl.constexpr, STEP: tl.constexpr, OWN: tl.constexpr, OTHER: tl.constexpr,
+    TAU: tl.constexpr, SLOPE: tl.constexpr, ODDS: tl.constexpr, AS_ANCHOR: tl.constexpr,
+    AS_CANDIDATE: tl.constexpr, BLOCK: tl.constexpr, PLAIN: tl.constexpr, PRECISION: tl.constexpr,
+    D: tl.constexpr, WIDTH: tl.constexpr, STEP: tl.constexpr, OWN: tl.constexpr,
+    OTHER: tl.constexpr,
 ):  # fmt: skip
     """Write the gradient of each own row to `result`: as anchor, as candidate, or both.
 
     `sums` are the anchors' log-sums, and `upstream` their incoming gradients, PLAIN divided by the
-    sums. SLOPE is τ', or None if no gradient flows through τ.
+    sums. SLOPE is τ', or None if no gradient flows through τ; with ODDS that of exp(s / τ(s)).
     """
     i = tl.program_id(0) * OWN + tl.arange(0, OWN)
     mine = _tile(own, i, own_count, D, WIDTH, STEP)
@@ -150,13 +155,16 @@ def gradient(
         j = start + tl.arange(0, OTHER)
         theirs = _tile(other, j, other_count, D, WIDTH, STEP)
         s = _similarities(mine, theirs, i, j, own_count, other_count, D, WIDTH, STEP, PRECISION)
-        inverse = 1.0 / TAU(s, numbers)
-        logits = s * inverse
-        slope = inverse
-        if SLOPE is not None:
-            slope = inverse * (1.0 - logits * SLOPE(s, slope_numbers))
         left_out = _left_out(i, j, own_offset, other_offset, other_count, BLOCK)
-        logits = tl.where(left_out, float("-inf"), logits)
+        if ODDS:
+            slope = tl.where(left_out, 0.0, SLOPE(s, slope_numbers))
+        else:
+            inverse = 1.0 / TAU(s, numbers)
+            logits = s * inverse
+            slope = inverse
+            if SLOPE is not None:
+                slope = inverse * (1.0 - logits * SLOPE(s, slope_numbers))
+            logits = tl.where(left_out, float("-inf"), logits)
         weight = tl.zeros((OWN, OTHER), tl.float32)
         if AS_ANCHOR:
             weight += own_factor if PLAIN else tl.exp(logits - own_sum) * own_factor
@@ -164,7 +172,7 @@ def gradient(
             other_sum = tl.load(other_sums + j, mask=j < other_count, other=0.0)[None, :]
             other_factor = tl.load(other_upstream + j, mask=j < other_count, other=0.0)[None, :]
             weight += other_factor if PLAIN else tl.exp(logits - other_sum) * other_factor
-        if PLAIN:
+        if PLAIN and not ODDS:
             weight *= tl.exp(logits)
         weight *= slope
         rows = theirs if STEP == WIDTH else _load(other, j, other_count, 0, D, WIDTH)

@@ -29,6 +29,7 @@ class _Tiles:
     def __init__(self, rows: Tensor, columns: Tensor, settings: KernelSettings) -> None:
         self.rows, self.columns, self.settings = rows, columns, settings
         self.tile = TILE.get(rows.device.type, TILE["cpu"])
+        self.rational = settings.temperature.rational
         self.plain = largest_logit(settings.temperature) <= PLAIN_EXP[rows.dtype]
         area = min(self.tile, len(rows)) * min(self.tile, len(columns))
         self.buffers = [rows.new_empty(area) for _ in range(4)]
@@ -56,13 +57,42 @@ class _Tiles:
         if not self.settings.detach:
             bend = self.settings.temperature.derivative(s, out=self.buffer(2, a, b))
             bend.mul_(s).div_(tau)
-        logits = s.div_(tau)
+        return self._exclude(s.div_(tau), a, b, -torch.inf), tau, bend
+
+    def powers(self, a: slice, b: slice) -> Tensor:
+        """Return a tile's exp(logit), 0 for excluded pairs, in buffer 0; the others are free."""
+        if not self.rational:
+            return self.logits(a, b)[0].exp_()
+        power, s = self.buffer(0, a, b), self.buffer(1, a, b)
+        torch.mm(self.rows[a], self.columns[b].T, out=s)
+        return self._exclude(self.settings.temperature.odds(s, out=power), a, b, 0)
+
+    def slopes(self, a: slice, b: slice, sums: Tensor | None = None) -> Tensor:
+        """Return a tile's d exp(logit) / ds, 0 for excluded pairs, in buffer 0; others are free.
+
+        Args:
+            a: the rows.
+            b: the columns.
+            sums: log-sums of the rows, shape (A, 1), that the powers are divided by.
+        """
+        if not self.rational:
+            logits, tau, bend = self.logits(a, b)
+            return _slope((logits if sums is None else logits.sub_(sums)).exp_(), tau, bend)
+        slope, s = self.buffer(0, a, b), self.buffer(1, a, b)
+        torch.mm(self.rows[a], self.columns[b].T, out=s)
+        self.settings.temperature.odds_slope(s, out=slope)
+        if sums is not None:
+            slope.mul_((-sums).exp())
+        return self._exclude(slope, a, b, 0)
+
+    def _exclude(self, values: Tensor, a: slice, b: slice, value: float) -> Tensor:
+        """Set the excluded pairs of a tile to `value`."""
         block, offset = self.settings.block, self.settings.offset
         if block and self._meets_excluded(a, b):
-            row = torch.arange(a.start + offset, a.stop + offset, device=s.device) // block
-            column = torch.arange(b.start, b.stop, device=s.device) // block
-            logits.masked_fill_(row[:, None] == column, -torch.inf)
-        return logits, tau, bend
+            row = torch.arange(a.start + offset, a.stop + offset, device=values.device) // block
+            column = torch.arange(b.start, b.stop, device=values.device) // block
+            values.masked_fill_(row[:, None] == column, value)
+        return values
 
     def _meets_excluded(self, a: slice, b: slice) -> bool:
         block, offset = self.settings.block, self.settings.offset
@@ -85,7 +115,7 @@ class _SymmetricLogSumExp(torch.autograd.Function):
                 totals = z.new_zeros(len(z))
                 for a in tiles.spans(z):
                     for b in tiles.spans(z, a.start):
-                        power = tiles.logits(a, b)[0].exp_()
+                        power = tiles.powers(a, b)
                         totals[a] += power.sum(1)
                         if a.start != b.start:
                             totals[b] += power.sum(0)
@@ -112,11 +142,12 @@ class _SymmetricLogSumExp(torch.autograd.Function):
             share = upstream * (-result).exp()  # of each anchor; finite where exp is plain
             for a in tiles.spans(z):
                 for b in tiles.spans(z, a.start):
-                    logits, tau, bend = tiles.logits(a, b)
                     if tiles.plain:
-                        weight = _slope(logits.exp_(), tau, bend)
-                        weight.mul_(torch.add(share[a, None], share[b], out=tau))
+                        weight = tiles.slopes(a, b)
+                        shares = torch.add(share[a, None], share[b], out=tiles.buffer(1, a, b))
+                        weight.mul_(shares)
                     else:
+                        logits, tau, bend = tiles.logits(a, b)
                         mine = torch.sub(logits, result[a, None], out=tiles.buffer(3, a, b))
                         mine.exp_().mul_(upstream[a, None])
                         theirs = logits.sub_(result[b]).exp_().mul_(upstream[b])
@@ -135,8 +166,10 @@ class _LogSumExp(torch.autograd.Function):
             result = rows.new_full((len(rows),), -torch.inf)
             for a in tiles.spans(rows):
                 for b in tiles.spans(columns):
-                    logits, _, _ = tiles.logits(a, b)
-                    total = logits.exp_().sum(1).log_() if tiles.plain else logits.logsumexp(1)
+                    if tiles.plain:
+                        total = tiles.powers(a, b).sum(1).log_()
+                    else:
+                        total = tiles.logits(a, b)[0].logsumexp(1)
                     result[a] = torch.logaddexp(result[a], total)
         ctx.save_for_backward(rows, columns, result)
         ctx.settings = settings
@@ -153,9 +186,7 @@ class _LogSumExp(torch.autograd.Function):
             column_gradient = torch.zeros_like(columns) if for_columns else None
             for a in tiles.spans(rows):
                 for b in tiles.spans(columns):
-                    logits, tau, bend = tiles.logits(a, b)
-                    weight = _slope(logits.sub_(result[a, None]).exp_(), tau, bend)
-                    weight.mul_(upstream[a, None])
+                    weight = tiles.slopes(a, b, result[a, None]).mul_(upstream[a, None])
                     if row_gradient is not None:
                         row_gradient[a].addmm_(weight, columns[b])
                     if column_gradient is not None:

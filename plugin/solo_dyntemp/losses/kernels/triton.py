@@ -135,7 +135,7 @@ def _trial(log_sums: Any, z: Tensor, settings: KernelSettings) -> Tensor:
 
 
 def _functions(settings: KernelSettings, device: torch.device) -> dict[str, Any]:
-    """Return τ and, unless it is detached, τ' as arguments of the kernels.
+    """Return τ and, unless it is detached, τ' as arguments of the kernels, or `odds` and its slope.
 
     The formulas of a value object are translated once, not at each launch.
     """
@@ -146,11 +146,14 @@ def _functions(settings: KernelSettings, device: torch.device) -> dict[str, Any]
 def _write_functions(
     temperature: Temperature, detach: bool, device: torch.device
 ) -> dict[str, Any]:
-    tau, numbers = formula.write(temperature, device)
-    if detach:
-        return {"TAU": tau, "numbers": numbers, "SLOPE": None, "slope_numbers": numbers}
-    slope, slope_numbers = formula.write(temperature.derivative, device)
-    return {"TAU": tau, "numbers": numbers, "SLOPE": slope, "slope_numbers": slope_numbers}
+    rational = temperature.rational
+    tau, numbers = formula.write(temperature.odds if rational else temperature, device)
+    found = {"TAU": tau, "numbers": numbers, "ODDS": rational}
+    if detach and not rational:
+        return {**found, "SLOPE": None, "slope_numbers": numbers}
+    derivative = temperature.odds_slope if rational else temperature.derivative
+    slope, slope_numbers = formula.write(derivative, device)
+    return {**found, "SLOPE": slope, "slope_numbers": slope_numbers}
 
 
 _known_functions = lru_cache(maxsize=64)(_write_functions)

@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from solo_dyntemp.losses import dyntemp_infonce
 from solo_dyntemp.losses.kernels import tiled
-from solo_dyntemp.temperature import CosineTemperature
+from solo_dyntemp.temperature import ArctanhTemperature, CosineTemperature
 
 COSINE = CosineTemperature(0.1, 0.2)
 
@@ -49,6 +49,31 @@ def test_second_derivative_dense_yes_tiled_no(views):
         else:
             with pytest.raises(RuntimeError, match="no second derivative"):
                 torch.autograd.grad(loss, z, create_graph=True)
+
+
+def test_arctanh_needs_no_logarithm_of_a_tile_and_fewer_passes_than_the_cosine(views):
+    """So it is as fast, whatever the machine; docs/performance.md has the times."""
+
+    class Passes(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor) and result.numel() >= 64 * 64:
+                called.append(function.overloadpacket.__name__)
+            return result
+
+    z, indexes = views(64, 2, torch.float32)
+    passes = {}
+    for curve in (COSINE, ArctanhTemperature()):
+        called = []
+        with Passes():
+            dyntemp_infonce(
+                z.clone().requires_grad_(), indexes, temperature=curve, implementation="tiled"
+            ).backward()
+        passes[curve] = called
+    cosine, arctanh = passes.values()
+    assert {"cos_", "exp_"} <= set(cosine) and "mm" in arctanh
+    assert not {"cos_", "exp_", "exp", "log", "log1p", "atanh", "atanh_", "pow"} & set(arctanh)
+    assert len(arctanh) <= len(cosine)
 
 
 def test_tiled_never_holds_the_matrix(views):

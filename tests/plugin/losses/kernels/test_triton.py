@@ -75,6 +75,13 @@ def test_a_written_formula_is_the_temperatures(results, name):
     assert (s * (slope - expected)).abs().max() <= 1e-6 * expected.abs().max()
 
 
+def test_the_odds_are_written_too(results):
+    curve, s = worker.CURVES["arctanh"], worker.GRID
+    expected = (curve.odds(s), curve.odds_slope(s))
+    for found, right in zip(results["grid"]["odds"], expected, strict=True):
+        torch.testing.assert_close(found, right, rtol=1e-6, atol=0)
+
+
 # largest error of a gradient, relative to its largest element, and of a loss; where tau is 0.01, an
 # error of a similarity weighs ten times as much
 @pytest.mark.parametrize("case", worker.PRECISE)

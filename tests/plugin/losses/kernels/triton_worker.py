@@ -233,6 +233,7 @@ def main():
     interpreter.InterpreterBuilder.create_dot = rounding_dot
     results = {name: gradients(case, "triton") for name, case in cases().items()}
     grid = {name: (on_grid(t), on_grid(t.derivative)) for name, t in CURVES.items()}
+    grid["odds"] = tuple(map(on_grid, (CURVES["arctanh"].odds, CURVES["arctanh"].odds_slope)))
     precisions = {name: at_precision(name) for name in ("highest", "high", "medium")}
     saved = {"cases": results, "grid": grid, "special": special(), "precisions": precisions}
     torch.save(saved, sys.argv[1])

@@ -1,0 +1,102 @@
+"""What each elementwise temperature costs in the tiled loss, relative to the cosine.
+
+    python scripts/benchmark_temperatures.py --pairs 512 2048
+
+One thread of one process takes each temperature in turn, forward and backward, D = 128, float32.
+The cost is CPU time, so that a busy machine disturbs little. Of each round we take the ratio to the
+cosine of the same round, and of the rounds the median.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from solo_dyntemp.losses import dyntemp_infonce
+from solo_dyntemp.temperature import (
+    ArctanhTemperature,
+    ConstantTemperature,
+    CosineTemperature,
+    ExponentialTemperature,
+    InvertedCosineTemperature,
+    LinearTemperature,
+    MonotoneCosineTemperature,
+    ShiftedCosineTemperature,
+    Temperature,
+)
+
+CURVES: dict[str, Temperature] = {
+    "cosine": CosineTemperature(0.1, 0.2),
+    "constant": ConstantTemperature(0.2),
+    "shifted_cosine": ShiftedCosineTemperature(0.1, 0.2),
+    "linear": LinearTemperature(0.1, 0.2),
+    "exponential": ExponentialTemperature(0.1, 0.2),
+    "monotone_cosine": MonotoneCosineTemperature(0.1, 0.2),
+    "inverted_cosine": InvertedCosineTemperature(0.15, 0.2),
+    "arctanh": ArctanhTemperature(),
+}
+
+
+def step(temperature: Temperature, detach: bool, z: Tensor) -> Callable[[], Any]:
+    """Return a function that runs the tiled loss on `z`, shape (2n, D), forward and backward."""
+    indexes = torch.arange(len(z) // 2).repeat(2)
+
+    def run() -> None:
+        z.grad = None
+        dyntemp_infonce(
+            z,
+            indexes,
+            temperature=temperature,
+            detach_temperature=detach,
+            implementation="tiled",
+        ).backward()
+
+    return run
+
+
+def ratios(steps: dict[str, Callable[[], Any]], rounds: int) -> tuple[float, dict[str, float]]:
+    """Return the cosine's milliseconds and the ratio of each step to it, medians of `rounds`."""
+    taken: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(rounds + 1):  # the first round warms up
+        for name, run in steps.items():
+            start = time.process_time()
+            run()
+            if turn:
+                taken[name].append(time.process_time() - start)
+    first = taken["cosine"]
+    return 1e3 * median(first), {
+        name: median(a / b for a, b in zip(seconds, first, strict=True))
+        for name, seconds in taken.items()
+    }
+
+
+def main() -> None:
+    """Read the command line, measure and print a Markdown table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--pairs", type=int, nargs="+", default=[512, 2048])
+    parser.add_argument("--rounds", type=int, default=15)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    columns = {}
+    for n in options.pairs:
+        z = torch.randn(2 * n, 128, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        for detach in (True, False):
+            title = f"n = {n}, {'detached' if detach else 'with its gradient'}"
+            steps = {name: step(curve, detach, z) for name, curve in CURVES.items()}
+            milliseconds, found = ratios(steps, options.rounds)
+            columns[f"{title} (cosine {milliseconds:.3g} ms)"] = found
+    print("| | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 1) + "|")
+    for name in CURVES:
+        print(f"| `{name}` | " + " | ".join(f"{c[name]:.2f}" for c in columns.values()) + " |")
+
+
+if __name__ == "__main__":
+    main()
