@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from solo_registry.catalog.declared import shown
 from solo_registry.catalog.registry import DATASETS, METHODS
 from solo_registry.config.devices import count_devices, count_processes
 from solo_registry.config.hints import known_keys, unknown_key
@@ -25,7 +26,8 @@ from solo_registry.errors import UserError, nearest
 
 T = TypeVar("T")
 NAME = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*")
-LONGEST_NAME = 200  # file systems allow 255 bytes
+LONGEST_PART = 255  # bytes of a name that file systems allow
+LONGEST_NAME = 200
 # in one of solo-learn's YAML files, and read by nobody there
 STALE = ("augmentations_cfg", "wandb_cfg")
 # paths of the data; kept absolute, so that a run is opened from any folder
@@ -270,13 +272,15 @@ def expanded(key: str, path: str) -> str:
         path: as written.
 
     Raises:
-        UserError: it is empty, or the home folder is unknown.
+        UserError: it is empty, a name in it is too long, or the home folder is unknown.
 
     >>> expanded("runs_dir", "runs")
     'runs'
     """
     if not path.strip():
         raise UserError(f"{key} is empty: give a path, or leave {key} out")
+    if any(len(part.encode()) > LONGEST_PART for part in Path(path).parts):
+        raise UserError(f"{key}={shown(path)}: a name in it has over {LONGEST_PART} bytes")
     try:
         return str(Path(path).expanduser())
     except RuntimeError as error:

@@ -120,3 +120,9 @@ def test_a_fixed_temperature_is_told_not_to_be_used(tiny: Tiny) -> None:
     with pytest.warns(UserWarning, match=r"temperature=0\.2 is not used"):
         cfg = resolve(tiny("simclr_dyntemp", "method_kwargs.temperature=0.2"))
     assert cfg.method_kwargs.temperature == "cosine"
+
+
+@pytest.mark.parametrize("key", ["runs_dir", "data.train_path", "resume_from_checkpoint"])
+def test_a_name_that_no_file_system_takes_is_refused(tiny: Tiny, key: str) -> None:
+    with pytest.raises(UserError, match=rf"{key}=.*: a name in it has over 255 bytes"):
+        resolve(tiny("simclr", f"{key}=here/{'x' * 256}"))

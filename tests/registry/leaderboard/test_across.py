@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import scipy
+from packaging.version import Version
 from scipy import stats
 from tests.registry.leaderboard.conftest import change
 
@@ -67,8 +70,11 @@ def test_the_interval_of_one_data_set_is_scipys_bootstrap() -> None:
     def chance(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
         return (x[..., :, None] > y[..., None, :]).mean((-1, -2))
 
+    is_new = Version(scipy.__version__) >= Version("1.15")
+    name = "rng" if is_new else "random_state"
+    draws: dict[str, Any] = {name: np.random.default_rng(2)}
     known = stats.bootstrap((x, y), chance, vectorized=True, method="percentile",
-                            rng=np.random.default_rng(2)).confidence_interval  # fmt: skip
+                            **draws).confidence_interval  # fmt: skip
     assert improvement([x.tolist()], [y.tolist()])[1:] == pytest.approx(tuple(known), abs=0.02)
 
 
