@@ -22,7 +22,7 @@ from solo_registry.cli.runs import COMMANDS as RUNS
 from solo_registry.cli.sweep import sweep
 from solo_registry.console import plain_warnings, quiet_libraries
 from solo_registry.errors import told
-from solo_registry.runs.lifetime import STOPPED, end_with_parent, stop
+from solo_registry.runs.lifetime import SIGNALS, STOPPED, end_with_parent, stop
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Stoppable(typer.core.TyperGroup):
-    """The commands. After Ctrl-C or SIGTERM they print how to resume."""
+    """The commands. After Ctrl-C or one of `SIGNALS` they print how to resume."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
@@ -279,7 +279,7 @@ def add_plugin_commands() -> None:
 def main() -> None:
     """Run the command; a mistake or a full disk ends in one paragraph and exit code 2."""
     further = end_with_parent()  # a further device's process, which rank 0 ends
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, *SIGNALS):
         signal.signal(number, signal.SIG_IGN if further else stop)
     try:
         with plain_warnings():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
@@ -20,8 +22,12 @@ from omegaconf import DictConfig
 from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.resolve import resolve, settled
 from solo_registry.data.from_images import Planned
-from solo_registry.runs.lifetime import STOPPED, end_with_parent, stop_once
+from solo_registry.runs.lifetime import SIGNALS, STOPPED, Signals, end_with_parent, stop_once
 from solo_registry.runs.run_folder import RunFolder, write_json
+
+INTERVAL = 0.2  # seconds between two looks at a run
+# exit codes of a run that was stopped; negative: before it was ready
+STOPS = (STOPPED, -signal.SIGINT, *(-number for number in SIGNALS))
 
 
 def run_job(cfg: DictConfig) -> None:
@@ -32,15 +38,49 @@ def run_job(cfg: DictConfig) -> None:
     end_with_parent()  # this is a launcher's worker; its run then ends too
     load_plugins()
     run = RunFolder.of(Planned().completed(resolve(settled(cfg))))
-    process = start(cfg, list(HydraConfig.get().overrides.task), run)
-    try:
-        process.join()
-    except KeyboardInterrupt:  # a terminal's Ctrl-C reaches the run too, `kill` does not
-        if process.pid and process.is_alive():
-            os.kill(process.pid, signal.SIGINT)
-        process.join()
-        raise
-    settle(process.exitcode, run)
+    words = list(HydraConfig.get().overrides.task)
+    while True:
+        code, came = finish(lambda: start(cfg, words, run))
+        if not came or code not in STOPS:
+            break  # else the handlers of what came let it go on
+    settle(code, run)
+
+
+def finish(begin: Callable[[], BaseProcess]) -> tuple[int | None, set[int]]:
+    """Wait for a run's process. A signal is passed on to it, and obeyed here when it has saved.
+
+    submitit's handler exits, to be queued again. While the run goes on, Python would wait for it at
+    that exit, until it has ended.
+
+    Args:
+        begin: starts the process.
+
+    Returns:
+        The process's exit code, and the signals that came.
+    """
+    came: set[int] = set()
+    process: BaseProcess | None = None
+
+    def pass_on(number: int, frame: Any = None) -> None:
+        came.add(number)
+        if process is not None and process.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, number)
+
+    with Signals(pass_on) as signals:
+        process = begin()
+        for number in sorted(came):
+            pass_on(number)
+        try:
+            # another thread may take a signal, and then nothing wakes this one to handle it
+            while process.exitcode is None:
+                process.join(INTERVAL)
+        except KeyboardInterrupt:  # a terminal's Ctrl-C reaches the run too, `kill` does not
+            pass_on(signal.SIGINT)
+            process.join()
+            raise
+    signals.obey(sorted(came, key=SIGNALS.index))
+    return process.exitcode, came
 
 
 def start(cfg: DictConfig, overrides: Sequence[str], run: RunFolder) -> BaseProcess:
@@ -64,9 +104,9 @@ def settle(code: int | None, run: RunFolder) -> None:
         run: folder of the run.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C or SIGTERM stopped the process.
+        KeyboardInterrupt: Ctrl-C or one of `SIGNALS` stopped the process.
     """
-    if code in (STOPPED, -signal.SIGINT, -signal.SIGTERM):  # negative: it was not training yet
+    if code in STOPS:
         raise KeyboardInterrupt
     if code and not run.error.exists():
         cause = f"signal {-code} (9: killed, often for lack of memory)" if code < 0 else str(code)
@@ -81,9 +121,12 @@ def context() -> SpawnContext | ForkServerContext:
         return multiprocessing.get_context("spawn")
     forkserver = multiprocessing.get_context("forkserver")
     forkserver.set_forkserver_preload(["solo_registry.jobs.pretrain"])
-    # Ctrl-C during its imports would print a stack trace; a run accepts the signal when it is ready
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    ensure_running()
+    # SLURM signals all processes of a job, and the server must not end before its runs. Ctrl-C
+    # during its imports would print a stack trace. A run accepts signals when it is ready.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    for run in (resource_tracker.ensure_running, ensure_running):  # the first unblocks some signals
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, *SIGNALS])
+        run()
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return forkserver
 
@@ -107,9 +150,9 @@ def _child(cfg: DictConfig, overrides: list[str], path: str) -> None:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)
         try:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, *SIGNALS):
                 signal.signal(number, stop_once)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, *SIGNALS])
             pretrain(cfg, plain(file=log, width=120))
         except KeyboardInterrupt:
             sys.exit(STOPPED)

@@ -16,10 +16,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
-STOPPED = 130  # exit code after Ctrl-C or SIGTERM
+STOPPED = 130  # exit code after Ctrl-C or one of SIGNALS
+# SLURM and submitit send them before they end a job; Windows has only the first
+SIGNALS: list[int] = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2")
+                      if hasattr(signal, name)]  # fmt: skip
 PARENT = "DYNTEMP_PARENT"  # the parent's id, for processes that `multiprocessing` did not start
 
 
@@ -27,7 +30,7 @@ _stopping = threading.Event()
 
 
 def stop(*_: Any) -> NoReturn:
-    """Handle SIGINT and SIGTERM: the first stops the process in order, the second ends it at once.
+    """Handle Ctrl-C and SIGNALS: the first stops the process in order, the second ends it at once.
 
     A second `KeyboardInterrupt` would surface wherever the process is stopping, as a stack trace.
     Ending at once loses nothing, since files are complete at any moment.
@@ -42,9 +45,44 @@ def stop(*_: Any) -> NoReturn:
 
 def stop_once(*_: Any) -> NoReturn:
     """Stop and ignore further signals, because the terminal and the parent may both send one."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, *SIGNALS):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+class Signals:
+    """Handles `SIGNALS` in place of the handlers that were there, which `obey` calls later.
+
+    Only a process's main thread can; in another one nothing is changed.
+
+    Args:
+        handle: gets the number of a signal and the frame.
+    """
+
+    def __init__(self, handle: Callable[[int, Any], None]) -> None:
+        self.handle = handle
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> Signals:
+        """Install `handle`, but where a signal is ignored."""
+        if threading.current_thread() is threading.main_thread():
+            handlers = {number: signal.getsignal(number) for number in SIGNALS}
+            self.before = {n: one for n, one in handlers.items() if one != signal.SIG_IGN}
+            for number in self.before:
+                signal.signal(number, self.handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Restore the handlers; None is one that Python did not install."""
+        for number, handler in self.before.items():
+            if signal.getsignal(number) == self.handle and handler is not None:
+                signal.signal(number, handler)
+
+    def obey(self, numbers: Iterable[int]) -> None:
+        """Call the handler that was there before; stop where there was none."""
+        for number in numbers:
+            handler = self.before.get(number)
+            (handler if callable(handler) else stop)(number, None)
 
 
 def is_stop(error: BaseException | None) -> bool:

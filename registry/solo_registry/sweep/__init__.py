@@ -3,6 +3,6 @@
 - space.py defines what is searched, and plan.py what a trial runs;
 - study.py asks Optuna for points;
 - follow.py watches a trial's run and ends it early;
-- run.py runs trial after trial, and state.py holds the trials so far;
+- run.py runs rounds of trials, and state.py holds the trials so far;
 - report.py and figures.py write the results.
 """

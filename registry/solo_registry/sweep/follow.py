@@ -6,7 +6,7 @@ same way.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from multiprocessing.process import BaseProcess
 
 import optuna
@@ -29,8 +29,10 @@ def follow(
     epochs: int,
     start: Callable[[], BaseProcess],
     tell: Callable[[Trial], None],
-) -> bool:
+) -> Generator[None, None, bool]:
     """Finish a trial: report the epochs in its folder, and run the epochs that are missing.
+
+    It yields while the run goes on, so that one process can follow several.
 
     Args:
         trial: the trial; this function fills it in.
@@ -53,6 +55,7 @@ def follow(
             tell(trial)
             if process is not None and alive:
                 process.join(INTERVAL)
+                yield
                 continue
             if process is not None:
                 settle(process.exitcode, trial.run)

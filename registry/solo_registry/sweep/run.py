@@ -1,9 +1,10 @@
-"""`dyntemp sweep`: one trial after the other, each chosen by the results of those before."""
+"""`dyntemp sweep`: rounds of one or several trials, each chosen by the rounds before."""
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,8 +82,8 @@ def sort_overrides(overrides: Sequence[str]) -> Request:
             request.changes.append(override.removeprefix("sweep."))
         elif key.lstrip("+").startswith("hydra"):
             raise UserError(
-                f"'{override}' cannot be set: a sweep runs one trial after the other, as each is "
-                "chosen by those before; devices=4 strategy=ddp spreads one over GPUs"
+                f"'{override}' cannot be set: a sweep starts its trials itself; sweep.parallel=2 "
+                "runs two at a time; devices=4 strategy=ddp spreads one over GPUs"
             )
         else:
             request.run.append(override)
@@ -123,8 +124,9 @@ def run_sweep(overrides: Sequence[str], console: Console) -> Sweep:
         with held(sweep.path, console):
             with progress_bar(console) as bar:
                 task = bar.add_task("trials", total=space.trials)
-                for _ in range(space.trials):
-                    _next(sweep, study, hydra, request.retry, bar, task)
+                while left := space.trials - len(sweep.trials):
+                    count = min(left, space.parallel)
+                    _round(sweep, study, hydra, request.retry, count, bar, task)
                     bar.update(task, completed=len(sweep.trials))
             sweep.order = by_importance(study, space)
             write_report(sweep, console)
@@ -139,32 +141,52 @@ def _name(request: Request, cfg: DictConfig) -> str:
     return f"{cfg.method}-{short_name(request.space)}-{data}".replace("/", "-")
 
 
-def _next(
-    sweep: Sweep, study: optuna.Study, hydra: HydraSession, retry: bool, bar: Progress, task: TaskID
-) -> None:
-    """Ask Optuna for a trial, finish it, and report its result to Optuna."""
+def _round(
+    sweep: Sweep, study: optuna.Study, hydra: HydraSession, retry: bool, count: int, bar: Progress,
+    task: TaskID,
+) -> None:  # fmt: skip
+    """Ask Optuna for trials, finish them, and report their results to Optuna.
+
+    Optuna learns the results when all are there, in the order of the trials. The median pruner
+    compares with finished trials alone. So it does not matter which trial of a round ends first.
+    """
     planner, epochs = sweep.planner, sweep.cfg.max_epochs
-    asked, shares = ask(study, planner.space)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the check of the corners has printed them
-        trial, cfg = planner.trial(asked.number + 1, planner.space.point(shares))
-    if retry:
-        trial.run.error.unlink(missing_ok=True)
 
     def tell(trial: Trial) -> None:
         bar.update(task, description=f"{trial.label}, epoch {max(trial.curve, default=0)}/{epochs}")
 
-    ran = follow(
-        trial, asked, planner.space, epochs,
-        lambda: start(cfg, hydra.spell(trial.words), trial.run), tell,
-    )  # fmt: skip
-    study.tell(asked, trial.value, state=STATES[trial.state])
-    sweep.trials.append(trial)
-    if ran:
+    asked = [ask(study, planner.space) for _ in range(count)]
+    trials: list[Trial] = []
+    running: dict[int, Generator[None, None, bool]] = {}
+    for place, (question, shares) in enumerate(asked):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the check of the corners has printed them
+            trial, cfg = planner.trial(question.number + 1, planner.space.point(shares))
+        if retry:
+            trial.run.error.unlink(missing_ok=True)
+        trials.append(trial)
+        begin = functools.partial(start, cfg, hydra.spell(trial.words), trial.run)
+        running[place] = follow(trial, question, planner.space, epochs, begin, tell)
+    ran: dict[int, bool] = {}
+    try:
+        while running:
+            for place, followed in list(running.items()):
+                try:
+                    next(followed)
+                except StopIteration as ended:
+                    ran[place] = ended.value
+                    del running[place]
+    finally:
+        for followed in running.values():
+            followed.close()  # ends the run
+    for place, ((question, _), trial) in enumerate(zip(asked, trials, strict=True)):
+        study.tell(question, trial.value, state=STATES[trial.state])
+        sweep.trials.append(trial)
+        line = f"[{trial.number}/{planner.space.trials}] {trial.label}: {outcome(sweep, trial)}"
+        kept = "" if ran[place] else "  (from its folder)"
+        bar.console.print(line + kept, soft_wrap=True, highlight=False, markup=False)
+    if any(ran.values()):
         write_trials(sweep)
-    line = f"[{trial.number}/{planner.space.trials}] {trial.label}: {outcome(sweep, trial)}"
-    kept = "" if ran else "  (from its folder)"
-    bar.console.print(line + kept, soft_wrap=True, highlight=False, markup=False)
 
 
 def outcome(sweep: Sweep, trial: Trial) -> str:

@@ -83,6 +83,7 @@ class SpaceConfig:
     intermediate: str = declare("val_knn_acc1", "The pruner sees it, after each epoch.",
                                 choices=INTERMEDIATE)  # fmt: skip
     trials: int = declare(30, "Number of trials.", least=1)
+    parallel: int = declare(1, "Number of trials that run at the same time.", least=1)
     random_trials: int = declare(10, "Trials drawn uniformly before the sampler learns.", least=1)
     seed: int = declare(1001, "Seed of every trial's run; not a final run's.", **SEEDS)
     sampler_seed: int = declare(0, "Seed of the sampler.", **SEEDS)
@@ -121,6 +122,11 @@ def read_space(name: str, node: Any, changes: Sequence[str]) -> SpaceConfig:
     space = read_section("sweep", SpaceConfig, node, changes)
     if not space.parameters:
         raise UserError(f"space '{name}' has no parameters")
+    if space.parallel > 1 and space.pruner.name in ("halving", "hyperband"):
+        raise UserError(
+            f"sweep.pruner.name={space.pruner.name} compares trials that are still running, so "
+            f"sweep.parallel={space.parallel} would depend on which is faster: take median or none"
+        )
     _check_parameters(name, space)
     return space
 

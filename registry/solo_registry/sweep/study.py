@@ -33,7 +33,9 @@ def new_study(space: SpaceConfig, name: str, epochs: int) -> optuna.Study:
         epochs: number of epochs of a trial.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = TPESampler(seed=space.sampler_seed, n_startup_trials=space.random_trials)
+    sampler = TPESampler(  # the liar keeps trials apart that run at the same time
+        seed=space.sampler_seed, n_startup_trials=space.random_trials, constant_liar=True
+    )
     return optuna.create_study(
         study_name=name,
         direction="maximize",

@@ -162,7 +162,7 @@ class LastCheckpoint(Checkpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save every so many epochs, at the end, and after a signal, which is then obeyed."""
         done = trainer.current_epoch + 1
-        asked = self.inside.together(trainer, pl_module.device) if self.inside else 0
+        asked = self.inside.together(trainer, pl_module.device) if self.inside else []
         if done % self.every and done != trainer.max_epochs and not asked:
             return
         if self.keep_all:  # first: a run that is killed in between does this epoch again

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +14,11 @@ import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from solo_registry.runs.lifetime import stop
+from solo_registry.runs.lifetime import SIGNALS, Signals
 from solo_registry.training.divergence import Divergence
 
-# SLURM and submitit send them before they end a job; Windows has only the first
-SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2")
-           if hasattr(signal, name)]  # fmt: skip
 STEPS = 16  # after so many steps processes with GPUs agree on a save: to ask waits for the GPU
+AGAIN = 1.0  # seconds; SLURM signals all processes of a job, and torchrun and we pass that on
 TIME = 1  # asks for a save as a signal does, but nobody stops; no number of SIGNALS
 
 
@@ -34,8 +30,9 @@ class InsideEpoch(Callback):
     its measures, and the bank of online kNN, of every process.
 
     A signal is answered after the step in which it came; by several GPUs, after `STEPS` steps at
-    most. All processes save together, and each then calls the handler that was there before. So the
-    run stops, or submitit queues it again. A second signal calls that handler at once.
+    most. All processes save together, and each then calls the handlers that were there before, of
+    all signals that came: submitit's of SIGTERM does nothing, that of SIGUSR2 queues the job again.
+    The same signal again, after a second, calls its handler at once.
 
     Args:
         path: the file.
@@ -45,8 +42,8 @@ class InsideEpoch(Callback):
 
     def __init__(self, path: Path, minutes: float | None, divergence: Divergence) -> None:
         self.path, self.minutes, self.divergence = path, minutes, divergence
-        self.before: dict[int, Any] = {}  # handlers
-        self.asked = 0  # number of the signal that came
+        self.signals = Signals(self.ask)
+        self.asked: dict[int, float] = {}  # signals that came, and when
         self.saving = False
         self.saved = 0.0  # when, by the clock
         self.loaded: dict[str, Any] = {}  # what a checkpoint held of this process
@@ -57,11 +54,7 @@ class InsideEpoch(Callback):
         if not pl_module.INSIDE_EPOCHS:
             return
         self.saved = time.monotonic()
-        if threading.current_thread() is threading.main_thread():
-            handlers = {number: signal.getsignal(number) for number in SIGNALS}
-            self.before = {n: one for n, one in handlers.items() if one != signal.SIG_IGN}
-            for number in self.before:
-                signal.signal(number, self.ask)
+        self.signals.__enter__()
         hook = pl_module.on_train_batch_end
 
         def and_then(outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -76,15 +69,10 @@ class InsideEpoch(Callback):
             pl_module.knn.load_state_dict(bank)
 
     def ask(self, number: int, frame: Any) -> None:
-        """Handle a signal: ask for a save; at the second one, do what was done before."""
-        if self.asked:
-            self.obey(number)
-        self.asked = number
-
-    def obey(self, number: int) -> None:
-        """Call the handler that was there before; stop where there was none."""
-        handler = self.before.get(number)
-        (handler if callable(handler) else stop)(number, None)
+        """Handle a signal: ask for a save; at the same one again, do what was done before."""
+        now = time.monotonic()
+        if now - self.asked.setdefault(number, now) > AGAIN:
+            self.signals.obey([number])
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -115,19 +103,20 @@ class InsideEpoch(Callback):
         """Whether it is time to save."""
         return self.minutes is not None and time.monotonic() - self.saved >= 60 * self.minutes
 
-    def together(self, trainer: Trainer, device: torch.device) -> int:
-        """Return what any process was asked: the number of a signal, TIME or 0."""
-        asked = max(self.asked, TIME if self.due() else 0)
-        if trainer.world_size == 1:
-            return asked
-        return int(trainer.strategy.reduce(torch.tensor(asked, device=device), reduce_op="max"))
+    def together(self, trainer: Trainer, device: torch.device) -> list[int]:
+        """Return what any process was asked: numbers of signals, and TIME."""
+        asked = [number in self.asked for number in SIGNALS] + [self.due()]
+        if trainer.world_size > 1:
+            flags = torch.tensor(asked, dtype=torch.uint8, device=device)
+            asked = trainer.strategy.reduce(flags, reduce_op="max").tolist()
+        return [number for number, yes in zip([*SIGNALS, TIME], asked, strict=True) if yes]
 
-    def answer(self, asked: int) -> None:
-        """After a save, start the clock again, and obey the signal that asked for it."""
+    def answer(self, asked: list[int]) -> None:
+        """After a save, start the clock again, and obey the signals that asked for it."""
         self.saved = time.monotonic()
-        if asked > TIME:
-            self.asked = 0
-            self.obey(asked)
+        for number in asked:
+            self.asked.pop(number, None)
+        self.signals.obey(number for number in asked if number != TIME)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -158,9 +147,8 @@ class InsideEpoch(Callback):
             self.loaded = checkpoint["inside"][trainer.global_rank]
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Obey a signal that came when all was saved."""
-        if self.asked:
-            self.obey(self.asked)
+        """Obey the signals that came when all was saved."""
+        self.signals.obey(number for number in SIGNALS if number in self.asked)
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
@@ -170,9 +158,7 @@ class InsideEpoch(Callback):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Restore the handlers and the hook."""
-        for number, handler in self.before.items():
-            if signal.getsignal(number) == self.ask and handler is not None:
-                signal.signal(number, handler)
+        self.signals.__exit__()
         vars(pl_module).pop("on_train_batch_end", None)
 
 

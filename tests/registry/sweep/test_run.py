@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -50,6 +51,32 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(
     formula.epochs_run = 0
     search("whole", FEW)
     assert formula.epochs_run == 0 and outputs(tmp_path / "whole") == whole
+
+
+@pytest.mark.slow
+def test_trials_of_a_round_run_at_once_and_end_in_any_order(
+    search: Search, formula: type[Formula], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed and started again, a sweep ends with the same bytes, whichever trial was faster."""
+    words = (FEW, "sweep.parallel=3")
+    sweep, epochs = search("whole", *words), formula.epochs_run
+    whole = outputs(tmp_path / "whole")
+    assert sweep.of_state("pruned") and sweep.of_state("finished")
+    assert len({trial.label for trial in sweep.trials}) == 7
+    formula.left = epochs // 2
+    with pytest.raises(Crash):
+        search("broken", *words)
+    formula.left = 10**9
+    join = Formula.join
+
+    def uneven(self: Formula, timeout: float | None = None) -> None:
+        if zlib.crc32(str(self.run.path).encode()) % 2:
+            join(self, timeout)  # some are twice as fast
+        join(self, timeout)
+
+    monkeypatch.setattr(Formula, "join", uneven)
+    search("broken", *words)
+    assert outputs(tmp_path / "broken") == whole
 
 
 @pytest.mark.slow
@@ -167,7 +194,7 @@ def test_if_nothing_finishes_the_reason_is_told(
         (["space=cosin"], "unknown space 'cosin'. Did you mean 'cosine'"),
         (["trials"], "cannot parse 'trials': write KEY=VALUE"),
         (["retry=maybe"], "retry must be true or false, got 'maybe'"),
-        (["hydra/launcher=joblib"], "one trial after the other"),
+        (["hydra/launcher=joblib"], "sweep.parallel=2"),
         (["method=simclr"], "arguments: method 'simclr' has no method_kwargs.tau"),
         (["max_epoch=3"], "Did you mean 'max_epochs'"),
         (["data=digts"], "Did you mean 'digits'"),

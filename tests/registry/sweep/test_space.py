@@ -71,6 +71,7 @@ def test_half_way_is_the_geometric_mean_on_a_logarithmic_scale() -> None:
         ("validation_fraction=0", r"must be in \(0, 1\), got 0"),
         ("trials=0", "trials must be at least 1, got 0"),
         ("random_trials=0", "random_trials must be at least 1"),
+        ("parallel=2 pruner.name=hyperband", "take median or none"),
         ("trials=many", "sweep.trials: Value 'many'"),
     ],
 )  # fmt: skip
@@ -81,7 +82,7 @@ def test_bad_words_are_named(change: str, message: str) -> None:
     else:
         node = NODE
     with pytest.raises(UserError, match=message):
-        read_space("s", node, [change])
+        read_space("s", node, change.split())
 
 
 def test_too_many_corners_and_none_are_refused() -> None:

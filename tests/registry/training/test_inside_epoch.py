@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,9 @@ from rich.console import Console
 from solo_registry.jobs.pretrain import pretrain
 from solo_registry.runs.model import read_checkpoint
 from solo_registry.runs.run_folder import RunFolder
+from solo_registry.training import inside_epoch
 from solo_registry.training.divergence import Divergence
+from solo_registry.training.inside_epoch import InsideEpoch
 
 Tiny = Callable[..., DictConfig]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
@@ -116,8 +119,30 @@ def test_stops_inside_epochs_leave_no_trace(
 def test_a_second_signal_stops_without_a_save(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(inside_epoch, "AGAIN", 0.0)
     stopped(monkeypatch, tiny("simclr", *WORDS), 2, times=2)
     assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_each_signal_that_came_gets_its_answer_after_the_save(tmp_path: Path) -> None:
+    """SLURM sends SIGTERM and SIGUSR2 together, and submitit queues a job again at the second."""
+    called: list[int] = []
+    both = (signal.SIGTERM, signal.SIGUSR2)
+    before = {n: signal.signal(n, lambda number, frame: called.append(number)) for n in both}
+    inside = InsideEpoch(tmp_path / "inside.ckpt", None, Divergence(tmp_path / "last.ckpt", ""))
+    alone: Any = SimpleNamespace(world_size=1)
+    try:
+        with inside.signals:
+            for number in (*both, *both):  # from SLURM, and passed on by a process above
+                os.kill(os.getpid(), number)
+            asked = inside.together(alone, torch.device("cpu"))
+            assert called == []
+            inside.answer(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert called == asked == list(both)
+    assert inside.together(alone, torch.device("cpu")) == []
 
 
 @pytest.mark.nightly
@@ -125,7 +150,7 @@ def test_a_second_signal_stops_without_a_save(
 def test_a_handler_that_returns_lets_the_run_go_on(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """submitit's handler of SIGTERM does nothing; that of SIGUSR2 queues the job again."""
+    """submitit's handler of SIGTERM does nothing."""
     called: list[int] = []
     before = signal.signal(signal.SIGUSR1, lambda number, frame: called.append(number))
     try:
