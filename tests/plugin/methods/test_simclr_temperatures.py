@@ -16,6 +16,8 @@ from solo_registry.data.module import build_data
 from solo_registry.errors import UserError
 from solo_registry.runs.model import build_method
 
+pytestmark = pytest.mark.slow
+
 Tiny = Callable[..., DictConfig]
 # of each source: the temperature, its range and its other values
 SOURCES: dict[str, tuple[str, tuple[float | None, float | None], dict[str, float]]] = {

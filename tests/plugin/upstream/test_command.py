@@ -15,6 +15,8 @@ from solo_dyntemp.upstream.changes import Kit, planned_changes
 from solo_dyntemp.upstream.command import run
 from solo_dyntemp.upstream.description import description
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 KITS = [*solo_learn.kits(), *lightly.kits()]
 SIMCLR = next(kit for kit in KITS if kit.feature == "simclr")

@@ -33,6 +33,7 @@ def test_pooled_features_of_small_grey_images(name: str, size: int) -> None:
     assert features.isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "features"),
     [("vit_tiny", 192), ("poolformer_s12", 512), ("convnext_tiny", 768)],
@@ -91,6 +92,7 @@ def test_zero_init_residual_has_torchvisions_default() -> None:
     assert [norm.weight.eq(0).all().item() for norm in last_norms] == [False, True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["swin_tiny", "timm/vit_tiny_patch16_224"])
 def test_transformers_take_the_small_crops_of_multicrop(name: str) -> None:
     backbone = build_backbone(name, in_channels=3, image_size=64)

@@ -79,6 +79,7 @@ def test_a_launcher_without_its_package_names_the_extra(dyntemp: Dyntemp, launch
         assert code == 2 and f"pip install 'solo-dyntemp[{extra}]'" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a=b", "a b", "фото", "it's,1", "写真", "a(b)", "a;b"])
 def test_a_path_needs_no_quotes_but_the_shells(dyntemp: Dyntemp, tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()

@@ -26,6 +26,8 @@ from solo_registry.data.module import check_labels
 from solo_registry.data.sets import load_set
 from solo_registry.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 60
 FEW, MANY = range(5), range(5, 30)
 IMAGES = ("png", "jpg", "webp", "bmp", "tif", "gif", "ppm", "jp2", "avif")

@@ -22,8 +22,9 @@ from solo_registry.leaderboard.archive import pack, unpacked
 from solo_registry.leaderboard.report import write_report
 from solo_registry.runs.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_the_archive_of_a_board_gives_the_same_report_anywhere(
     board: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -40,7 +41,6 @@ def test_the_archive_of_a_board_gives_the_same_report_anywhere(
     assert files(tmp_path / "other" / "three") == expected
 
 
-@pytest.mark.slow
 def test_only_numbers_leave_the_machine(board: Path, tmp_path: Path) -> None:
     run = RunFolder(first_run(board, "cosine", 1))
     run.checkpoint.parent.mkdir(parents=True)
@@ -57,7 +57,6 @@ def test_only_numbers_leave_the_machine(board: Path, tmp_path: Path) -> None:
     assert any("no memory" in text for text in texts)
 
 
-@pytest.mark.slow
 def test_what_is_left_out_is_named_without_the_temporary_folder(
     board: Path, tmp_path: Path
 ) -> None:
@@ -84,7 +83,6 @@ def refused(path: Path, message: str = "is no archive of a board, or damaged") -
         pass
 
 
-@pytest.mark.slow
 def test_every_damage_of_an_archive_is_noticed(small: Path) -> None:
     packed = pack(small)
     good, draw = packed.read_bytes(), random.Random(0)

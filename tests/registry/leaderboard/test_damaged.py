@@ -18,6 +18,8 @@ from solo_registry.leaderboard.report import frame, runs_frame, write_report
 from solo_registry.leaderboard.rows import METRICS, Table
 from solo_registry.leaderboard.tables import board_table, folder_table
 
+pytestmark = pytest.mark.slow
+
 ODD: tuple[Any, ...] = (
     None, True, -1, 10**30, 1e308, float("nan"), float("inf"), "", "x", [], [None], {}, {"a": {}},
     "\ud800",
@@ -182,7 +184,6 @@ def test_damaged_bytes_end_in_one_error_or_a_named_run(small: Path, name: str) -
 
 
 @pytest.mark.nightly
-@pytest.mark.slow
 @pytest.mark.parametrize("name", [*BOARD, *RUN])
 def test_several_hundred_damages_of_each_file(small: Path, name: str) -> None:
     assert fuzz(small, place(small, name), 300, seed=1000) > 150
@@ -197,7 +198,6 @@ def test_a_run_without_the_tested_number_is_lacking(small: Path) -> None:
     assert table.lacking == ["row 'cosine' lacks knn_acc1 (seed 1)"] and not table.problems
 
 
-@pytest.mark.slow
 def test_a_damaged_run_costs_its_own_numbers_only(board: Path) -> None:
     """A report of both kinds, drawn."""
     first, second, third = (first_run(board, *run) for run in

@@ -20,6 +20,8 @@ from solo_registry.leaderboard.report import write_report
 from solo_registry.leaderboard.tables import board_table
 from solo_registry.leaderboard.verify import check_board, faults
 
+pytestmark = pytest.mark.slow
+
 Edit = Callable[[Any], None]
 
 
@@ -43,7 +45,6 @@ def stranger(board: Path, make_run: MakeRun, tmp_path: Path) -> Path:
     return packed
 
 
-@pytest.mark.slow
 def test_rows_of_an_archive_stand_in_one_table_with_ours(stranger: Path, tmp_path: Path) -> None:
     out, ours = tmp_path / "merged", tmp_path / "boards" / "ours"
     lines = merge([ours, stranger], out)
@@ -102,7 +103,6 @@ def test_a_row_of_fewer_temperatures_is_refused(stranger: Path, tmp_path: Path) 
         merge([tmp_path / "boards" / n for n in ("ours", "three")], tmp_path / "merged")
 
 
-@pytest.mark.slow
 def test_faults_of_files_and_of_the_selection_are_named(board: Path) -> None:
     read = Board.read(board)
     assert faults(read, read.records()) == []
@@ -126,7 +126,6 @@ def test_faults_of_files_and_of_the_selection_are_named(board: Path) -> None:
     assert "result.json" in found and "final, fixed" in found
 
 
-@pytest.mark.slow
 @pytest.mark.nightly
 def test_a_published_board_of_an_older_version_is_without_fault() -> None:
     archive = Path(__file__).parents[3] / "docs" / "results" / "baselines-digits.tar.xz"

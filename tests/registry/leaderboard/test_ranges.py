@@ -12,6 +12,8 @@ from solo_registry.leaderboard.plan import Planner
 from solo_registry.leaderboard.ranges import check_ranges
 from solo_registry.leaderboard.suite import read_suite
 
+pytestmark = pytest.mark.slow
+
 FIXED = {"words": ["method=simclr"], "grid": {"method_kwargs.temperature": [0.1, 0.4]}}
 RATIO = "method_kwargs.tau_max/method_kwargs.tau_min"
 
@@ -30,7 +32,6 @@ def cosine(lows: list[float], ratios: list[float], **more: Any) -> dict[str, Any
     return {"words": ["method=simclr_dyntemp"], "grid": grid} | more
 
 
-@pytest.mark.slow
 def test_equal_and_wider_ranges_pass() -> None:
     check(cosine([0.1, 0.2], [2.0]))
     check(cosine([0.05, 0.2], [3.0]))
@@ -50,7 +51,6 @@ def test_a_narrower_range_is_refused(lows: list[float], ratio: float, message: s
     check(cosine(lows, [ratio]), "same_range=false")
 
 
-@pytest.mark.slow
 def test_what_an_extension_can_reach_is_compared_too() -> None:
     wide = {"bounds": {"method_kwargs.temperature": [0.05, 0.4]}}
     with pytest.raises(UserError, match=r"with the bounds, 'other' reaches temperatures from 0.1 "):

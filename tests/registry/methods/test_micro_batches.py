@@ -71,6 +71,7 @@ def in_turn(forward: Any, part: Tensor, **_: Any) -> Any:
     return forward(part)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "backbone", "words"),
     [
