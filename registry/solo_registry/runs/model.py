@@ -79,6 +79,19 @@ def compile_backbones(model: nn.Module) -> None:
             module.compile()
 
 
+def told_of_compiler(error: Exception) -> str:
+    """Return the message, one paragraph, about an error of `torch.compile`; else nothing."""
+    from torch._dynamo.exc import TorchDynamoException  # a second to import, and rarely needed
+
+    if not isinstance(error, TorchDynamoException):
+        return ""
+    reason = " ".join(str(error).partition("\n\nSet ")[0].split())[:300].rstrip(".")
+    return (
+        f"performance.compile=true: PyTorch cannot compile the network: {reason}. It needs a C++ "
+        "compiler (g++) on a CPU and Triton on a GPU; performance.compile=false trains without"
+    )
+
+
 def _check_bank(k: int, step: int, targets: Tensor) -> None:
     """Refuse an online kNN whose k is larger than the number of labelled images of an epoch."""
     images = len(targets) // step * step

@@ -28,7 +28,7 @@ from solo_registry.errors import UserError
 from solo_registry.plots.style import attempt
 from solo_registry.runs.lifetime import STOPPED, is_stop, parent_of_all
 from solo_registry.runs.lock import LEASE, held
-from solo_registry.runs.model import build_method, compile_backbones, two_images
+from solo_registry.runs.model import build_method, compile_backbones, told_of_compiler, two_images
 from solo_registry.runs.run_data import data_record, refuse_changed_data, require_digest
 from solo_registry.runs.run_folder import RunFolder, atomic_write
 from solo_registry.training.callbacks import (
@@ -195,8 +195,8 @@ def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None
     evaluates alone, however long that takes.
 
     Raises:
-        UserError: training diverged (`Divergence`), the other processes of the run did not connect
-            in time, or one of them has ended.
+        UserError: training diverged (`Divergence`), the network could not be compiled, the other
+            processes of the run did not connect in time, or one of them has ended.
     """
     signals = OwnSignals()
     trainer.callbacks.insert(0, signals)  # type: ignore[attr-defined]  # others add to its handlers
@@ -214,7 +214,7 @@ def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None
             if not trainer.is_global_zero:
                 raise SystemExit(2) from error
             raise peer_ended(error) from error
-        if text := told_of_divergence(trainer, model, error):
+        if text := told_of_compiler(error) or told_of_divergence(trainer, model, error):
             raise UserError(text) from error
         raise
     if dist.is_available() and dist.is_initialized():

@@ -427,25 +427,3 @@ def test_epochs_without_validation_have_empty_cells(
             with pytest.raises(Stop):
                 pretrain(broken)
         assert pretrain(broken).metrics.read_bytes() == run.metrics.read_bytes()
-
-
-@pytest.mark.slow
-def test_a_compiled_network_trains_alike_under_the_same_names(
-    tiny: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compiled = []
-
-    def by_python(self: torch.nn.Module, **_: Any) -> None:  # the compiler's C++ takes a minute
-        compiled.append(self)
-        self._compiled_call_impl = self._call_impl  # type: ignore[assignment]
-
-    monkeypatch.setattr(torch.nn.Module, "compile", by_python)
-    runs = [
-        pretrain(tiny("mocov2plus", "max_epochs=1", f"performance.compile={value}"))
-        for value in ("false", "true")
-    ]
-    assert len(compiled) == 2  # the network and its moving average
-    assert runs[0].path != runs[1].path  # last digits may differ, so it names another run
-    first, second = (torch.load(run.checkpoint)["state_dict"] for run in runs)
-    assert first.keys() == second.keys()
-    assert all(torch.equal(first[name], second[name]) for name in first)
