@@ -50,6 +50,7 @@ FOREIGN = (
     "git clone",
     "python main_pretrain.py",
     "PIP_CONSTRAINT=",
+    "tar",
 )
 UsageError = typer.BadParameter.__mro__[1]  # of the Click that Typer uses, which may be its own
 COMPOSED = ("pretrain", "plan", "verify-ddp", "leaderboard run", "sweep")
@@ -87,7 +88,7 @@ def of(language: str) -> list[Any]:
 def commands(block: Block) -> Iterator[list[str]]:
     """Yield the words of each line, the block's own variables put in."""
     variables: dict[str, str] = {"PWD": str(ROOT)}
-    for line in block.text.splitlines():
+    for line in block.text.replace("\\\n", " ").splitlines():
         if line.startswith("export "):
             pairs = (word.partition("=") for word in shlex.split(line)[1:])
             variables |= {name: value for name, _, value in pairs}
