@@ -23,6 +23,14 @@ from solo_registry.leaderboard.report import frame
 SCRIPT = runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "results_page.py"))
 PLANNED = Planned()
 PAGE, ARCHIVES = SCRIPT["PAGE"], SCRIPT["ARCHIVES"]
+EACH = pytest.mark.parametrize(
+    "archive",
+    [
+        pytest.param(path, marks=() if "digits" in path.name else pytest.mark.nightly)
+        for path in ARCHIVES
+    ],
+    ids=SCRIPT["name_of"],
+)
 
 
 def test_there_are_results_and_they_are_small() -> None:
@@ -31,14 +39,7 @@ def test_there_are_results_and_they_are_small() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "archive",
-    [
-        pytest.param(path, marks=() if "digits" in path.name else pytest.mark.nightly)
-        for path in ARCHIVES
-    ],
-    ids=SCRIPT["name_of"],
-)
+@EACH
 def test_the_table_follows_from_the_result_files(archive: Path) -> None:
     table: Any = SCRIPT["read"](archive)
     assert not table.lacking and not table.problems
@@ -54,7 +55,7 @@ def test_the_table_follows_from_the_result_files(archive: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("archive", ARCHIVES, ids=SCRIPT["name_of"])
+@EACH
 def test_the_words_of_a_run_lead_to_its_folder(archive: Path) -> None:
     """So whoever runs the board again finds the published runs, or other images are refused."""
     with unpacked(archive) as board, hydra_session([], "runs") as hydra, warnings.catch_warnings():
