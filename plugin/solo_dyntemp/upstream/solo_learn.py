@@ -104,10 +104,10 @@ SIMCLR_METHOD = (
         "from functools import partial\n",
     ),
     after("solo/methods/simclr.py", "from solo.losses.simclr import simclr_loss_func", IMPORT),
-    after(
+    after(  # no deeper: Sphinx takes this part of the docstring for a block quote
         "solo/methods/simclr.py",
         "                temperature (float): temperature for the softmax in the contrastive loss.",
-        "                    With tau_min and tau_max in place of a number it is a function.",
+        "                With tau_min and tau_max in place of a number it is a function.",
     ),
     after(
         "solo/methods/simclr.py",
