@@ -7,7 +7,7 @@ import os
 import warnings
 from dataclasses import is_dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,18 +16,62 @@ from solo_dyntemp.losses.kernels import formula, tiled
 from solo_dyntemp.losses.kernels.settings import KernelSettings, refuse_double_backward
 from solo_dyntemp.temperature import CosineTemperature, Temperature, largest_logit
 
-# how torch.get_float32_matmul_precision() is called here: float32, or what tensor cores compute
-PRECISIONS = {"highest": "ieee", "high": "tf32", "medium": "bf16"}
+# how torch.get_float32_matmul_precision() is called here: what tensor cores compute. Three products
+# of TF32 are as exact as one of float32, whose units would take four times as long.
+PRECISIONS = {"highest": "tf32x3", "high": "tf32", "medium": "bf16"}
 # a wrong kernel misses these by far; docs/performance.md has the errors of right ones
-TOLERANCE = {"ieee": 1e-4, "tf32": 2e-2, "bf16": 2e-1}
-# most dimensions -> own rows, other rows, warps of a program, and dimensions that it holds at once;
-# chosen by the registers and shared memory that the compiler reports for compute capabilities 8.0
-# and 9.0
-SHAPES: dict[str, dict[int, tuple[int, int, int, int]]] = {
-    "ieee": {128: (64, 32, 4, 32), 256: (64, 32, 8, 32), 512: (32, 16, 8, 32)},
-    "tf32": {128: (128, 32, 8, 128), 256: (64, 32, 8, 32), 512: (32, 16, 8, 32)},
-    "bf16": {128: (64, 64, 4, 128), 256: (64, 32, 8, 256), 512: (64, 16, 8, 64)},
+TOLERANCE = {"tf32x3": 1e-4, "tf32": 2e-2, "bf16": 2e-1}
+
+
+class Shape(NamedTuple):
+    """The shape of a program's tiles.
+
+    Attributes:
+        own: rows that a program owns.
+        other: rows of the other side that it visits at a time.
+        warps: of 32 threads each.
+        step: dimensions that it holds at once.
+        stages: of the pipeline that loads the other rows.
+    """
+
+    own: int
+    other: int
+    warps: int
+    step: int
+    stages: int = 3
+
+    def named(self, width: int) -> dict[str, int]:
+        """Return it as arguments of a kernel, for rows padded to `width` dimensions."""
+        return {
+            "OWN": self.own,
+            "OTHER": self.other,
+            "STEP": min(self.step, width),
+            "num_warps": self.warps,
+            "num_stages": self.stages,
+        }
+
+
+# precision -> most dimensions -> shapes of both kernels: up to 128 dimensions from the fastest on an
+# H100, else by the registers that the compiler needs; none spills more than 72 bytes of a thread
+SHAPES: dict[str, dict[int, tuple[Shape, Shape]]] = {
+    "tf32x3": {
+        128: (Shape(128, 32, 8, 32), Shape(128, 32, 8, 32)),
+        256: (Shape(64, 32, 8, 32), Shape(64, 32, 8, 16)),
+        512: (Shape(32, 16, 8, 32), Shape(32, 16, 8, 32)),
+    },
+    "tf32": {
+        128: (Shape(128, 32, 8, 128), Shape(128, 64, 8, 32)),
+        256: (Shape(64, 32, 8, 32), Shape(64, 32, 8, 32)),
+        512: (Shape(32, 16, 8, 32), Shape(32, 16, 8, 32)),
+    },
+    "bf16": {
+        128: (Shape(128, 64, 8, 128), Shape(64, 64, 4, 128)),
+        256: (Shape(64, 32, 8, 256), Shape(64, 32, 8, 256)),
+        512: (Shape(64, 16, 8, 64), Shape(64, 16, 8, 64)),
+    },
 }
+# compute capability 9.0 and later; they need more shared memory than older cards have
+HOPPER = {"tf32x3": {128: (Shape(64, 64, 4, 64), Shape(128, 32, 8, 128))}}
 # the oldest compute capability and the oldest Triton that the kernels were compiled for and with
 CAPABILITY, TRITON = (8, 0), (3, 4)
 
@@ -45,7 +89,7 @@ def unsupported_reason(temperature: Temperature, rows: Tensor, columns: int) -> 
         return problem
     if rows.dtype != torch.float32:
         return f"computes in float32, got {rows.dtype}"
-    if rows.shape[1] > (most := max(SHAPES["ieee"])):
+    if rows.shape[1] > (most := max(SHAPES["tf32x3"])):
         return f"takes up to {most} dimensions, got shape {tuple(rows.shape)}"
     if max(len(rows), columns) * rows.shape[1] >= 2**31:
         return f"takes fewer than 2^31 numbers, got {columns} rows of {rows.shape[1]}"
@@ -57,14 +101,14 @@ def unsupported_reason(temperature: Temperature, rows: Tensor, columns: int) -> 
 
 
 def precision() -> str:
-    """Return how the kernels multiply: "ieee", "tf32" or "bf16", as PyTorch's own products do.
+    """Return how the kernels multiply, "tf32x3", "tf32" or "bf16": as PyTorch's own products.
 
     `torch.set_float32_matmul_precision` sets it: "highest" (the default), "high" or "medium".
     """
     try:
         return PRECISIONS[torch.get_float32_matmul_precision()]
     except RuntimeError:  # set by the newer torch.backends.cuda.matmul.fp32_precision
-        return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "ieee"
+        return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "tf32x3"
 
 
 def _formula_problem(temperature: Temperature, device: torch.device) -> str | None:
@@ -89,7 +133,7 @@ def _device_problem(device: torch.device) -> str | None:
 
 @lru_cache
 def _capability_problem(device: torch.device) -> str | None:
-    found = torch.cuda.get_device_capability(device)
+    found = _capability(device)
     if found >= CAPABILITY:
         return None
     return f"needs compute capability {CAPABILITY[0]}.{CAPABILITY[1]}, got {found[0]}.{found[1]}"
@@ -159,16 +203,29 @@ def _write_functions(
 _known_functions = lru_cache(maxsize=64)(_write_functions)
 
 
+def shape_of(kernel: str, dimensions: int, precision: str, capability: tuple[int, int]) -> Shape:
+    """Return the shape of a kernel's tiles, for embeddings of this width on this kind of card."""
+    shapes = SHAPES[precision] | (HOPPER.get(precision, {}) if capability >= (9, 0) else {})
+    log_sums, gradient = next(both for most, both in shapes.items() if dimensions <= most)
+    return gradient if kernel == "gradient" else log_sums
+
+
+@lru_cache
+def _capability(device: torch.device) -> tuple[int, int]:
+    return torch.cuda.get_device_capability(device) if device.type == "cuda" else CAPABILITY
+
+
 def options(
-    settings: KernelSettings, dimensions: int, device: torch.device, precision: str
+    kernel: str, settings: KernelSettings, dimensions: int, device: torch.device, precision: str
 ) -> dict[str, Any]:
-    """Return the arguments of the gradient's kernel other than rows: τ, τ' and sizes.
+    """Return the arguments of a kernel other than rows: τ, τ' and sizes.
 
     Args:
+        kernel: "log_sum_exp" or "gradient".
         settings: the temperature, the gradient mode and the excluded pairs.
         dimensions: D.
         device: where the kernel runs.
-        precision: "ieee", "tf32" or "bf16".
+        precision: "tf32x3", "tf32" or "bf16".
     """
     from solo_dyntemp.losses.kernels import programs
 
@@ -176,20 +233,18 @@ def options(
     for name in ("TAU", "SLOPE"):
         if functions[name] is not None:
             functions[name] = programs.compiled(functions[name])
-    shapes = SHAPES[precision].items()
-    own, other, warps, step = next(shape for top, shape in shapes if dimensions <= top)
+    shape = shape_of(kernel, dimensions, precision, _capability(device))
+    if kernel == "log_sum_exp":
+        del functions["SLOPE"], functions["slope_numbers"]
     width = max(16, 1 << (dimensions - 1).bit_length())  # a power of two
     return {
         **functions,
         "BLOCK": settings.block,
         "PLAIN": _is_plain(settings.temperature),
-        "PRECISION": "tf32" if precision == "tf32" else "ieee",  # rows that are bf16 need none
+        "PRECISION": "ieee" if precision == "bf16" else precision,  # rows that are bf16 need none
         "D": dimensions,
         "WIDTH": width,
-        "STEP": min(step, width),
-        "OWN": own,
-        "OTHER": other,
-        "num_warps": warps,
+        **shape.named(width),
     }
 
 
@@ -209,8 +264,7 @@ def _log_sums(rows: Tensor, columns: Tensor, settings: KernelSettings, precision
     from solo_dyntemp.losses.kernels import programs
 
     result = rows.new_empty(len(rows), dtype=torch.float32)
-    how = options(settings, rows.shape[1], rows.device, precision)
-    del how["SLOPE"], how["slope_numbers"]
+    how = options("log_sum_exp", settings, rows.shape[1], rows.device, precision)
     arguments = (rows, columns, result, len(rows), len(columns), settings.offset, 0)
     _launch(programs.log_sum_exp, rows, arguments, how)
     return result
@@ -229,7 +283,7 @@ def _gradient(
     from solo_dyntemp.losses.kernels import programs
 
     result = torch.empty_like(own, dtype=torch.float32)
-    how = options(settings, own.shape[1], own.device, precision)
+    how = options("gradient", settings, own.shape[1], own.device, precision)
     how |= {"AS_ANCHOR": "anchor" in parts, "AS_CANDIDATE": "candidate" in parts}
     if how["PLAIN"]:
         upstream = upstream * (-sums).exp()

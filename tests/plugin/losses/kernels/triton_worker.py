@@ -174,21 +174,30 @@ def on_grid(function):
     return result
 
 
+def to_tf32(data):
+    """Round float32 to TF32: 13 bits fewer, to the nearest, ties away from zero."""
+    bits = np.ascontiguousarray(data).view(np.uint32)
+    return ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+
+
 def rounding_dot(self, a, b, total, precision, *_):
     """Multiply as tensor cores do: exact products of rounded numbers, sums in float32.
 
     Triton's own interpreter knows no tf32, and takes the bits of a bfloat16 for an integer.
     """
-    factors = []
-    for part in (a, b):
-        data = part.data
-        if part.dtype.name == "bf16":
-            data = (data.astype(np.uint32) << 16).view(np.float32)
-        elif "TF32" in str(precision):  # 13 bits fewer, to the nearest, ties away from zero
-            bits = np.ascontiguousarray(data).view(np.uint32)
-            data = ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
-        factors.append(data)
-    return interpreter.TensorHandle(np.matmul(*factors) + total.data, total.dtype.scalar)
+    if a.dtype.name == "bf16":
+        a, b = ((part.data.astype(np.uint32) << 16).view(np.float32) for part in (a, b))
+        product = a @ b
+    elif "TF32" in str(precision):
+        (a, rest_of_a), (b, rest_of_b) = (
+            (to_tf32(part.data), to_tf32(part.data - to_tf32(part.data))) for part in (a, b)
+        )
+        product = a @ b
+        if "x3" in str(precision):
+            product += a @ rest_of_b + rest_of_a @ b
+    else:
+        product = a.data @ b.data
+    return interpreter.TensorHandle(product + total.data, total.dtype.scalar)
 
 
 def views(images, width):
