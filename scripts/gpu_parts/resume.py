@@ -12,7 +12,7 @@ from gpu_parts.common import Line, Part, Setting, Verdict, command, end, run_com
 
 WORDS = (
     "pretrain", "method=simclr_dyntemp", "evaluation.enabled=false", "telemetry.every_n_epochs=0",
-    "deterministic=true", "checkpoint.frequency=1",
+    "deterministic=true", "checkpoint.frequency=1", "data.fraction=0.2",
 )  # fmt: skip
 
 
