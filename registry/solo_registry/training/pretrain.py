@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -198,6 +199,8 @@ def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None
         UserError: training diverged (`Divergence`), the network could not be compiled, the other
             processes of the run did not connect in time, or one of them has ended.
     """
+    # deterministic mode would also fill each new tensor, in case it is read before it is written
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     signals = OwnSignals()
     trainer.callbacks.insert(0, signals)  # type: ignore[attr-defined]  # others add to its handlers
     try:
