@@ -14,11 +14,6 @@ from solo_registry.data.module import PretrainDataModule, build_data, eval_loade
 from solo_registry.data.sets import TensorSet
 from solo_registry.errors import UserError
 
-# Lightning's, about itself and about workers that tests on few images do not need
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers"),
-]
 MakeNoise = Callable[..., TensorSet]
 Config = Callable[..., Any]
 Pipeline = Callable[..., dict[str, Any]]

@@ -93,6 +93,7 @@ def test_two_steps_in_bf16(method: str, small: Callable[..., Any], usual: str) -
     assert_right(method, small(usual, "optimizer.batch_size=32"), "cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_two_steps_in_bf16_on_a_gpu(method: str, small: Callable[..., Any], usual: str) -> None:
