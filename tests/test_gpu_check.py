@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
-PARTS = ("tests", "loss", "step", "loader", "epoch", "resume", "board", "large_batch")
+PARTS = ("tests", "loss", "shapes", "step", "loader", "epoch", "resume", "board", "large_batch")
 # a part that says something and then fails, one that hangs with a child, and a good one
 FAILING = """
 import subprocess, sys, time
