@@ -18,7 +18,7 @@ from solo_dyntemp.losses import (
     dyntemp_paired,
     dyntemp_supcon,
 )
-from solo_dyntemp.temperature import ConstantTemperature, CosineTemperature
+from solo_dyntemp.temperature import ConstantTemperature, CosineTemperature, TeMoTemperature
 
 COSINE = CosineTemperature(0.1, 0.2)
 pytestmark = pytest.mark.usefixtures("small_tiles")
@@ -151,6 +151,40 @@ def test_supcon_in_is_infonce_with_labels_and_both_agree_on_one_positive():
     pairs = torch.arange(4).repeat(2)
     one = dyntemp_supcon(z, pairs, temperature=COSINE, form="in")
     torch.testing.assert_close(dyntemp_supcon(z, pairs, temperature=COSINE), one)
+
+
+@pytest.mark.parametrize("form", ["infonce", "queue", "dcl", "dclw", "paired", "in", "out"])
+def test_temo_mixes_the_losses_of_both_temperatures(gradients, assert_same, implementation, form):
+    labels = torch.tensor([0, 1, 0, 2, 1, 0])
+    keys = random(12, 6).T
+    losses = {
+        "infonce": lambda z, **how: dyntemp_infonce(z, torch.arange(3).repeat(2), **how),
+        "queue": lambda z, **how: dyntemp_infonce_queue(z[:3], z[3:], keys, **how),
+        "dcl": lambda z, **how: dyntemp_dcl(z[:3], z[3:], **how),
+        "dclw": lambda z, **how: dyntemp_dcl(z[:3], z[3:], sigma=0.5, **how),
+        "paired": lambda z, **how: dyntemp_paired(z[:3], z[3:], symmetric=True, **how),
+        "in": lambda z, **how: dyntemp_supcon(z, labels, form="in", **how),
+        "out": lambda z, **how: dyntemp_supcon(z, labels, **how),
+    }
+
+    def at(temperature, progress=0.0):
+        if isinstance(temperature, TeMoTemperature):
+            temperature.set_progress(progress)
+        how = {} if form in ("in", "out") else {"implementation": implementation}
+        return gradients(lambda z: losses[form](z, temperature=temperature, **how), random(6, 6))
+
+    torch.manual_seed(1)
+    found = []
+    for temperature, progress in (
+        (TeMoTemperature(0.1, 0.2), 0.4),
+        (ConstantTemperature(0.1), 0.0),
+        (TeMoTemperature(0.1, 0.2), 1.0),
+    ):
+        torch.manual_seed(2)  # the same embeddings
+        found.append(at(temperature, progress))
+    mixed, plain, grown = found
+    expected = [0.36 * a + 0.16 * b for a, b in zip(plain, grown, strict=True)]
+    assert_same(mixed, expected, 1e-12)
 
 
 def test_equal_embeddings_give_logarithms_of_counts():
