@@ -71,6 +71,7 @@ class BaseMethod(LightningModule):
     def watch(self, cfg: DictConfig) -> None:
         """Create the means and the online kNN that measure the training."""
         self.means: dict[str, RowMean] = {}  # no submodules: a checkpoint must not hold them
+        self.named: dict[str, int] = {}  # the epoch in which a mean was logged first
         self.knn: OnlineKNN | None = None
         if cfg.knn_eval.enabled:
             knn = cfg.knn_eval
@@ -88,12 +89,19 @@ class BaseMethod(LightningModule):
         """
         if not self.cfg.data.num_classes:  # without labels there is nothing to report
             return
+        epoch = self.current_epoch
+        # Lightning reads the object at the end of the epoch; naming it for each batch is slow
+        of_logger = (self.global_step + 1) % self.trainer.log_every_n_steps == 0
         for name, value in batch.items():
-            mean = self.means.setdefault(name, RowMean())
+            if name not in self.means:
+                self.means[name] = RowMean()
+            mean = self.means[name]
             if mean.device != value.device:
                 mean.to(value.device)
             mean(value, rows)
-            self.log(name, mean, on_epoch=True, metric_attribute=f"means.{name}")
+            if of_logger or not self.trainer.training or self.named.get(name) != epoch:
+                self.log(name, mean, on_epoch=True, metric_attribute=f"means.{name}")
+                self.named[name] = epoch
 
     @property
     def learnable_params(self) -> list[ParamGroup]:
