@@ -27,7 +27,7 @@ from solo_registry.errors import UserError, nearest
 T = TypeVar("T")
 NAME = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*")
 LONGEST_PART = 255  # bytes of a name that file systems allow
-LONGEST_NAME = 200
+LONGEST_NAME = 200  # leaves room for what is added to it, as ".lock"
 # in one of solo-learn's YAML files, and read by nobody there
 STALE = ("augmentations_cfg", "wandb_cfg")
 # paths of the data; kept absolute, so that a run is opened from any folder

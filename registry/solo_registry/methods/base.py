@@ -91,7 +91,7 @@ class BaseMethod(LightningModule):
             return
         epoch = self.current_epoch
         # Lightning reads the object at the end of the epoch; naming it for each batch is slow
-        of_logger = (self.global_step + 1) % self.trainer.log_every_n_steps == 0
+        of_logger = (self.global_step + 1) % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
         for name, value in batch.items():
             if name not in self.means:
                 self.means[name] = RowMean()

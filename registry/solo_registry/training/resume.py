@@ -9,6 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from solo_registry.data.opened import OpenedData
+from solo_registry.errors import UserError
 from solo_registry.runs.model import read_checkpoint
 from solo_registry.runs.run_data import refuse_foreign_checkpoint
 from solo_registry.runs.run_folder import RunFolder, atomic_write
@@ -39,7 +40,10 @@ def named_checkpoint(cfg: DictConfig, run: RunFolder, opened: OpenedData) -> Fou
     """
     if not cfg.resume_from_checkpoint:
         return None
-    return _found(Path(cfg.resume_from_checkpoint), cfg, run, opened)
+    try:
+        return _found(Path(cfg.resume_from_checkpoint), cfg, run, opened)
+    except UserError as error:
+        raise UserError(f"resume_from_checkpoint: {error}") from error
 
 
 def checkpoint_to_resume(

@@ -147,7 +147,7 @@ def test_the_checkpoint_of_another_config_is_refused(tiny: Tiny) -> None:
     )
     with pytest.raises(UserError, match="belongs to another config or seed"):
         pretrain(other)
-    with pytest.raises(UserError, match=r"no checkpoint at nowhere.ckpt"):
+    with pytest.raises(UserError, match=r"^resume_from_checkpoint: no checkpoint at nowhere.ckpt"):
         pretrain(tiny("simclr", "resume_from_checkpoint=nowhere.ckpt"))
 
 
