@@ -51,7 +51,7 @@ class Shape(NamedTuple):
         }
 
 
-# precision -> most dimensions -> shapes of both kernels: up to 128 dimensions from the fastest on an
+# precision -> most dimensions -> shapes of both kernels: up to 128 dimensions the fastest on an
 # H100, else by the registers that the compiler needs; none spills more than 72 bytes of a thread
 SHAPES: dict[str, dict[int, tuple[Shape, Shape]]] = {
     "tf32x3": {
