@@ -89,9 +89,12 @@ class BaseMethod(LightningModule):
         """
         if not self.cfg.data.num_classes:  # without labels there is nothing to report
             return
-        epoch = self.current_epoch
         # Lightning reads the object at the end of the epoch; naming it for each batch is slow
-        of_logger = (self.global_step + 1) % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+        trainer, epoch = self._trainer, self.current_epoch  # none if a step is taken by hand
+        each = trainer is None or not trainer.training
+        if trainer is not None:
+            every = trainer.log_every_n_steps  # type: ignore[attr-defined]
+            each = each or (self.global_step + 1) % every == 0
         for name, value in batch.items():
             if name not in self.means:
                 self.means[name] = RowMean()
@@ -99,7 +102,7 @@ class BaseMethod(LightningModule):
             if mean.device != value.device:
                 mean.to(value.device)
             mean(value, rows)
-            if of_logger or not self.trainer.training or self.named.get(name) != epoch:
+            if each or self.named.get(name) != epoch:
                 self.log(name, mean, on_epoch=True, metric_attribute=f"means.{name}")
                 self.named[name] = epoch
 

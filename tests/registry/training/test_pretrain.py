@@ -128,7 +128,8 @@ def test_online_knn_with_more_neighbours_than_images_is_refused(tiny: Tiny) -> N
 
 @pytest.mark.slow
 def test_tensorboard_is_a_config_choice(tiny: Tiny) -> None:
-    words = (*SHORT, "logger=tensorboard", "evaluation.pictures=true", "evaluation.linear=false")
+    words = (*SHORT, "logger=tensorboard", "evaluation.pictures=true", "evaluation.linear=false",
+             "log_every_n_steps=2")  # fmt: skip
     run = pretrain(tiny("simclr", *words))
     events = EventAccumulator(str(run.path / "tensorboard")).Reload()
     result = run.read_result()
@@ -137,6 +138,8 @@ def test_tensorboard_is_a_config_choice(tiny: Tiny) -> None:
     assert logged.step == result["steps"]
     assert logged.value == pytest.approx(result["results"]["trained"]["knn_acc1"])
     assert "val_acc1" in events.Tags()["scalars"]
+    for name in ("train_acc1_step", "train_nce_loss_step"):  # 143 images in batches of 32
+        assert [event.step for event in events.Scalars(name)] == [1, 3]
     assert set(events.Tags()["images"]) == {f"evaluation/{p.stem}" for p in run.plots.glob("*.png")}
 
 
