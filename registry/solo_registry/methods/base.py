@@ -91,10 +91,11 @@ class BaseMethod(LightningModule):
             return
         # Lightning reads the object at the end of the epoch; naming it for each batch is slow
         trainer, epoch = self._trainer, self.current_epoch  # none if a step is taken by hand
-        each = trainer is None or not trainer.training
-        if trainer is not None:
-            every = trainer.log_every_n_steps  # type: ignore[attr-defined]
-            each = each or (self.global_step + 1) % every == 0
+        each = (
+            trainer is None
+            or not trainer.training
+            or (self.global_step + 1) % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+        )
         for name, value in batch.items():
             if name not in self.means:
                 self.means[name] = RowMean()

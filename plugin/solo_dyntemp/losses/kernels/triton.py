@@ -70,7 +70,7 @@ SHAPES: dict[str, dict[int, tuple[Shape, Shape]]] = {
         512: (Shape(64, 16, 8, 64), Shape(64, 16, 8, 64)),
     },
 }
-# compute capability 9.0 and later; they need more shared memory than older cards have
+# compute capabilities 9.x and 10.x; others, 12.x too, have less shared memory than these need
 HOPPER = {"tf32x3": {128: (Shape(64, 64, 4, 64), Shape(128, 32, 8, 128))}}
 # the oldest compute capability and the oldest Triton that the kernels were compiled for and with
 CAPABILITY, TRITON = (8, 0), (3, 4)
@@ -205,7 +205,7 @@ _known_functions = lru_cache(maxsize=64)(_write_functions)
 
 def shape_of(kernel: str, dimensions: int, precision: str, capability: tuple[int, int]) -> Shape:
     """Return the shape of a kernel's tiles, for embeddings of this width on this kind of card."""
-    shapes = SHAPES[precision] | (HOPPER.get(precision, {}) if capability >= (9, 0) else {})
+    shapes = SHAPES[precision] | (HOPPER.get(precision, {}) if capability[0] in (9, 10) else {})
     log_sums, gradient = next(both for most, both in shapes.items() if dimensions <= most)
     return gradient if kernel == "gradient" else log_sums
 

@@ -121,6 +121,15 @@ def test_compiles_for_every_shape(tmp_path, name, capability, dimensions):
     check(compiled(name, capability, settings, dimensions), capability, tmp_path)
 
 
+@pytest.mark.parametrize("kernel", ["log_sum_exp", "gradient"])
+def test_cards_with_little_shared_memory_get_shapes_that_fit(kernel):
+    small = launcher.shape_of(kernel, 128, "tf32x3", (8, 0))
+    large = launcher.shape_of(kernel, 128, "tf32x3", (9, 0))
+    assert launcher.shape_of(kernel, 128, "tf32x3", (10, 0)) == large != small
+    for capability in ((8, 6), (8, 9), (12, 0)):
+        assert launcher.shape_of(kernel, 128, "tf32x3", capability) == small
+
+
 @pytest.mark.parametrize("curve", CURVES, ids=lambda curve: type(curve).__name__)
 def test_compiles_for_every_temperature(tmp_path, curve):
     check(compiled("gradient", 80, KernelSettings(curve, detach=False, block=1)), 80, tmp_path)
