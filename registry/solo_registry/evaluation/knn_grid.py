@@ -78,6 +78,7 @@ def knn_grid(
             found = knn_accuracy(
                 train.feats, train.targets, test.feats, test.targets,
                 k=k, temperature=temperature, num_classes=used.info.num_classes, distance=distance,
+                device=used.eval_device,
             )  # fmt: skip
             shown = temperature if distance == "cosine" else None
             rows += [

@@ -60,6 +60,18 @@ def test_every_number_is_that_of_its_own_function():
     }
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_finds_the_same_numbers():
+    train, test = split(0), split(1)
+    views = (test.feats, test.feats + 0.1)
+    cpu, gpu = (
+        evaluate_features(train, test, num_classes=C, views=views, device=device)
+        for device in ("cpu", "cuda")
+    )
+    assert gpu == {key: approx(value, rel=1e-4) for key, value in cpu.items()}
+
+
 def test_keys_are_stable_whatever_is_measured():
     unlabelled = Features(split(1).feats, torch.full((N,), -1))
     for test in (split(1), unlabelled):
