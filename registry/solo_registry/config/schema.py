@@ -153,6 +153,10 @@ class PerformanceConfig:
     compile: bool = key(
         False, "Ours: train the network through torch.compile, which takes a minute at the start."
     )
+    compile_mode: str = key(
+        "default", "Ours: mode of torch.compile; reduce-overhead replays a step as CUDA graphs.",
+        choices=("default", "reduce-overhead", "max-autotune"),
+    )  # fmt: skip
 
 
 @dataclass

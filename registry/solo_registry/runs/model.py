@@ -69,29 +69,6 @@ def rebuild_method(cfg: DictConfig, *, initial: bool = True) -> BaseMethod:
     return model
 
 
-def compile_backbones(model: nn.Module) -> None:
-    """Let `torch.compile` make the forward pass of the network and of its moving average.
-
-    That happens at the first batch. Names in checkpoints stay as they are.
-    """
-    for name in ("backbone", "momentum_backbone"):
-        if isinstance(module := getattr(model, name, None), nn.Module):
-            module.compile()
-
-
-def told_of_compiler(error: Exception) -> str:
-    """Return the message, one paragraph, about an error of `torch.compile`; else nothing."""
-    from torch._dynamo.exc import TorchDynamoException  # a second to import, and rarely needed
-
-    if not isinstance(error, TorchDynamoException):
-        return ""
-    reason = " ".join(str(error).partition("\n\nSet ")[0].split())[:300].rstrip(".")
-    return (
-        f"performance.compile=true: PyTorch cannot compile the network: {reason}. It needs a C++ "
-        "compiler (g++) on a CPU and Triton on a GPU; performance.compile=false trains without"
-    )
-
-
 def _check_bank(k: int, step: int, targets: Tensor) -> None:
     """Refuse an online kNN whose k is larger than the number of labelled images of an epoch."""
     images = len(targets) // step * step

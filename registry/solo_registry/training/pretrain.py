@@ -29,7 +29,7 @@ from solo_registry.errors import UserError
 from solo_registry.plots.style import attempt
 from solo_registry.runs.lifetime import STOPPED, is_stop, parent_of_all
 from solo_registry.runs.lock import LEASE, held
-from solo_registry.runs.model import build_method, compile_backbones, told_of_compiler, two_images
+from solo_registry.runs.model import build_method, two_images
 from solo_registry.runs.run_data import data_record, refuse_changed_data, require_digest
 from solo_registry.runs.run_folder import RunFolder, atomic_write
 from solo_registry.training.callbacks import (
@@ -39,6 +39,7 @@ from solo_registry.training.callbacks import (
     SeedEpoch,
     WholeCheckpointIO,
 )
+from solo_registry.training.compiled import MarkSteps, compile_backbones, told_of_compiler
 from solo_registry.training.divergence import Divergence, told_of_divergence
 from solo_registry.training.inside_epoch import InsideEpoch
 from solo_registry.training.loggers import build_logger
@@ -113,7 +114,7 @@ def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
         )
     model = build_method(cfg, data)
     if cfg.performance.compile:
-        compile_backbones(model)
+        compile_backbones(model, cfg.performance.compile_mode)
     synced = cfg.sync_batchnorm and count_processes(cfg) > 1
     size = "batch_size" if cfg.optimizer.micro_batch_size is None else "micro_batch_size"
     two_images(cfg.optimizer[size], model, f"optimizer.{size}", synced=synced)
@@ -263,6 +264,8 @@ def build_trainer(
         callbacks.append(EpochLines(console))
     if bar:
         callbacks.append(EpochBar(leave=False))
+    if cfg.performance.compile:
+        callbacks.append(MarkSteps())
     if cfg.evaluation.enabled and cfg.evaluation.pictures:
         callbacks.append(LiveCurves(run, cost))
     strategy, devices = build_strategy(cfg), trainer_devices(cfg)

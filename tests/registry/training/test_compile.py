@@ -1,9 +1,10 @@
-"""performance.compile."""
+"""performance.compile and performance.compile_mode."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
@@ -15,18 +16,23 @@ from solo_registry.jobs.pretrain import pretrain
 def test_a_compiled_network_trains_alike_under_the_same_names(
     tiny: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compiled = []
+    modes = []
 
-    def by_python(self: torch.nn.Module, **_: Any) -> None:  # the compiler's C++ takes a minute
-        compiled.append(self)
+    def by_python(self: torch.nn.Module, mode: str) -> None:  # the compiler's C++ takes a minute
+        modes.append(mode)
         self._compiled_call_impl = self._call_impl  # type: ignore[assignment]
 
     monkeypatch.setattr(torch.nn.Module, "compile", by_python)
     runs = [
-        pretrain(tiny("mocov2plus", "max_epochs=1", f"performance.compile={value}"))
+        pretrain(
+            tiny(
+                "mocov2plus", "max_epochs=1", f"performance.compile={value}",
+                "performance.compile_mode=reduce-overhead",
+            )
+        )
         for value in ("false", "true")
-    ]
-    assert len(compiled) == 2  # the network and its moving average
+    ]  # fmt: skip
+    assert modes == ["reduce-overhead"] * 2  # the network and its moving average
     assert runs[0].path != runs[1].path  # last digits may differ, so it names another run
     first, second = (torch.load(run.checkpoint)["state_dict"] for run in runs)
     assert first.keys() == second.keys()
@@ -42,7 +48,22 @@ def test_a_machine_without_a_compiler_is_told_in_a_paragraph(
 
     compile_as_usual = torch.nn.Module.compile
     monkeypatch.setattr(
-        torch.nn.Module, "compile", lambda net: compile_as_usual(net, backend=backend)
+        torch.nn.Module, "compile", lambda net, mode: compile_as_usual(net, backend=backend)
     )
     with pytest.raises(UserError, match=r"cannot compile .* no C\+\+ compiler found\. It needs"):
         pretrain(tiny("simclr", "max_epochs=1", "performance.compile=true"))
+
+
+@pytest.mark.slow
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("method", ["simclr_dyntemp", "mocov2plus_dyntemp", "byol", "swav"])
+def test_cuda_graphs_train_alike(tiny: Any, method: str) -> None:
+    words = ("accelerator=gpu", "max_epochs=2", "performance.compile=true")
+    losses = [
+        pd.read_csv(
+            pretrain(tiny(method, *words, f"performance.compile_mode={mode}")).metrics
+        ).filter(like="train").to_numpy()
+        for mode in ("default", "reduce-overhead")
+    ]  # fmt: skip
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2, nan_ok=True)
