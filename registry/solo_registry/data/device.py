@@ -1,67 +1,22 @@
-"""Views of a whole batch at once, on the training device, for sets in memory.
+"""Loaders that make the views of a whole batch at once, on the training device.
 
-`draws` draws each image's views, as for the other loaders. Only the arithmetic differs.
+`draws` draws each image's views, as for the other loaders. Only the arithmetic of `show` differs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from solo_registry.data import ops
-from solo_registry.data.augment import View, Views
-from solo_registry.data.draws import Draws
+from solo_registry.data.augment import Views
 from solo_registry.data.sampling import EpochLoader, EpochSampler, LoaderBatch, Work
 from solo_registry.data.sets import ImageSet, TensorSet
+from solo_registry.data.show import show
 from solo_registry.errors import UserError
-
-
-def show(view: View, images: Tensor, drawn: Draws) -> Tensor:
-    """Make a view of each image of a batch, as drawn.
-
-    The images are sorted by the order of their jitters. So all images with one order are one slice,
-    small enough for the cache of a CPU.
-
-    Args:
-        view: the view.
-        images: (N, C, H, W) uint8, on any device.
-        drawn: what is random about each.
-
-    Returns:
-        (N, C, crop_size, crop_size) float32, normalised, on the same device.
-    """
-    codes = np.where(drawn.jitter, drawn.order @ 4 ** np.arange(drawn.order.shape[1]), -1)
-    sorting = np.argsort(codes, kind="stable")
-    codes = codes[sorting]
-
-    def on_device(field: Any) -> Tensor:
-        return torch.from_numpy(field).to(images.device, non_blocking=True)
-
-    place = on_device(sorting)
-    factors, sigma = on_device(drawn.factors[sorting]), on_device(drawn.sigma[sorting])
-    x = ops.resized_crops(images[place], on_device(drawn.box[sorting]), view.size)
-    bounds = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
-    for start, end in pairwise(bounds):
-        if codes[start] < 0:
-            continue
-        part = x[start:end]
-        for kind in drawn.order[sorting[start]].tolist():
-            part = ops.ADJUST[kind](part, factors[start:end, kind].view(-1, 1, 1, 1))
-        x[start:end] = part
-    for name, step in ops.STEPS:
-        chosen = np.flatnonzero(getattr(drawn, name)[sorting])
-        if len(chosen):
-            rows = on_device(chosen)
-            x[rows] = step(x[rows], sigma[rows].view(-1, 1, 1, 1))
-    shown = torch.empty_like(x)
-    shown[place] = view.normalise(x)
-    return shown
 
 
 def in_memory(images: ImageSet) -> TensorSet:

@@ -59,6 +59,10 @@ class Draws:
     def __len__(self) -> int:
         return len(self.box)
 
+    def of(self, rows: Array | slice) -> Draws:
+        """Return the draws of some images, in the order of `rows`."""
+        return Draws(*(getattr(self, field.name)[rows] for field in fields(self)))
+
     def __iter__(self) -> Iterator[Draw]:
         """Yield image by image, in plain numbers."""
         columns = [getattr(self, field.name).tolist() for field in fields(self)]

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from solo_registry.data import pixels
 from solo_registry.data.augment import View
-from solo_registry.data.device import show
 from solo_registry.data.module import PretrainDataModule
 from solo_registry.data.pipeline import read_pipeline
 from solo_registry.data.sets import TensorSet, load_set
+from solo_registry.data.show import show
 from solo_registry.errors import UserError
 
 MakeNoise = Callable[..., TensorSet]
