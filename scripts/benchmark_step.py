@@ -45,7 +45,7 @@ def build(method: str, args: argparse.Namespace) -> Any:
     if model.no_channel_last is False:
         model.to(memory_format=torch.channels_last)
     if args.compile:
-        model.backbone.compile()
+        model.backbone.compile(mode=args.compile)
     model.log = model.log_dict = lambda *_, **__: None  # there is no trainer to log to
     groups = [{key: group[key] for key in ("params",)} for group in model.learnable_params]
     return model, torch.optim.SGD(groups, lr=0.01, momentum=0.9, fused=True)
@@ -119,7 +119,10 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, default=15, help="timed steps of each method")
     parser.add_argument("--warmup", type=int, default=1, help="steps before that")
     parser.add_argument("--bf16", action="store_true", help="as precision=bf16-mixed")
-    parser.add_argument("--compile", action="store_true", help="as performance.compile=true")
+    parser.add_argument(
+        "--compile", nargs="?", const="default", choices=("default", "reduce-overhead"),
+        help="as performance.compile=true; reduce-overhead: with CUDA graphs as well",
+    )  # fmt: skip
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import json
 import multiprocessing
 import os
@@ -130,6 +131,7 @@ def start(target: Callable[..., None], *arguments: Any, log: Path) -> Any:
 
     def become() -> None:
         os.setsid()
+        faulthandler.register(signal.SIGUSR1, all_threads=True)  # see `end`
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a part's runs end with it
         with log.open("ab", buffering=0) as file:
             for number in (1, 2):
@@ -143,10 +145,16 @@ def start(target: Callable[..., None], *arguments: Any, log: Path) -> Any:
 
 
 def end(process: Any, seconds: float) -> bool:
-    """Wait for a process; kill its group at the limit. Return whether it was in time."""
+    """Wait for a process; kill its group at the limit. Return whether it was in time.
+
+    One that is not leaves in its log where each of its threads stood.
+    """
     process.join(seconds)
     in_time = process.exitcode is not None
     with contextlib.suppress(ProcessLookupError):
+        if not in_time:
+            os.kill(process.pid, signal.SIGUSR1)
+            process.join(1)
         os.killpg(process.pid, signal.SIGKILL)  # what it may have started, in any case
     process.join()
     return in_time
