@@ -54,7 +54,8 @@ def cells(row: Row, table: Table) -> list[str]:
 def markdown(table: Table) -> str:
     """Return the page's table."""
     lines = [HEADS, ["-"] * len(HEADS), *(cells(row, table) for row in table.rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    escaped = [[cell.replace("|", r"\|") for cell in line] for line in lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
 
 
 def page(text: str, tables: dict[str, Table]) -> str:
