@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -172,3 +175,31 @@ def test_the_linear_backbone_is_forwarded_twice() -> None:
     X = torch.randn(6, 1, 2, 2)
     in_micro_batches(network, lambda x: {"z": network(x)}, X, 4)["z"].sum().backward()
     assert rows == [4, 2, 2, 4]
+
+
+FREED = """
+import resource, torch
+from pathlib import Path
+from solo_registry.methods.parts.micro_batches import return_memory
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+large, small = [], []
+for _ in range(2000):  # a small one after each keeps the large ones from being one free piece
+    large.append(torch.ones(16_000))
+    small.append(torch.ones(16))
+del large
+before = resident()
+return_memory()
+print(before - resident())
+assert all(bool(each.eq(1).all()) for each in small)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_memory_returns_to_the_system() -> None:
+    """In a process of its own, since a heap with holes would not put the tensors in a row."""
+    done = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 64e6  # of 128e6

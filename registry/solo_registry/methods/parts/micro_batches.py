@@ -8,8 +8,10 @@ backward pass of a batch stays one: processes exchange gradients once.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -41,13 +43,18 @@ def in_micro_batches(
     if size is None or size >= len(X):
         return forward(X)
 
+    def trimmed(part: Tensor) -> dict[str, Any]:
+        if part.device.type == "cpu":
+            return_memory()
+        return forward(part)
+
     def one(part: Tensor) -> dict[str, Any]:
         # parts that share a 16-bit copy of a weight would sum their gradients in 16 bits
         torch.clear_autocast_cache()
         if not torch.is_grad_enabled():
-            return forward(part)
+            return trimmed(part)
         found: dict[str, Any] = checkpoint(
-            forward,
+            trimmed,
             part,
             use_reentrant=False,
             context_fn=lambda: (nullcontext(), kept_statistics(module)),
@@ -78,6 +85,23 @@ def kept_statistics(module: nn.Module) -> Iterator[None]:
     finally:
         for part, own in kept:
             part.update(own)
+
+
+def return_memory() -> None:
+    """Give memory that is free back to the system, where the C library is glibc.
+
+    Small tensors that stay keep glibc from doing so by itself, so each part would take new memory.
+    """
+    if (trim := _malloc_trim()) is not None:
+        trim(0)
+
+
+@lru_cache(maxsize=1)
+def _malloc_trim() -> Callable[[int], int] | None:
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # another C library
+        return None
 
 
 def is_running(name: str) -> bool:
