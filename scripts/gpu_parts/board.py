@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -31,8 +32,9 @@ def measure(setting: Setting) -> Iterator[Line]:
             own = [*words, f"seeds=[{seed}]", f"board={setting.out / f'board-{seed}'}"]
             log = setting.out / f"board-{seed}.log"
             processes.append(start(on_a_share, own, seeds, log=log))
+        until = time.perf_counter() + 280
         for process in processes:
-            end(process, 300)
+            end(process, max(1, until - time.perf_counter()))
     board = setting.out / "board"
     log = setting.out / "board.log"
     run_command([*words, f"seeds={seeds}", f"board={board}"], log, 100)
