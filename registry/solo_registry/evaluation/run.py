@@ -21,7 +21,7 @@ from solo_registry.evaluation.verdict import last_loss, verdict
 from solo_registry.methods.base import BaseMethod
 from solo_registry.metrics.linear_probe import ProbeResult, linear_probe
 from solo_registry.metrics.long_tail import long_tail_results
-from solo_registry.metrics.protocol import PROTOCOLS, describe, evaluate_features, in_double
+from solo_registry.metrics.protocol import PROTOCOLS, describe, evaluate_features
 from solo_registry.plots.tables import ROW_NAMES
 from solo_registry.runs.loaded_run import LoadedRun
 from solo_registry.runs.lock import held
@@ -167,7 +167,7 @@ def measure_rows(
             trained.test.feats,
             trained.test.targets,
             num_classes=data.info.num_classes,
-            device=in_double(data.eval_device),
+            device=data.eval_device,
         )
     return Measurement(model, state, rows, probe)
 

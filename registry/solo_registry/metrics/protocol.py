@@ -92,7 +92,7 @@ def evaluate_features(
         knn_distance: "cosine" or "euclidean".
         views: (M, D) features of two augmented views of the test images, for the alignment.
         linear: whether to fit the linear probe, which takes the most time; or the fitted probe.
-        device: where to compute; that of `train.feats` by default. See `in_double`.
+        device: where to compute; that of `train.feats` by default.
 
     Returns:
         A value per key of `PROTOCOLS`, and `knn_k`, `knn_temperature`, `knn_distance`, `linear_l2`
@@ -126,25 +126,13 @@ def evaluate_features(
         result["knn_balanced_acc1"] = balanced_accuracy(votes, test.targets)
         if linear:
             probe = linear if isinstance(linear, ProbeResult) else None
-            probe = probe or linear_probe(*data, num_classes=num_classes, device=in_double(device))
+            probe = probe or linear_probe(*data, num_classes=num_classes, device=device)
             result["linear_acc1"], result["linear_acc5"] = probe.acc1, probe.acc5
             result["linear_balanced_acc1"] = balanced_accuracy(probe.scores, test.targets)
             result["linear_l2"], result["linear_converged"] = probe.l2, probe.converged
-    if (double := in_double(device)) is not None:
-        test = Features(test.feats.to(double), test.targets)
+    if device is not None:
+        test = Features(test.feats.to(device), test.targets)
     return result | geometry(test, views)
-
-
-def in_double(device: torch.device | str | None) -> torch.device | None:
-    """Return `device`, or the CPU in place of one without float64, such as Apple's mps.
-
-    >>> in_double("mps"), in_double(None)
-    (device(type='cpu'), None)
-    """
-    if device is None:
-        return None
-    device = torch.device(device)
-    return torch.device("cpu") if device.type == "mps" else device
 
 
 def geometry(test: Features, views: tuple[Tensor, Tensor] | None = None) -> dict[str, Value]:
