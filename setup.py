@@ -45,7 +45,7 @@ EXTRAS = {  # each holds the bench as well
     "wandb": ["wandb>=0.17"],
     "joblib": ["hydra-joblib-launcher>=1.2"],
     "submitit": ["hydra-submitit-launcher>=1.2"],
-    "ray": ["hydra-ray-launcher>=1.2.2"],
+    "ray": ["ray>=2.60", "hydra-ray-launcher>=1.2.2"],
     "sweep": ["optuna>=5"],
     "page": ["vl-convert-python>=1.9"],  # figures of a report that react
     "recipes": ["pytorch-metric-learning>=2.9", "sentence-transformers>=6"],  # docs/recipes.md

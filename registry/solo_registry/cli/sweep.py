@@ -30,6 +30,7 @@ def sweep(ctx: typer.Context) -> None:
         sweep.parameters.tau_min.high=0.3
         sweep.pruner.name=median|halving|hyperband|none
         sweep.parallel=4             runs four trials at a time
+        sweep.ray.address=auto       runs them on a Ray cluster; sweep.ray.num_gpus=1 for each
         sweep.pruner.warmup=0.25  sweep.metric=linear_acc1
         sweep.seed=1002  sweep.sampler_seed=1  sweep.validation_fraction=0.1
     All others are those of pretrain and hold for every trial.

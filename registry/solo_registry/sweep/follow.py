@@ -7,7 +7,7 @@ same way.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from multiprocessing.process import BaseProcess
+from typing import Protocol
 
 import optuna
 
@@ -22,12 +22,32 @@ INTERVAL = 0.2  # seconds between two readings of the folder
 GRACE = 30.0  # seconds that a run has to end by itself
 
 
+class Started(Protocol):
+    """A run that was started: what is used of a process, which a task of Ray has as well."""
+
+    @property
+    def exitcode(self) -> int | None:
+        """Exit code; None while it runs."""
+
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it has ended, for at most `timeout` seconds."""
+
+    def terminate(self) -> None:
+        """Ask it to stop."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
 def follow(
     trial: Trial,
     asked: optuna.Trial,
     space: SpaceConfig,
     epochs: int,
-    start: Callable[[], BaseProcess],
+    start: Callable[[], Started],
     tell: Callable[[Trial], None],
 ) -> Generator[None, None, bool]:
     """Finish a trial: report the epochs in its folder, and run the epochs that are missing.
@@ -45,7 +65,7 @@ def follow(
     Returns:
         Whether a run was started.
     """
-    process: BaseProcess | None = None
+    process: Started | None = None
     try:
         while True:
             alive = process is not None and process.is_alive()  # before the epochs are read
@@ -98,7 +118,7 @@ def curve(run: RunFolder, column: str) -> dict[int, float]:
     return {e + 1: float(v) for e, v in zip(table["epoch"], table[column], strict=True)}
 
 
-def end(process: BaseProcess) -> None:
+def end(process: Started) -> None:
     """End a run's process; Lightning finishes the batch and ends the processes it started."""
     if process.is_alive():
         process.terminate()

@@ -20,10 +20,10 @@ from solo_registry.config.resolve import expanded
 from solo_registry.errors import UserError
 from solo_registry.jobs.hydra_launcher import HydraSession, hydra_session, short_name
 from solo_registry.jobs.progress import notes, progress_bar
-from solo_registry.jobs.worker import start
 from solo_registry.plots.names import number
 from solo_registry.runs.lock import held
 from solo_registry.sweep.follow import follow
+from solo_registry.sweep.on_ray import Starter, starting
 from solo_registry.sweep.plan import Planner, Trial
 from solo_registry.sweep.report import write_report, write_trials
 from solo_registry.sweep.space import read_space
@@ -83,7 +83,8 @@ def sort_overrides(overrides: Sequence[str]) -> Request:
         elif key.lstrip("+").startswith("hydra"):
             raise UserError(
                 f"'{override}' cannot be set: a sweep starts its trials itself; sweep.parallel=2 "
-                "runs two at a time; devices=4 strategy=ddp spreads one over GPUs"
+                "runs two at a time, sweep.ray.address=auto runs them on a Ray cluster; devices=4 "
+                "strategy=ddp spreads one over GPUs"
             )
         else:
             request.run.append(override)
@@ -121,12 +122,12 @@ def run_sweep(overrides: Sequence[str], console: Console) -> Sweep:
             f"{cfg.max_epochs} epochs; results in {sweep.path}",
             soft_wrap=True, highlight=False, markup=False,
         )  # fmt: skip
-        with held(sweep.path, console):
+        with held(sweep.path, console), starting(space.ray, console) as start:
             with progress_bar(console) as bar:
                 task = bar.add_task("trials", total=space.trials)
                 while left := space.trials - len(sweep.trials):
                     count = min(left, space.parallel)
-                    _round(sweep, study, hydra, request.retry, count, bar, task)
+                    _round(sweep, study, hydra, start, request.retry, count, bar, task)
                     bar.update(task, completed=len(sweep.trials))
             sweep.order = by_importance(study, space)
             write_report(sweep, console)
@@ -142,8 +143,8 @@ def _name(request: Request, cfg: DictConfig) -> str:
 
 
 def _round(
-    sweep: Sweep, study: optuna.Study, hydra: HydraSession, retry: bool, count: int, bar: Progress,
-    task: TaskID,
+    sweep: Sweep, study: optuna.Study, hydra: HydraSession, start: Starter, retry: bool, count: int,
+    bar: Progress, task: TaskID,
 ) -> None:  # fmt: skip
     """Ask Optuna for trials, finish them, and report their results to Optuna.
 

@@ -72,6 +72,15 @@ class PrunerConfig:
 
 
 @dataclass
+class RayConfig:
+    """The Ray cluster that runs the trials."""
+
+    address: str = declare("", "auto, local or HOST:PORT; empty runs trials here, without Ray.")
+    num_cpus: float = declare(1.0, "CPUs, and so threads, of a trial.", above=0)
+    num_gpus: float = declare(0.0, "GPUs of a trial; 0.5 puts two trials on one.", least=0)
+
+
+@dataclass
 class SpaceConfig:
     """A search."""
 
@@ -89,6 +98,7 @@ class SpaceConfig:
     sampler_seed: int = declare(0, "Seed of the sampler.", **SEEDS)
     validation_fraction: float = declare(0.2, "Share of train held out.", above=0, below=1)
     pruner: PrunerConfig = field(default_factory=PrunerConfig)
+    ray: RayConfig = field(default_factory=RayConfig)
 
     def point(self, shares: Mapping[str, float]) -> dict[str, Any]:
         """Return the values that lie at `shares` of each parameter's range."""

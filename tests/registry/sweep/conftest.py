@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -29,6 +30,12 @@ from solo_registry.sweep.state import Sweep
 EPOCHS = 6
 WORDS = ("method=simclr_dyntemp", "data=digits", "space=cosine", f"max_epochs={EPOCHS}")
 FAST = ("sweep.random_trials=3", "sweep.pruner.startup_trials=2", "sweep.pruner.warmup=0.2")
+# the real training of a minute
+TINY = (
+    "method=simclr_dyntemp", "data=digits", "space=cosine", "trials=4", "max_epochs=3",
+    "backbone.kwargs.channels=[8,8,16,16]", "optimizer.batch_size=512", "sweep.random_trials=2",
+    "sweep.pruner.startup_trials=1", "sweep.pruner.warmup=0.3",
+)  # fmt: skip
 Search = Callable[..., Sweep]
 COMPOSED: dict[tuple[str, ...], DictConfig] = {}  # most of the time goes into composing the same
 
@@ -103,7 +110,7 @@ def finish(run: RunFolder, cfg: DictConfig, knn: float) -> None:
 def formula(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Formula]]:
     """Replace the training of runs."""
     from solo_registry.runs import run_folder
-    from solo_registry.sweep import run as module
+    from solo_registry.sweep import on_ray
 
     monkeypatch.setattr(run_folder, "environment", lambda: {"threads": 1, "versions": {}})
     compose = HydraSession.compose
@@ -114,7 +121,7 @@ def formula(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Formula]]:
         return copy.deepcopy(COMPOSED[key])
 
     monkeypatch.setattr(HydraSession, "compose", once)
-    monkeypatch.setattr(module, "start", Formula)
+    monkeypatch.setattr(on_ray, "start", Formula)
     monkeypatch.setattr(Formula, "left", 10**9)
     monkeypatch.setattr(Formula, "fails", staticmethod(lambda cfg: False))
     monkeypatch.setattr(Formula, "quality", staticmethod(quality))
@@ -146,3 +153,13 @@ def outputs(folder: Path) -> dict[str, bytes]:
     """All files of a sweep, byte for byte."""
     (sweep,) = (folder / "sweeps").iterdir()
     return {path.name: path.read_bytes() for path in sweep.iterdir()}
+
+
+def sweep_folder(folder: Path) -> Path:
+    """The folder of the results, below the one where the command was given."""
+    return folder / "sweeps" / "simclr_dyntemp-cosine-digits"
+
+
+def command(*words: str) -> list[str]:
+    """Return the command of a sweep with real training."""
+    return [sys.executable, "-m", "solo_registry", "sweep", *TINY, *words]

@@ -13,13 +13,14 @@ from rich.console import Console
 from tests.registry.kills import EVERY, attack
 from tests.registry.sweep.conftest import FAST, WORDS, Formula
 
-from solo_registry.sweep import run as module
+from solo_registry.sweep import on_ray
+from solo_registry.sweep.run import run_sweep
 
 
 def sweeping(folder: Path) -> None:
-    module.start = Formula  # type: ignore[assignment]
+    on_ray.start = Formula  # type: ignore[assignment]
     os.chdir(folder)
-    module.run_sweep([*WORDS, *FAST, "trials=3"], Console(quiet=True))
+    run_sweep([*WORDS, *FAST, "trials=3"], Console(quiet=True))
 
 
 @pytest.mark.slow

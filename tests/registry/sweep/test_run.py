@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import threading
 import time
 import zlib
@@ -17,17 +16,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
-from tests.registry.sweep.conftest import EPOCHS, Crash, Formula, Search, outputs
+from tests.registry.sweep.conftest import (
+    EPOCHS,
+    Crash,
+    Formula,
+    Search,
+    command,
+    outputs,
+    sweep_folder,
+)  # fmt: skip
 
 from solo_registry.errors import UserError
 from solo_registry.runs import lock
 
 FEW = "trials=7"
-TINY = (
-    "method=simclr_dyntemp", "data=digits", "space=cosine", "trials=4", "max_epochs=3",
-    "backbone.kwargs.channels=[8,8,16,16]", "optimizer.batch_size=512", "sweep.random_trials=2",
-    "sweep.pruner.startup_trials=1", "sweep.pruner.warmup=0.3",
-)  # fmt: skip
 
 
 @pytest.mark.slow
@@ -208,14 +210,6 @@ def test_bad_words_are_told_before_anything_runs(
     with pytest.raises(UserError, match=message):
         search("here", *words)
     assert not list((tmp_path / "here").iterdir())
-
-
-def sweep_folder(folder: Path) -> Path:
-    return folder / "sweeps" / "simclr_dyntemp-cosine-digits"
-
-
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "solo_registry", "sweep", *TINY, *words]
 
 
 def wait_for(found: Callable[[], bool]) -> None:
