@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +26,7 @@ from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.given import FOLDER, OURS, GivenFolder, compare_stem, find_given
 from solo_registry.config.hints import no_flag, options_of
 from solo_registry.config.keys import all_keys
-from solo_registry.config.outcomes import Outcomes
+from solo_registry.config.outcomes import Outcomes, one_job
 from solo_registry.config.overrides import LAUNCHERS, check_override, how_to_write, key_of, quoted
 from solo_registry.config.pages import help_page
 from solo_registry.config.resolve import expanded, explain, settled
@@ -38,7 +39,8 @@ SHORT = {
     "-m": "--multirun", "-r": "--run", "-h": "--help",
 }  # fmt: skip
 FLAGS_WITH_VALUE = ("--config-name", "--config-path", "--cfg", "--package")
-FLAGS = ("--multirun", "--run", "--resolve", "--help", "--version", *FLAGS_WITH_VALUE)
+MULTIRUN = "--multirun"
+FLAGS = (MULTIRUN, "--run", "--resolve", "--help", "--version", *FLAGS_WITH_VALUE)
 GROUPS = ("method", "data", "augmentations", "recipe")  # those of a run
 DEEPEST = 200  # brackets of a value; Python reads numbers of at most 4,300 digits
 OPEN_SECTIONS = ("backbone.kwargs.", "optimizer.kwargs.", "method_kwargs.temperature_kwargs.")
@@ -87,6 +89,9 @@ def run_with_config(
         methods = []
     here = os.getpid()
     failures: list[UserError] = []
+    several = sweeps(flags)
+    again = [*before[1 : len(before) - len(args)], *(flag for flag in flags if flag != MULTIRUN),
+             *(f"method={method}" for method in methods)]  # fmt: skip
 
     def guarded(cfg: DictConfig) -> None:
         outcomes.begin()
@@ -97,7 +102,8 @@ def run_with_config(
             settled(cfg)
             if own:
                 compare_stem(cfg)
-            outcomes.add(task(cfg))
+            with one_job(again) if several else nullcontext():
+                outcomes.add(task(cfg))
         except UserError as error:  # Hydra would print a line of its own before ours
             if os.getpid() != here:  # a launcher's process, which hands the error over
                 raise
@@ -234,7 +240,7 @@ def with_own_folder(override: str) -> list[str]:
 
 def sweeps(flags: Sequence[str]) -> bool:
     """Whether the flags ask for several runs."""
-    return "--multirun" in flags
+    return MULTIRUN in flags
 
 
 def split_args(args: Sequence[str]) -> tuple[list[str], list[str]]:

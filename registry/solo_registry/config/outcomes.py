@@ -1,9 +1,12 @@
-"""What the jobs of one command returned, whichever processes ran them."""
+"""The jobs of one command, whichever processes run them: their arguments and what they return."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +51,29 @@ class Outcomes:
     def _write(self, name: str, text: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             (Path(self.folder) / name).write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def one_job(command: Sequence[str]) -> Iterator[None]:
+    """Let Lightning start further devices with the arguments of this job of `--multirun` alone.
+
+    It starts the program again that runs here. In a launcher's process that is the launcher, and
+    elsewhere it would be all jobs. By the environment that it leaves, the next job would take the
+    devices for started.
+
+    Args:
+        command: the command of our program, and its arguments for every job.
+    """
+    import __main__
+
+    before, environment = (sys.argv, __main__.__spec__), dict(os.environ)
+    words = HydraConfig.get().overrides.task
+    sys.argv = [str(Path(__file__).parents[1] / "__main__.py"), *command, *words]
+    __main__.__spec__ = None  # so that Lightning takes the file in argv[0]
+    try:
+        yield
+    finally:
+        sys.argv, __main__.__spec__ = before
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)

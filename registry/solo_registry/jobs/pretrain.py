@@ -10,6 +10,7 @@ from rich.console import Console
 from solo_registry.catalog.plugins import load_plugins
 from solo_registry.console import quiet_libraries, terminal
 from solo_registry.evaluation.run import evaluate_run
+from solo_registry.runs.lifetime import leave_loky
 from solo_registry.runs.run_folder import RunFolder
 from solo_registry.training.loggers import log_result
 from solo_registry.training.pretrain import train
@@ -31,6 +32,7 @@ def pretrain(given: DictConfig, console: Console | None = None) -> RunFolder:
     console = console or terminal()
     quiet_libraries()
     load_plugins()
+    leave_loky()  # the loaders of a job of `--multirun`
     with ExitStack() as lock:  # one process trains and measures
         trained = train(given, console, lock)
         if trained.measures:

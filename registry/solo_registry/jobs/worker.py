@@ -22,7 +22,14 @@ from omegaconf import DictConfig
 from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.resolve import resolve, settled
 from solo_registry.data.from_images import Planned
-from solo_registry.runs.lifetime import SIGNALS, STOPPED, Signals, end_with_parent, stop_once
+from solo_registry.runs.lifetime import (
+    SIGNALS,
+    STOPPED,
+    Signals,
+    end_with_parent,
+    leave_loky,
+    stop_once,
+)  # fmt: skip
 from solo_registry.runs.run_folder import RunFolder, write_json
 
 INTERVAL = 0.2  # seconds between two looks at a run
@@ -115,8 +122,7 @@ def settle(code: int | None, run: RunFolder) -> None:
 
 def context() -> SpawnContext | ForkServerContext:
     """Return how processes start: by a fork server that has imported torch, if possible."""
-    if multiprocessing.get_start_method(allow_none=True) == "loky":  # joblib's; children lack it
-        multiprocessing.set_start_method(None, force=True)
+    leave_loky()
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     forkserver = multiprocessing.get_context("forkserver")

@@ -109,6 +109,12 @@ def parent_of_all() -> Iterator[None]:
             os.environ[PARENT] = before
 
 
+def leave_loky() -> None:
+    """Start processes in Python's way in a worker of joblib too, whose own way fails for others."""
+    if multiprocessing.get_start_method(allow_none=True) == "loky":
+        multiprocessing.set_start_method(None, force=True)
+
+
 def end_with_parent() -> bool:
     """End this process as soon as the one that started it has ended, however that happens.
 

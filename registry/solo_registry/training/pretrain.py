@@ -102,7 +102,7 @@ def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
             console.print(f"already finished: {run.path}", soft_wrap=True)
         return Trained(run, cfg, None, not is_further(environment))
     if is_further(environment) and count_processes(cfg) == 1:
-        # with --multirun, the processes that rank 0 started for one run execute the others too
+        # the processes that rank 0 started for one run of a script execute its others too
         return Trained(run, cfg, None, measures=False)
     refuse_changed_data(run, cfg, opened)
     data = build_data(cfg, opened)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from solo_registry.config.text_file import read_text, read_yaml
 from solo_registry.errors import UserError
 from solo_registry.jobs.hydra_launcher import hydra_session
 from solo_registry.leaderboard.archive import _public
+from solo_registry.runs.lifetime import leave_loky
 from solo_registry.runs.run_folder import RunFolder
 
 CALL = "{_target_: pandas.read_pickle, filepath_or_buffer: FOLDER/evil.pickle}"
@@ -160,7 +163,12 @@ def test_a_yaml_of_solo_learns_shape_and_one_of_ours_compose(
         (tmp_path / "mine/recipe.yaml").read_text().removesuffix(PLAIN)
     )
     words = ["--config-path=mine", "-cn", "recipe", "seed=1,2", "--multirun"]
-    first, second = composed(*words)
+    monkeypatch.setattr(sys, "argv", ["dyntemp", "pretrain", *words])
+    jobs: list[tuple[DictConfig, list[str]]] = []
+    run_with_config(lambda cfg: jobs.append((cfg, sys.argv[1:])), words)
+    (first, _), (second, _) = jobs
+    flags = ["--config-path", "mine", "--config-name", "recipe"]
+    assert [job for _, job in jobs] == [["pretrain", *flags, f"++seed={n}"] for n in (1, 2)]
     assert (first.max_epochs, first.augmentations[0].crop_size) == (7, 8)
     assert (first.seed, second.seed) == (1, 2)
     assert OmegaConf.to_container(first)["name"] == "/scratch/me/a"  # type: ignore[index]
@@ -262,12 +270,21 @@ def test_jobs_hand_back_what_they_return_and_what_goes_wrong(
     monkeypatch.chdir(tmp_path)
 
     def task(cfg: DictConfig) -> list[int]:
+        assert "LOCAL_RANK" not in os.environ  # of the job before
+        os.environ["LOCAL_RANK"] = "0"
         if cfg.seed == 2:
             raise UserError("seed 2 is refused")
+        leave_loky()  # as a run does, or joblib's worker could start no loader
+        process = multiprocessing.get_context().Process(target=os.getpid)
+        process.start()
+        process.join()
+        assert process.exitcode == 0 and sys.argv[1:] == ["pretrain", f"seed={cfg.seed}"]
         return [cfg.seed, os.getpid()]
 
     done: list[list[int]] = []
     words = [f"hydra/launcher={launcher}", "seed=3,2,1", "--multirun"]
+    monkeypatch.setattr(sys, "argv", ["dyntemp", "pretrain", *words])
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
     with pytest.raises(UserError, match=r"^seed 2 is refused$"):
         run_with_config(task, words, done.extend)
     assert [seed for seed, _ in done] == [3, 1]
