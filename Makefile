@@ -36,7 +36,7 @@ lowest: $(VENV)/bin/pip
 	$(BIN)/pip install --quiet uv
 	$(PYTHON) -m venv --clear .venv-lowest
 	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
-		--editable '.[h5,joblib,submitit,sweep,tensorboard]' $(LOWEST_TOOLS)
+		--editable '.[h5,hf,joblib,onnx,page,submitit,sweep,tensorboard,umap,wandb]' $(LOWEST_TOOLS)
 	$(SETTINGS) .venv-lowest/bin/python -m pytest $(XDIST) -m "$(QUICK)"
 
 lint: $(VENV)/.installed-test

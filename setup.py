@@ -40,9 +40,9 @@ EXTRAS = {  # each holds the bench as well
     "h5": ["h5py>=3.11"],
     "hf": ["datasets>=5"],
     "tensorboard": [TENSORBOARD],
-    "onnx": ["onnx>=1.18", "onnxscript>=0.5.4"],
+    "onnx": ["onnx>=1.18", "onnxscript>=0.6.2"],  # older ones lack torch 2.15's interface
     "umap": ["umap-learn>=0.5.12"],
-    "wandb": ["wandb>=0.17"],
+    "wandb": ["wandb>=0.20.1"],  # 0.17 with NumPy 2 breaks `import timm`
     "joblib": ["hydra-joblib-launcher>=1.2"],
     "submitit": ["hydra-submitit-launcher>=1.2"],
     "ray": ["ray>=2.60", "hydra-ray-launcher>=1.2.2"],

@@ -236,7 +236,7 @@ def publish(
     lines = verdict(
         result["results"],
         result["test_images"],
-        last_loss(run.metrics) if own else None,
+        last_loss(run) if own else None,
         measurement.model.chance_loss(),
     )
     for line in lines if own else ():

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 
-import pandas as pd
-
+from solo_registry.errors import UserError
 from solo_registry.metrics.accuracy import standard_error
 from solo_registry.metrics.protocol import Result
+from solo_registry.runs.records import read_metrics
+from solo_registry.runs.run_folder import RunFolder
 
 NEAR = 0.97  # of the loss at chance
 MEASURES = {"knn_acc1": "kNN", "linear_acc1": "linear probe"}
 
 
-def last_loss(metrics: Path) -> float | None:
-    """Return the contrastive loss of the last epoch in metrics.csv, if there is one."""
-    table = pd.read_csv(metrics) if metrics.exists() else pd.DataFrame()
+def last_loss(run: RunFolder) -> float | None:
+    """Return the contrastive loss of the last epoch in metrics.csv, if it is there and whole."""
+    try:
+        run.refuse_changed_metrics()
+        table = read_metrics(run.metrics)
+    except UserError:
+        return None  # a report says what is damaged
     if "train_nce_loss" not in table or table["train_nce_loss"].isna().all():
         return None
     return float(table["train_nce_loss"].dropna().iloc[-1])

@@ -61,7 +61,7 @@ def mechanism_picture(table: pd.DataFrame | Path | str, out: Path | str) -> Path
         ValueError: the table has no rows.
         OSError: a file cannot be read or written.
     """
-    table = table if isinstance(table, pd.DataFrame) else pd.read_parquet(table)
+    table = _table(table)
     epochs = sorted(int(epoch) for epoch in table["epoch"].unique())
     if not epochs:
         raise ValueError("the table has no rows")
@@ -108,7 +108,7 @@ def trajectory_picture(table: pd.DataFrame | Path | str, out: Path | str) -> Pat
         ValueError: there is nothing to draw.
         OSError: a file cannot be read or written.
     """
-    table = table if isinstance(table, pd.DataFrame) else pd.read_parquet(table)
+    table = _table(table)
     panels = {
         title: {key: label for key, label in curves.items() if key in table}
         for title, curves in _PANELS.items()
@@ -160,3 +160,10 @@ def _save_with_legend(axes: list[Axes], out: Path | str) -> Path:
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return save(axes[0], out)
+
+
+def _table(table: pd.DataFrame | Path | str) -> pd.DataFrame:
+    """Return the content of a Parquet file; OSError if a page does not fit its checksum."""
+    if isinstance(table, pd.DataFrame):
+        return table
+    return pd.read_parquet(table, page_checksum_verification=True)

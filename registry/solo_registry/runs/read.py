@@ -1,8 +1,9 @@
 """Reads the files that runs have written: a changed byte is noticed, and the error names the file.
 
 resolved.yaml and config.yaml end in a checksum; data.json and the files in evaluations/ have it as
-a key. result.json must stay the same byte for byte, so its checksum is in result.sha256.
-Checkpoints are zip archives, which have checksums. Files of older versions, without any, are read.
+a key. result.json must stay the same byte for byte, so its checksum is in result.sha256, with that
+of metrics.csv. Parquet files have a checksum for each page, checkpoints for each member of the zip
+archive that they are. Files of older versions, without any, are read.
 """
 
 from __future__ import annotations

@@ -89,6 +89,7 @@ def read_record(path: Path) -> Record:
         result = run.read_result()
         if result is not None:
             _refuse_foreign(run, result)
+            run.refuse_changed_metrics()
             cost = _optional(path / "cost.json", Cost)
             return Record(path, "finished", result, cost, _machine(path, cost),
                           curve=read_metrics(run.metrics, result.get("epochs")))  # fmt: skip

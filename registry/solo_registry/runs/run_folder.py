@@ -5,7 +5,7 @@ runs/<name>/<hash of the resolved config>/<seed>/
     resolved.yaml       as used             checkpoints/last.ckpt the last finished epoch
     data.json           what the images are result.json           written last: the run is finished
     environment.json    versions, git SHA   plots/                pictures
-    cost.json           time and memory     result.sha256         checksum of result.json
+    cost.json           time and memory     result.sha256         of result.json, metrics.csv
     probe.safetensors   the linear probe    evaluations/          other data, probes, fine-tuning
 """
 
@@ -209,20 +209,28 @@ class RunFolder:
         return [file.stat().st_mtime_ns if file.exists() else None for file in files]
 
     def write_result(self, result: dict[str, Any]) -> None:
-        """Write result.json, and its checksum in the format of `sha256sum` beside it.
+        """Write result.json, and checksums of it and of metrics.csv beside it, as `sha256sum` does.
 
         The checksum is written first, together with that of the result before: whenever this
-        process is killed, one of the two fits.
+        process is killed, one of the two fits. A run that is only measured again keeps the checksum
+        that metrics.csv had after its training.
         """
-        own = checksum(json_text(result))
-        before = [checksum(read_text(self.result))] if self.result.exists() else []
-        self._write_checksums(own, *before)
+        lines = self.checksum.read_text() if self.result.exists() and self.checksum.exists() else ""
+        kept = [line for line in lines.splitlines() if line.endswith(self.metrics.name)]
+        if not self.result.exists() and self.metrics.exists():
+            kept = [self._line(self.metrics, read_text(self.metrics))]
+        own = self._line(self.result, json_text(result))
+        before = [self._line(self.result, read_text(self.result))] if self.result.exists() else []
+        self._write_checksums(own, *before, *kept)
         write_json(self.result, result)
-        self._write_checksums(own)
+        self._write_checksums(own, *kept)
 
-    def _write_checksums(self, *known: str) -> None:
+    def _line(self, file: Path, text: str) -> str:
+        return f"{checksum(text)}  {file.name}"
+
+    def _write_checksums(self, *lines: str) -> None:
         with atomic_write(self.checksum) as part:
-            part.write_text("".join(f"{one}  {self.result.name}\n" for one in known))
+            part.write_text("".join(f"{line}\n" for line in lines))
 
     def read_result(self) -> dict[str, Any] | None:
         """Return result.json of a finished run, or None.
@@ -236,14 +244,21 @@ class RunFolder:
         result: dict[str, Any] = read_shaped(
             self.result, Result, "a run's result", "remove it", SCHEMA_VERSION
         )
-        if self.checksum.exists() and checksum(read_text(self.result)) not in read_text(
-            self.checksum
-        ):
-            raise UserError(
-                f"{self.result} is not what was written, by {self.checksum.name}: remove it, and "
-                "the run is measured again"
-            )
+        self._refuse_changed(self.result, "remove it, and the run is measured again")
         return result
+
+    def refuse_changed_metrics(self) -> None:
+        """Raise UserError if metrics.csv of a finished run is not what its training wrote."""
+        if self.metrics.exists():
+            cure = f"copy it again, or remove {self.path} and train again"
+            self._refuse_changed(self.metrics, cure)
+
+    def _refuse_changed(self, file: Path, cure: str) -> None:
+        known = read_text(self.checksum) if self.checksum.exists() else None
+        # runs of older versions have no checksum of metrics.csv
+        listed = known is not None and (file == self.result or f"  {file.name}\n" in known)
+        if listed and checksum(read_text(file)) not in str(known):
+            raise UserError(f"{file} is not what was written, by {self.checksum.name}: {cure}")
 
     def read_config(self) -> DictConfig:
         """Return the resolved config.

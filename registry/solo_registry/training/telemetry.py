@@ -93,7 +93,8 @@ class Telemetry(Callback):
         self.tables["trajectory"].append({"epoch": epoch, **found, **mechanism.summary()})
         for name, path in self.files.items() if trainer.is_global_zero else ():
             with atomic_write(path) as part:
-                pd.DataFrame(self.tables[name]).to_parquet(part, index=False)
+                table = pd.DataFrame(self.tables[name])
+                table.to_parquet(part, index=False, write_page_checksum=True)
         self.cost.leave_out(time.perf_counter() - started)
 
     def one_batch(

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from solo_registry.catalog.registry import METHODS
 from solo_registry.config.resolve import resolve
 from solo_registry.evaluation.verdict import last_loss, verdict
+from solo_registry.runs.run_folder import RunFolder
 from solo_registry.training.notes import all_warmup
 
 Tiny = Callable[..., DictConfig]
@@ -107,10 +108,10 @@ def test_a_loss_without_such_a_value_has_no_chance(tiny: Tiny, method: str) -> N
 
 
 def test_the_loss_is_the_last_one_measured(tmp_path: Path) -> None:
-    assert last_loss(tmp_path / "metrics.csv") is None
+    assert last_loss(RunFolder(tmp_path)) is None
     table = pd.DataFrame({"epoch": [0, 1], "train_nce_loss": [3.0, 2.5]})
     table.to_csv(tmp_path / "metrics.csv")
-    assert last_loss(tmp_path / "metrics.csv") == 2.5
+    assert last_loss(RunFolder(tmp_path)) == 2.5
 
 
 def test_a_training_that_is_all_warm_up_is_warned_of(tiny: Tiny) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +16,11 @@ import torch
 from omegaconf import OmegaConf
 
 from solo_registry.errors import UserError
+from solo_registry.evaluation.verdict import last_loss
 from solo_registry.runs.loaded_run import LoadedRun
 from solo_registry.runs.model import read_checkpoint
 from solo_registry.runs.read import json_text, read_signed, read_yaml, sealed, signed
+from solo_registry.runs.records import read_record
 from solo_registry.runs.run_folder import RunFolder, write_json
 
 MakeRun = Callable[..., RunFolder]
@@ -120,13 +123,32 @@ def test_a_changed_number_of_a_result_is_noticed(make_run: MakeRun) -> None:
     result: Any = run.read_result()  # of an older version: it has no checksum
     run.write_result(result)
     whole = run.result.read_bytes()
-    assert run.checksum.read_text().split()[1:] == ["result.json"] and run.read_result() == result
+    assert run.checksum.read_text().split()[1::2] == ["result.json"] and run.read_result() == result
     run.result.write_bytes(whole.replace(b"91.25", b"97.25", 1))
     with pytest.raises(UserError, match=r"is not what was written, by result\.sha256: remove it"):
         run.read_result()
     run.result.write_bytes(whole)
-    run._write_checksums("0" * 64, run.checksum.read_text().split()[0])  # killed before the result
+    line = run.checksum.read_text().rstrip()
+    run._write_checksums("0" * 64 + "  result.json", line)  # killed before the result
     assert run.read_result() == result
+
+
+def test_a_changed_number_of_an_epoch_is_noticed(make_run: MakeRun) -> None:
+    run = make_run("simclr", 5, 91.25)
+    result: Any = run.read_result()
+    run.result.unlink()
+    table = "epoch,train_loss,train_nce_loss\n0,5.25,5.0\n"
+    run.metrics.write_text(table)
+    run.write_result(result)
+    listed = run.checksum.read_text()
+    subprocess.run(["sha256sum", "--check", "--strict", "result.sha256"], cwd=run.path, check=True)
+    assert read_record(run.path).status == "finished" and last_loss(run) == 5.0
+    run.metrics.write_text(table.replace("5.0", "6.0"))
+    record = read_record(run.path)
+    assert record.status == "damaged" and "metrics.csv is not what was written" in record.problem
+    assert last_loss(run) is None
+    run.write_result(result)  # measured again: what training wrote stays the reference
+    assert run.checksum.read_text() == listed and read_record(run.path).status == "damaged"
 
 
 def test_another_config_in_the_folder_is_refused_before_anything_is_written(
