@@ -75,7 +75,7 @@ def classify(
     epochs = int(run.load_weights(model)["epoch"]) + 1
     unfinished = None if epochs >= cfg.max_epochs else epochs
     out = run.file(recipe.name, unfinished, data, used.digest)
-    job = Job(run, recipe, used, settings, epochs, out)
+    job = Classification(run, recipe, used, settings, epochs, out)
     done = already_there(out, settings)
     if done is None or job.saved.exists() or lock_of(out).exists():
         with held(out, console):
@@ -89,7 +89,7 @@ def classify(
 
 
 @dataclass(frozen=True)
-class Job:
+class Classification:
     """One classifier to train: on which run, how, on which data, and where its result goes."""
 
     run: LoadedRun
@@ -111,7 +111,7 @@ class Job:
         return self.out.with_name(f"{self.out.stem}-{Path(self.identity).name}.ckpt")
 
 
-def _measure(job: Job, model: BaseMethod, console: Console) -> dict[str, Any]:
+def _measure(job: Classification, model: BaseMethod, console: Console) -> dict[str, Any]:
     """Train the classifier, measure it and write the result."""
     run, recipe, used, out = job.run, job.recipe, job.used, job.out
     cfg = run.cfg
