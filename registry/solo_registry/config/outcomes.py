@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +54,26 @@ class Outcomes:
             (Path(self.folder) / name).write_text(text, encoding="utf-8")
 
 
+def stand_as(command: Sequence[str]) -> None:
+    """Let Lightning start each further device of a run by this command of ours.
+
+    It starts again the program that runs here, by the name of `__main__` and `sys.argv`. In a
+    process of a launcher that is the launcher.
+
+    Args:
+        command: the command and its arguments, such as `["pretrain", "seed=3"]`.
+    """
+    import __main__
+
+    sys.argv = [str(Path(__file__).parents[1] / "__main__.py"), *command]
+    __main__.__spec__ = find_spec("solo_registry.__main__")
+
+
 @contextlib.contextmanager
 def one_job(command: Sequence[str]) -> Iterator[None]:
-    """Let Lightning start further devices with the arguments of this job of `--multirun` alone.
+    """Let the further devices of a job of `--multirun` run this job, and not all of them.
 
-    It starts the program again that runs here. In a launcher's process that is the launcher, and
-    elsewhere it would be all jobs. By the environment that it leaves, the next job would take the
-    devices for started.
+    By the environment that Lightning leaves, the next job would take its devices for started.
 
     Args:
         command: the command of our program, and its arguments for every job.
@@ -67,9 +81,7 @@ def one_job(command: Sequence[str]) -> Iterator[None]:
     import __main__
 
     before, environment = (sys.argv, __main__.__spec__), dict(os.environ)
-    words = HydraConfig.get().overrides.task
-    sys.argv = [str(Path(__file__).parents[1] / "__main__.py"), *command, *words]
-    __main__.__spec__ = None  # so that Lightning takes the file in argv[0]
+    stand_as([*command, *HydraConfig.get().overrides.task])
     try:
         yield
     finally:

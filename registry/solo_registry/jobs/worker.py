@@ -20,6 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from solo_registry.catalog.plugins import load_plugins
+from solo_registry.config.outcomes import stand_as
 from solo_registry.config.resolve import resolve, settled
 from solo_registry.data.from_images import Planned
 from solo_registry.runs.lifetime import (
@@ -150,8 +151,7 @@ def _child(cfg: DictConfig, overrides: list[str], path: str) -> None:
     end_with_parent()
     run = RunFolder(Path(path))
     run.path.mkdir(parents=True, exist_ok=True)
-    # the command that Lightning executes again for each further device
-    sys.argv = [str(Path(__file__).parents[1] / "__main__.py"), "pretrain", *overrides]
+    stand_as(["pretrain", *overrides])
     with (run.path / "log.txt").open("a", encoding="utf-8") as log:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)

@@ -279,6 +279,8 @@ def test_jobs_hand_back_what_they_return_and_what_goes_wrong(
         process.start()
         process.join()
         assert process.exitcode == 0 and sys.argv[1:] == ["pretrain", f"seed={cfg.seed}"]
+        # Lightning starts this module again for further devices, and not the launcher's
+        assert sys.modules["__main__"].__spec__.name == "solo_registry.__main__"
         return [cfg.seed, os.getpid()]
 
     done: list[list[int]] = []
