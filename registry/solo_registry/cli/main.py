@@ -82,11 +82,16 @@ def pretrain(ctx: typer.Context) -> None:
     """
     from solo_registry.config.compose import run_with_config
 
+    here = os.getpid()
+
     def train(cfg: DictConfig) -> tuple[str, str]:
         from hydra.core.hydra_config import HydraConfig
 
+        from solo_registry.jobs.gpus import take_gpus
         from solo_registry.jobs.pretrain import pretrain as run
 
+        if os.getpid() != here:  # a launcher's process, one of several
+            take_gpus(cfg)
         words = " ".join(HydraConfig.get().overrides.task)
         return str(run(cfg).path), words
 
