@@ -30,7 +30,7 @@ from solo_registry.runs.lifetime import (
     end_with_parent,
     leave_loky,
     stop_once,
-)  # fmt: skip
+)
 from solo_registry.runs.run_folder import RunFolder, write_json
 
 INTERVAL = 0.2  # seconds between two looks at a run
@@ -153,7 +153,6 @@ def _child(cfg: DictConfig, overrides: list[str], path: str) -> None:
     run = RunFolder(Path(path))
     run.path.mkdir(parents=True, exist_ok=True)
     stand_as(["pretrain", *overrides])
-    take_gpus(cfg)
     with (run.path / "log.txt").open("a", encoding="utf-8") as log:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)
@@ -161,6 +160,7 @@ def _child(cfg: DictConfig, overrides: list[str], path: str) -> None:
             for number in (signal.SIGINT, *SIGNALS):
                 signal.signal(number, stop_once)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, *SIGNALS])
+            take_gpus(cfg)
             pretrain(cfg, plain(file=log, width=120))
         except KeyboardInterrupt:
             sys.exit(STOPPED)
