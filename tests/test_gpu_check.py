@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.forked import run_forked
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 PARTS = ("tests", "loss", "shapes", "step", "loader", "epoch", "resume", "board", "large_batch")
@@ -40,8 +41,11 @@ raise SystemExit(gpu_check.main())
 """
 
 
+WHERE = {"PYTHONPATH": str(SCRIPTS)}
+
+
 def run(*words: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPTS)}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **WHERE}
     command = [sys.executable, "-W", "ignore", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280)
 
@@ -73,7 +77,9 @@ def test_parts_run_dry(tmp_path: Path, parts: tuple[str, ...]) -> None:
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_a_part_that_fails_or_hangs_leaves_what_it_found_and_stops_no_other(tmp_path: Path) -> None:
-    done = run("-c", FAILING, tmp_path)
+    program = tmp_path / "failing.py"
+    program.write_text(FAILING)
+    done = run_forked(program, tmp_path, env=WHERE)
     assert done.returncode == 1
     rows = [line.split(" | ")[2] for line in done.stdout.splitlines() if line.startswith("| ")][1:]
     assert rows == [
@@ -88,6 +94,6 @@ def test_a_part_that_fails_or_hangs_leaves_what_it_found_and_stops_no_other(tmp_
 
 @pytest.mark.slow
 def test_the_command_line_is_checked_before_anything_runs() -> None:
-    wrong = run(SCRIPTS / "gpu_check.py", "--parts", "los", "--out", "x")
+    wrong = run_forked(SCRIPTS / "gpu_check.py", "--parts", "los", "--out", "x", env=WHERE)
     assert wrong.returncode == 2
     assert f"unknown part los; known: {', '.join(PARTS)}" in wrong.stderr

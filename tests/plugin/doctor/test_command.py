@@ -47,6 +47,7 @@ def test_an_attempt_tells_what_went_wrong_and_survives_a_crash() -> None:
     assert attempt("import os; os.abort()") == (False, "exit code -6")
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_this_environment_is_fit_for_our_engine(capsys: Any) -> None:
     found, code = findings(capsys, "core")

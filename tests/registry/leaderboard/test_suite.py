@@ -117,7 +117,8 @@ SUITES = [
     pytest.param("decisive", marks=pytest.mark.nightly),
     pytest.param("temperature", marks=pytest.mark.nightly),
     pytest.param("baselines", marks=pytest.mark.nightly),
-    "positive_control", "smoke",
+    pytest.param("positive_control", marks=pytest.mark.nightly),
+    "smoke",
 ]  # fmt: skip
 
 
