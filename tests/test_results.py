@@ -23,7 +23,7 @@ from solo_registry.leaderboard.report import frame
 SCRIPT = runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "results_page.py"))
 PLANNED = Planned()
 PAGE, ARCHIVES = SCRIPT["PAGE"], SCRIPT["ARCHIVES"]
-SEEDS = {"baselines": 3, "decisive": 20}
+SEEDS = {"baselines": 3, "decisive": 20, "positive_control": 20}
 EACH = pytest.mark.parametrize(
     "archive",
     [
