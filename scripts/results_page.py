@@ -44,7 +44,7 @@ def cells(row: Row, table: Table) -> list[str]:
         interval(row, "knn_acc1"),
         f"{test.difference:+.2f} ± {test.half:.2f}" if test else "-",
         corrected(row),
-        f"{test.holm:.2g}" if test else "-",
+        "-" if test is None or test.holm is None else f"{test.holm:.2g}",
         setting(row),
         interval(row, "linear_acc1"),
         *(number(row.summary(metric).mean, metric) for metric in ("uniformity", "tolerance")),
