@@ -215,12 +215,15 @@ class RunFolder:
         process is killed, one of the two fits. A run that is only measured again keeps the checksum
         that metrics.csv had after its training.
         """
-        lines = self.checksum.read_text() if self.result.exists() and self.checksum.exists() else ""
-        kept = [line for line in lines.splitlines() if line.endswith(self.metrics.name)]
-        if not self.result.exists() and self.metrics.exists():
+        before: list[str] = []
+        kept: list[str] = []
+        if self.result.exists():
+            before = [self._line(self.result, read_text(self.result))]
+            lines = read_text(self.checksum).splitlines() if self.checksum.exists() else []
+            kept = [line for line in lines if line.endswith(self.metrics.name)]
+        elif self.metrics.exists():
             kept = [self._line(self.metrics, read_text(self.metrics))]
         own = self._line(self.result, json_text(result))
-        before = [self._line(self.result, read_text(self.result))] if self.result.exists() else []
         self._write_checksums(own, *before, *kept)
         write_json(self.result, result)
         self._write_checksums(own, *kept)
