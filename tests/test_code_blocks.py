@@ -178,6 +178,9 @@ def test_commands_parse_and_compose(
     Path("indices.txt").write_text("0\n1\n")  # the files that some of them name
     Path("resnet50.pth").touch()
     Path("photos").mkdir()
+    Path("packed").mkdir()
+    Path("packed/train-00000.arrow").touch()
+    Path("x.h5").touch()
     done = subprocess.run(["bash", "-n"], input=block.text, text=True, capture_output=True)
     assert done.stderr == ""
     for words in commands(block):

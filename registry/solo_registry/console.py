@@ -50,7 +50,10 @@ def plain_warnings() -> Iterator[None]:
 
 
 def quiet_libraries() -> None:
-    """Keep Lightning's hints and its own use of deprecated functions off the terminal."""
+    """Keep Lightning's hints and its own use of deprecated functions off the terminal.
+
+    Call it before a `Trainer` is made: Lightning's import sets its level again.
+    """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated", category=FutureWarning)

@@ -28,6 +28,7 @@ from solo_registry.config.hints import no_flag, options_of
 from solo_registry.config.keys import all_keys
 from solo_registry.config.outcomes import Outcomes, one_job
 from solo_registry.config.overrides import LAUNCHERS, check_override, how_to_write, key_of, quoted
+from solo_registry.config.own_data import no_such, with_own_data
 from solo_registry.config.pages import help_page
 from solo_registry.config.resolve import expanded, explain, settled
 from solo_registry.config.schema import PretrainConfig
@@ -222,20 +223,9 @@ def hydra_args(args: Sequence[str]) -> list[str]:
         added = override[0].isalpha() and (is_open or foreign)
         return f"++{override}" if added else override
 
-    return flags + [spell(override) for given in overrides for override in with_own_folder(given)]
-
-
-def with_own_folder(override: str) -> list[str]:
-    """Write `data=FOLDER`, for a folder of images that is no data set's name, as its two keys.
-
-    >>> with_own_folder("data=cifar10"), with_own_folder("data=.")
-    (['data=cifar10'], ['data=custom', 'data.train_path=.'])
-    """
-    key, _, value = override.partition("=")
-    path = value[1:-1].replace("\\'", "'") if value[:1] in ("'", '"') else value
-    if key != "data" or path in options_of("data") or not Path(path).expanduser().is_dir():
-        return [override]
-    return ["data=custom", f"data.train_path={value}"]
+    known = options_of("data")
+    words = [word for given in overrides for word in with_own_data(given, known, several)]
+    return flags + [spell(word) for word in words]
 
 
 def sweeps(flags: Sequence[str]) -> bool:
@@ -302,9 +292,10 @@ def translate(error: Exception) -> UserError:
                 f"hydra/launcher={option} needs a package: pip install 'solo-dyntemp[{extra}]'"
             )
         if group:
-            kind = {"data": "data set"}.get(group, group)
+            kind, more = {"data": ("data set", no_such(option))}.get(group, (group, ""))
             return UserError(
                 f"unknown {kind} '{option}'.{nearest(option, options)} Known: {', '.join(options)}"
+                f"{more}"
             )
         return UserError(f"{reason}. The name of a file ends in .yaml, not .yml")
     cause: BaseException | None = error

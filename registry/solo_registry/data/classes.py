@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from solo_registry.config.own_data import holds_shards, no_folder
 from solo_registry.config.text_file import read_text
 from solo_registry.data.files import chain, composed, images_below, is_shown, place
 from solo_registry.data.pixels import SUFFIXES
@@ -26,8 +27,10 @@ def existing_folder(path: Path, key: str) -> Path:
         siblings = os.listdir(path.parent) if path.parent.is_dir() else []
     except OSError as error:
         raise UserError(f"{key}={path} cannot be read: {error}") from error
-    what = "is no folder" if path.exists() else "does not exist"
-    raise UserError(f"{key}={path} {what}.{nearest(path.name, siblings)}")
+    if path.exists():
+        shards = "; data=hf reads it" if holds_shards(path) else ""
+        raise UserError(f"{key}: {no_folder(path)}{shards}")
+    raise UserError(f"{key}={path} does not exist.{nearest(path.name, siblings)}")
 
 
 def folders_in(root: Path, every: bool) -> dict[str, str]:
@@ -74,15 +77,17 @@ def class_folders(root: Path, class_list: str | None = None) -> list[str]:
         raise UserError(
             f"{root} is empty"
             if not os.listdir(root)
-            else f"{root} has no folders, so it has no classes; "
-            "data.no_labels=true takes images without labels, in evaluate --no-labels"
+            else f"{root} holds shards, which data=hf reads: data=hf data.train_path={root}"
+            if holds_shards(root)
+            else f"{root} has no folders, so it has no classes; data.no_labels=true (of evaluate: "
+            "--no-labels) takes images without labels"
         )
     names = listed(names, root, class_list)
     if len(names) == 1:
         raise UserError(
             f"{root} has one folder only, '{names[0]}', so it has one class: give the folder that "
-            "holds the classes, or take images without labels: data.no_labels=true, in evaluate "
-            "--no-labels"
+            "holds the classes, or take images without labels: data.no_labels=true (of evaluate: "
+            "--no-labels)"
         )
     return names
 

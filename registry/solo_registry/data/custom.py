@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from solo_registry.config.own_data import H5_SUFFIXES
 from solo_registry.config.settings import setting
 from solo_registry.data.classes import class_folders, existing_folder, labelled_files
 from solo_registry.data.files import images_below
@@ -19,8 +20,6 @@ from solo_registry.data.sets import (
     Split,
 )
 from solo_registry.errors import UserError
-
-H5_SUFFIXES = (".h5", ".hdf5")
 
 
 def custom(data: Any, split: Split) -> ImageSet | None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from solo_registry.config.own_data import SAVED, SHARDS
 from solo_registry.config.settings import setting
 from solo_registry.config.text_file import open_file
 from solo_registry.data.folder import DIGEST_FILES, FolderSet, open_files, with_classes
@@ -32,7 +33,6 @@ from solo_registry.data.sets import (
 from solo_registry.errors import UserError, nearest
 
 VAL_SPLITS = ("val", "validation", "valid", "test")
-KINDS = {".parquet": "parquet", ".tar": "webdataset"}
 LABELS = ("label", "labels", "cls", "class", "target", "fine_label")
 
 
@@ -201,7 +201,7 @@ def _from_disk(datasets: Any, path: Path) -> dict[str, Any]:
     """Open the splits of a folder or file."""
     if not path.exists():
         raise UserError(f"data path {path} does not exist")
-    if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
+    if any((path / name).exists() for name in SAVED):
         found = datasets.load_from_disk(str(path))
         return dict(found) if isinstance(found, dict) else {"train": found}
     packed = sorted(path.glob("*.arrow")) if path.is_dir() else [path]
@@ -214,9 +214,9 @@ def _from_disk(datasets: Any, path: Path) -> dict[str, Any]:
         return {name: datasets.concatenate_datasets(parts) for name, parts in splits.items()}
     if path.is_dir():
         return dict(datasets.load_dataset(str(path)))
-    if path.suffix not in KINDS:
-        raise UserError(f"{path} must be a folder, or end in {', '.join(KINDS)} or .arrow")
-    return dict(datasets.load_dataset(KINDS[path.suffix], data_files=os.fspath(path)))
+    if path.suffix not in SHARDS:
+        raise UserError(f"{path} must be a folder, or end in {', '.join(SHARDS)}")
+    return dict(datasets.load_dataset(SHARDS[path.suffix], data_files=os.fspath(path)))
 
 
 def _image_column(rows: Any, data: Any, place: Path) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from solo_registry.config.devices import device_of
+from solo_registry.console import quiet_libraries
 from solo_registry.data.augment import Views
 from solo_registry.data.module import PretrainDataModule, eval_loader
 from solo_registry.data.sampling import EpochSampler, PretrainSet, ResumableLoader
@@ -198,6 +199,7 @@ def train(
         callbacks.append(RichProgressBar(leave=False))
     device = device_of(cfg)
     on_gpu = device.type == "cuda"
+    quiet_libraries()
     trainer = Trainer(
         accelerator="gpu" if on_gpu else "cpu" if cfg.accelerator == "cpu" else "auto",
         devices=[device.index] if on_gpu else 1,

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from solo_registry.config.devices import count_processes
 from solo_registry.config.resolve import lr_product, resolve
+from solo_registry.console import quiet_libraries
 from solo_registry.data.from_images import completed
 from solo_registry.data.module import PretrainDataModule, build_data
 from solo_registry.data.opened import open_data
@@ -114,6 +115,7 @@ def probe(cfg: DictConfig, data: PretrainDataModule, seconds: float) -> tuple[fl
     small = resolve(small)
     data.batch_size = small.optimizer.batch_size
     clock = Probe(seconds)
+    quiet_libraries()
     trainer = Trainer(
         accelerator=cfg.accelerator,
         devices=1,

@@ -63,7 +63,9 @@ def test_val_has_the_classes_of_train(folder: Path, tmp_path: Path, save_noise: 
 def test_missing_folder_names_the_nearest(folder: Path) -> None:
     with pytest.raises(UserError, match=r"image does not exist. Did you mean 'images'\?"):
         load(folder.parent / "image")
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(
+        UserError, match=r"data.train_path: .*a.png is a file, not a folder of images"
+    ):
         load(folder / "cat" / "a.png")
     with pytest.raises(UserError, match=r"data.train_path is not set"):
         custom(SimpleNamespace(train_path=None), "train")

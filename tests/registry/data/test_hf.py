@@ -184,7 +184,7 @@ def test_a_broken_image_is_left_out_and_counted(photos: Path) -> None:
             "several columns of labels: label, cls; set data.label_",
         ),
         ({"train_path": "none.parquet"}, "no label column.*no_labels=true"),
-        ({"train_path": "words.txt"}, "words.txt must be a folder, or end in .parquet"),
+        ({"train_path": "words.txt"}, "words.txt must be a folder, or end in .arrow, .parquet"),
         ({"name": "no-one/nothing-here"}, "not in the cache.*data.download=true"),
     ],
 )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -50,7 +51,9 @@ def run(trained: RunFolder, tmp_path: Path) -> RunFolder:
 @pytest.mark.slow
 def test_linear_finetune_and_few_labels(run: RunFolder) -> None:
     weights = run.checkpoint.read_bytes()
+    logging.getLogger("lightning.pytorch").setLevel(logging.INFO)  # as its import does
     linear = classify(run.path, LINEAR, QUIET)
+    assert logging.getLogger("lightning.pytorch").level == logging.WARNING  # no tips of its own
     full = classify(run.path, FINETUNE, QUIET)
     tenth = classify(run.path, replace(FINETUNE, labels=0.1), QUIET)
     assert 10 < tenth["acc1"] < full["acc1"] and linear["acc1"] > 20  # chance is 10

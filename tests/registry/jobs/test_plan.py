@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -57,6 +58,7 @@ def test_the_pairs_are_those_of_a_batch(tiny: Tiny, method: str, words: tuple[st
 @pytest.mark.slow
 def test_a_plan_tells_steps_matrix_and_time_and_writes_nothing(tiny: Tiny, tmp_path: Any) -> None:
     words = (*WORDS, "optimizer.micro_batch_size=8", "devices=2")
+    logging.getLogger("lightning.pytorch").setLevel(logging.INFO)  # as its import does
     lines = list(plan(tiny("simclr_dyntemp", *words), 0.05))
     text = "\n".join(lines)
     assert "359 images: 5 batches of 32 x 2 processes an epoch, 10 steps in 2 epochs" in text
@@ -64,3 +66,4 @@ def test_a_plan_tells_steps_matrix_and_time_and_writes_nothing(tiny: Tiny, tmp_p
     assert "BatchNorm uses the statistics of 8 images" in text
     assert "images a second" in text and "the exchange between processes" in lines[-1]
     assert not list(tmp_path.rglob("*"))
+    assert logging.getLogger("lightning.pytorch").level == logging.WARNING  # no tips among them

@@ -1,0 +1,90 @@
+"""`data=PATH`: the user's own images in place of the name of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from solo_registry.errors import UserError, nearest
+
+H5_SUFFIXES = (".h5", ".hdf5")
+SHARDS = {".arrow": "arrow", ".parquet": "parquet", ".tar": "webdataset"}  # and their reader's name
+SAVED = ("dataset_dict.json", "state.json")  # of a folder that `save_to_disk` wrote
+PATH_SIGNS = ("/", "\\", "~", ".")  # a name with none of these can be a data set's
+
+
+def with_own_data(override: str, known: Collection[str], several: bool = False) -> list[str]:
+    """Write `data=PATH`, unless it is a data set's name, as the keys that read what lies there.
+
+    Args:
+        override: any override.
+        known: the names of data sets.
+        several: whether the override may have several values, as for `--multirun`.
+
+    Raises:
+        UserError: nothing lies there, or no loader reads it.
+
+    >>> with_own_data("data=cifar10", ["cifar10"]), with_own_data("data=.", ["cifar10"])
+    (['data=cifar10'], ['data=custom', 'data.train_path=.'])
+    """
+    key, _, value = override.partition("=")
+    written = value[1:-1].replace("\\'", "'") if value[:1] in ("'", '"') else value
+    if key != "data" or written in known:
+        return [override]
+    path = Path(written).expanduser()
+    if path.exists():
+        return [f"data={reader_of(path)}", f"data.train_path={value}"]
+    parts = [part for part in written.split(",") if part not in known] if several else [written]
+    if len(parts) > 1 and any(Path(part).expanduser().exists() for part in parts):
+        raise UserError(
+            f"{override}: several folders are values of a key: data=custom data.train_path={value}"
+        )
+    if any(sign in written for sign in PATH_SIGNS):
+        beside = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise UserError(
+            f"{override}: nothing lies at {path.absolute()}.{nearest(path.name, beside)}"
+        )
+    return [override]
+
+
+def reader_of(path: Path) -> str:
+    """Return the data set's name for what lies at a path: `custom`, or `hf` for shards.
+
+    Raises:
+        UserError: a file that no loader reads.
+    """
+    if holds_shards(path):
+        return "hf"
+    if path.is_dir() or path.suffix in H5_SUFFIXES:
+        return "custom"
+    raise UserError(no_folder(path))
+
+
+def holds_shards(path: Path) -> bool:
+    """Whether a file, or a folder that has no class folders, is a set of Arrow, Parquet or tar."""
+    if not path.is_dir():
+        return path.suffix in SHARDS
+    items = [item for item in path.iterdir() if not item.name.startswith(".")]
+    if any(item.name in SAVED for item in items):
+        return True
+    folders = [item for item in items if item.is_dir()]
+    if [folder.name for folder in folders] == ["data"]:  # as sets of the hub are laid out
+        items = list(folders[0].iterdir())
+    elif folders:
+        return False
+    return any(item.suffix in SHARDS for item in items)
+
+
+def no_folder(path: Path) -> str:
+    """Say that a file is not a folder of images, and what to do with one of its kind."""
+    if path.suffix in (".zip", ".gz", ".tgz", ".xz", ".7z", ".rar"):
+        return f"{path} is an archive: unpack it, and name the folder"
+    return (
+        f"{path} is a file, not a folder of images; files that are read end in "
+        f"{', '.join([*H5_SUFFIXES, *SHARDS])}"
+    )
+
+
+def no_such(name: str) -> str:
+    """Say that a folder's name would do in place of a data set's, and that there is none."""
+    return f"; or a folder of your images, but nothing lies at {Path(name).expanduser().absolute()}"
