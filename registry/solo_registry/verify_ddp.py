@@ -27,6 +27,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 from solo_registry.catalog.plugins import load_plugins
 from solo_registry.catalog.registry import BACKBONES, METHODS
 from solo_registry.config.resolve import resolve
+from solo_registry.config.undecided import undecided
 from solo_registry.errors import UserError
 from solo_registry.methods.parts.whitening import IterNorm
 
@@ -125,13 +126,18 @@ def compare(whole: dict[str, Tensor], *shares: dict[str, Tensor]) -> Certificate
 def small_config(given: DictConfig, processes: int, images: int) -> DictConfig:
     """Keep the method of `given`; make batch, queue and images small."""
     cfg = given.copy()
+    vit = getattr(METHODS.get(cfg.method), "TRANSFORMER", False)
+    stand_ins = undecided(cfg) | ({"backbone.name": "vit_tiny"} if vit else {})
+    for key in undecided(cfg):  # what images would decide
+        OmegaConf.update(cfg, key, stand_ins[key])
     cfg.devices, cfg.num_nodes = processes, 1
     cfg.optimizer.batch_size = images
     if cfg.optimizer.get("micro_batch_size"):
         cfg.optimizer.micro_batch_size = 1
     cfg.precision = 64  # so that only a wrong gradient shows, never rounding
+    large = cfg.augmentations[0].crop_size
     for pipeline in cfg.augmentations:
-        pipeline.crop_size = SIZE if pipeline.crop_size == cfg.augmentations[0].crop_size else 4
+        pipeline.crop_size = SIZE if pipeline.crop_size == large else 4
     if "queue_size" in cfg.method_kwargs:
         cfg.method_kwargs.queue_size = 4 * processes * images
     cfg = resolve(cfg)

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from solo_registry.config.compose import compose_config
 from solo_registry.errors import UserError
 from solo_registry.methods.simclr import SimCLRMixin
 from solo_registry.verify_ddp import one_step, small_config, verify_ddp
@@ -37,6 +40,27 @@ def test_without_the_gather_the_check_would_fail(tiny: Tiny) -> None:
     whole, *shares = (one_step(cfg, rows) for rows in (range(8), range(4), range(4, 8)))
     name = "projector.2.weight"
     assert not torch.allclose(whole[name], (shares[0][name] + shares[1][name]) / 2, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("method", "backbone"), [("simclr", "linear_for_verify"), ("mae", "vit_tiny")]
+)
+def test_what_images_would_decide_needs_no_images(
+    tmp_path: Path, method: str, backbone: str
+) -> None:
+    given = compose_config([f"method={method}", f"data={tmp_path}"])
+    assert given.backbone.name is given.optimizer.batch_size is None
+    cfg = small_config(given, 2, 4)
+    assert (cfg.backbone.name, cfg.optimizer.batch_size) == (backbone, 4)
+    assert math.isfinite(float(one_step(cfg, range(8))["loss"]))
+
+
+def test_pipelines_of_one_size_keep_one_size() -> None:
+    """BYOL's two views have pipelines of their own; the second is no small crop."""
+    cfg = compose_config(["method=byol", "data=cifar10", "augmentations=asymmetric32"])
+    assert [pipeline.crop_size for pipeline in small_config(cfg, 2, 4).augmentations] == [8, 8]
+    cfg = compose_config(["method=dino", "data=cifar10", "augmentations=multicrop32"])
+    assert {pipeline.crop_size for pipeline in small_config(cfg, 2, 4).augmentations} == {8, 4}
 
 
 def test_numbers_that_check_nothing_are_refused(tiny: Tiny) -> None:

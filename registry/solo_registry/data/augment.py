@@ -62,9 +62,9 @@ class Normalise:
     """Map (..., C, H, W) in [0, 1] to (x - mean) / std, in one fused operation."""
 
     def __init__(self, info: SetInfo) -> None:
-        std = torch.tensor(info.std).view(-1, 1, 1)
-        self.scale = 1 / std
-        self.shift = -torch.tensor(info.mean).view(-1, 1, 1) / std
+        std = torch.tensor(info.std, dtype=torch.float32).view(-1, 1, 1)
+        mean = torch.tensor(info.mean, dtype=torch.float32).view(-1, 1, 1)
+        self.scale, self.shift = 1 / std, -mean / std
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return `x` normalised, in a new tensor."""
@@ -123,11 +123,15 @@ class Views:
         ]
 
     def __call__(self, images: Sequence[Tensor], drawn: Sequence[Draws]) -> list[list[Tensor]]:
-        """Show every view of each image, uint8 (C, H, W); returns one list per image."""
-        columns = [
-            [view(image, one) for image, one in zip(images, draws, strict=True)]
-            for view, draws in zip(self.views, drawn, strict=True)
-        ]
+        """Show every view of each image, uint8 (C, H, W); returns one list per image.
+
+        The pixels are float32, whatever precision the caller has set.
+        """
+        with ops.in_float32(images[0].device):
+            columns = [
+                [view(image, one) for image, one in zip(images, draws, strict=True)]
+                for view, draws in zip(self.views, drawn, strict=True)
+            ]
         return [list(views) for views in zip(*columns, strict=True)]
 
 
@@ -159,5 +163,6 @@ class EvalTransform:
 
     def __call__(self, image: Tensor) -> Tensor:
         """Map uint8 (..., C, H, W) to float32 (..., C, crop_size, crop_size)."""
-        shown = ops.center_crop(image, size=self.size, resize=self.resized)
-        return self.normalise(shown.float().div_(255))
+        with ops.in_float32(image.device):
+            shown = ops.center_crop(image, size=self.size, resize=self.resized)
+            return self.normalise(shown.float().div_(255))

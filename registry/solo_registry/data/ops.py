@@ -8,7 +8,8 @@ time of torchvision's, and the tests compare them with torchvision's results. Th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
@@ -23,6 +24,21 @@ Factor = float | Tensor
 Step = Callable[[Tensor, Factor], Tensor]
 
 BICUBIC = InterpolationMode.BICUBIC
+
+
+@contextmanager
+def in_float32(device: torch.device) -> Iterator[None]:
+    """Compute in float32, whatever autocast or default dtype the caller has set.
+
+    Autocast rounds products of matrices to bfloat16; `precision=64` makes new tensors float64.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def resized_crop(image: Tensor, box: Sequence[int], size: int) -> Tensor:

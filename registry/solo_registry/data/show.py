@@ -32,8 +32,14 @@ def show(view: View, images: Tensor, drawn: Draws) -> Tensor:
         drawn: what is random about each.
 
     Returns:
-        (N, C, crop_size, crop_size) float32, normalised, on the same device.
+        (N, C, crop_size, crop_size) float32, normalised, on the same device, whatever precision
+        the caller has set.
     """
+    with ops.in_float32(images.device):
+        return _show(view, images, drawn)
+
+
+def _show(view: View, images: Tensor, drawn: Draws) -> Tensor:
     place = np.argsort(_orders(drawn), kind="stable")
     drawn = drawn.of(place)
     boxes = _sent(drawn.box, images.device)

@@ -69,9 +69,12 @@ class DeepClusterV2Mixin(MethodMixin):
         super().on_train_start()
         if self.clusters.bank.any():
             return
+        precision = self.trainer.precision_plugin
         for batch in self.trainer.train_dataloader:  # type: ignore[union-attr]
             indexes, views, _ = batch
-            large = [self(view.to(self.device)) for view in views[: self.num_large_crops]]
+            views = precision.convert_input(views[: self.num_large_crops])
+            with precision.forward_context():
+                large = [self(view.to(self.device)) for view in views]
             self.remember(indexes.to(self.device), [out["z"] for out in large])
 
     def on_train_epoch_start(self) -> None:

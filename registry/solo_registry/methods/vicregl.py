@@ -11,6 +11,7 @@ from torch import Tensor
 
 from solo_registry.catalog.kwargs import COUNT, WIDTH, Kwarg
 from solo_registry.errors import UserError
+from solo_registry.losses import to_float32
 from solo_registry.methods.base import BaseMethod
 from solo_registry.methods.vicreg import VICRegMixin
 
@@ -103,7 +104,7 @@ def nearest_pairs(anchors: Tensor, candidates: Tensor, count: int) -> tuple[Tens
     (tensor([[[5.]]]), tensor([[[5.5000]]]))
     """
     with torch.no_grad():
-        distances, neighbours = torch.cdist(anchors, candidates).min(2)
+        distances, neighbours = torch.cdist(to_float32(anchors), to_float32(candidates)).min(2)
         kept = distances.topk(min(count, anchors.shape[1]), largest=False).indices.sort().values
         found = neighbours.gather(1, kept)
     width = anchors.shape[2]

@@ -17,7 +17,7 @@ from torch.utils.data import default_collate
 from solo_registry.config.devices import count_processes
 from solo_registry.data.hashing import mix
 from solo_registry.data.module import PretrainDataModule
-from solo_registry.data.sampling import PretrainSet
+from solo_registry.data.sampling import LoaderBatch, PretrainSet
 from solo_registry.methods.base import BaseMethod
 from solo_registry.metrics.mechanism import Mechanism
 from solo_registry.metrics.protocol import Features, geometry
@@ -80,10 +80,14 @@ class Telemetry(Callback):
         """
         started = time.perf_counter()
         mechanism, feats = Mechanism(self.bins), []
-        with preserve_state(model), trainer.precision_plugin.forward_context():
+        precision = trainer.precision_plugin
+        with preserve_state(model):
             torch.manual_seed(mix(b"telemetry", self.images.seed, epoch))
             for indexes in self.batches:
-                feats.append(self.one_batch(model, indexes, mechanism))
+                items = default_collate(self.images.__getitems__([(0, i) for i in indexes]))
+                with precision.forward_context():
+                    batch = precision.convert_input(items)
+                    feats.append(self.one_batch(model, batch, mechanism))
         first, second, targets = (torch.cat(parts) for parts in zip(*feats, strict=True))
         check_outputs("the telemetry", first, second)
         pair = (first, second) if model.num_large_crops > 1 else None
@@ -98,17 +102,15 @@ class Telemetry(Callback):
         self.cost.leave_out(time.perf_counter() - started)
 
     def one_batch(
-        self, model: BaseMethod, indexes: list[int], mechanism: Mechanism
+        self, model: BaseMethod, batch: LoaderBatch, mechanism: Mechanism
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Add a batch's pairs to `mechanism`; return two large views' features, and the labels."""
-        items = self.images.__getitems__([(0, index) for index in indexes])
-        numbers, views, targets = default_collate(items)
+        numbers, views, targets = batch
         numbers, targets = numbers.to(model.device), targets.to(model.device)
         views = [view.to(model.device) for view in views]
         with torch.no_grad():
             model.train()
-            batch = (numbers, views, targets)
-            pairs = model.compared_pairs(model.embed(views), batch)
+            pairs = model.compared_pairs(model.embed(views), (numbers, views, targets))
             model.eval()
             large = views[: model.num_large_crops][:2]
             feats = [model(view)["feats"].float().cpu() for view in large]

@@ -8,6 +8,8 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from solo_registry.config.data_schema import AugmentationConfig
+from solo_registry.data import ops
+from solo_registry.data import show as batch
 from solo_registry.data.augment import EvalTransform, View, Views
 from solo_registry.data.pipeline import read_pipeline
 from solo_registry.data.sets import SetInfo, TensorSet
@@ -189,3 +191,32 @@ def test_evaluation_keeps_the_center_of_varying_images(noise: MakeNoise) -> None
     image[:, 16:240, 38:262] = 255
     shown = EvalTransform(info, 224)(image)
     assert shown.shape == (3, 224, 224) and denormalised(shown).eq(1).all()
+
+
+@pytest.mark.parametrize("caller", ["autocast", "float64", "bfloat16"])
+def test_the_callers_precision_changes_no_pixel(
+    noise: MakeNoise, simclr: Pipeline, caller: str
+) -> None:
+    """A loader without workers runs in the process that trains, and telemetry within its step."""
+    images = noise(channels=3, size=16, count=40)
+    pipeline = simclr(crop_size=8) | {"gaussian_blur": {"prob": 0.5}}
+
+    def show() -> list[Tensor]:
+        ops._constants.cache_clear()
+        views, transform = Views([pipeline], images.info), EvalTransform(images.info, 8)
+        drawn = views.draw(0, 0, list(range(40)), [(16, 16)] * 40)
+        one = [view for row in views(list(images.images), drawn) for view in row]
+        batches = [batch.show(views.views[0], images.images, drawn[0])]
+        return [*one, *batches, transform(images.images)]
+
+    expected = show()
+    dtype = torch.float32 if caller == "autocast" else getattr(torch, caller)
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.autocast("cpu", torch.bfloat16, enabled=caller == "autocast"):
+            found = show()
+            assert torch.get_default_dtype() == dtype
+            assert torch.is_autocast_enabled("cpu") is (caller == "autocast")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(map(torch.equal, found, expected)) and len(found) == len(expected)

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from lightning.pytorch.plugins.precision import Precision
 
 from solo_registry.config.resolve import resolve
 from solo_registry.data.module import build_data
@@ -36,8 +37,7 @@ def test_pairs_are_measured_and_the_method_stays_as_it_was(
     model = build_method(cfg, data).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     telemetry = Telemetry(cfg, RunFolder(tmp_path), data, CostFile(tmp_path / "cost.json"))
-    plugin = SimpleNamespace(forward_context=lambda: torch.no_grad())
-    trainer: Any = SimpleNamespace(is_global_zero=True, precision_plugin=plugin)
+    trainer: Any = SimpleNamespace(is_global_zero=True, precision_plugin=Precision())
     drawn = torch.get_rng_state()
     telemetry.measure(trainer, model, 0)
     assert torch.equal(torch.get_rng_state(), drawn) and model.training

@@ -48,7 +48,7 @@ class Prototypes(nn.Linear):
     def forward(self, z: Tensor) -> Tensor:
         """Map (N, D) to (N, K), in float32 at least; rows of length 1 give cosines."""
         with full_precision(z):
-            return F.linear(to_float32(z), F.normalize(self.weight, dim=1))
+            return F.linear(to_float32(z), F.normalize(to_float32(self.weight), dim=1))
 
 
 class DINOHead(nn.Module):

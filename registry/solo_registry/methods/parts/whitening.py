@@ -55,9 +55,9 @@ class IterNorm(nn.Module):
                 self.running_mean.lerp_(mean.to(self.running_mean.dtype), MOMENTUM)
                 self.running_matrix.lerp_(matrix.to(self.running_matrix.dtype), MOMENTUM)
         else:
-            mean, matrix = self.running_mean, self.running_matrix
+            mean, matrix = self.running_mean.to(x.dtype), self.running_matrix.to(x.dtype)
         whitened = (matrix @ (x - mean)).reshape(len(self.weight), -1).T
-        return whitened * self.weight + self.bias
+        return whitened * to_float32(self.weight) + to_float32(self.bias)
 
     def inverse_root(self, x: Tensor) -> Tensor:
         """Return the inverse square roots (G, C, C) of the covariances of centred x (G, C, N)."""
