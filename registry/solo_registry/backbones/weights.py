@@ -61,9 +61,14 @@ def load_backbone(backbone: nn.Module, path: Path) -> Fitted:
     ]
     if lacking or shapes:
         what = f"lacks {_some(lacking)}" if lacking else f"has other shapes: {_some(shapes)}"
+        stem = (
+            "; backbone.kwargs.low_resolution=false gives a ResNet its stem for large images"
+            if any("conv1.weight" in shape and "7, 7" in shape for shape in shapes)
+            else ""
+        )
         raise UserError(
             f"{path} does not fit this backbone: it {what}. "
-            "Name the architecture that the file was trained with, and the same image size"
+            f"Name the architecture that the file was trained with, and the same image size{stem}"
         )
     taken = {name: found[name] for name in wanted if name in found}
     backbone.load_state_dict(wanted | taken)

@@ -11,10 +11,15 @@ import typer
 from solo_registry.errors import UserError
 
 Run = Annotated[Path, typer.Argument(help="A run folder, or a checkpoint inside one.")]
-Data = Annotated[str | None, typer.Option(help="Another data set than the run's: transfer.")]
+Data = Annotated[
+    str | None,
+    typer.Option(metavar="NAME|PATH", help="Another data set, or own images: transfer."),
+]
 DataPath = Annotated[str | None, typer.Option(help="Path of the other data set.")]
 ValPath = Annotated[str | None, typer.Option(help="Its test images, for image folders.")]
-NoLabels = Annotated[bool, typer.Option(help="The other images have no labels: geometry alone.")]
+NoLabels = Annotated[
+    bool, typer.Option("--no-labels", help="The other images have no labels: geometry alone.")
+]
 Download = Annotated[bool, typer.Option(help="Download the other data set if it is not on disk.")]
 Labels = Annotated[float, typer.Option(help="Share of the labels of each class, such as 0.01.")]
 Untrained = Annotated[bool, typer.Option(help="Start from untrained weights: the baseline.")]
@@ -65,9 +70,20 @@ def evaluate(
         "map": plane,
     }
     given = {key: value for key, value in changes.items() if value is not None}
-    where = {"train_path": data_path, "val_path": val_path, "download": download}
-    where["no_labels"] = no_labels
-    evaluate_again(run, {**given, "pictures": pictures}, _console(), data, **where)
+    where = other_data(data, data_path, val_path, download) | {"no_labels": no_labels}
+    evaluate_again(run, {**given, "pictures": pictures}, _console(), **where)
+
+
+def other_data(
+    data: str | None, path: str | None, val_path: str | None, download: bool
+) -> dict[str, Any]:
+    """Return the keywords that name other data; `--data PATH` is a path of what it names."""
+    if data is not None and path is None:
+        from solo_registry.catalog.registry import DATASETS
+        from solo_registry.config.own_data import named_or_own
+
+        data, path = named_or_own(data, list(DATASETS))
+    return {"data": data, "train_path": path, "val_path": val_path, "download": download}
 
 
 def evaluate_file(
@@ -103,10 +119,7 @@ def knn(
         k=[int(each) for each in _numbers("--k", k, whole=True)],
         temperatures=_numbers("--temperature", temperature),
         distances=[part.strip() for part in distance.split(",")],
-        data=data,
-        train_path=data_path,
-        val_path=val_path,
-        download=download,
+        **other_data(data, data_path, val_path, download),
     )
 
 
@@ -131,8 +144,7 @@ def classifier(
         from solo_registry.evaluation.classify import classify
 
         recipe = Recipe(frozen, epochs, lr, labels, batch_size, pretrained=not untrained)
-        where = {"train_path": data_path, "val_path": val_path, "download": download}
-        classify(run, recipe, _console(), data=data, **where)
+        classify(run, recipe, _console(), **other_data(data, data_path, val_path, download))
 
     command.__name__, command.__doc__ = name, text
     return command

@@ -31,20 +31,34 @@ def with_own_data(override: str, known: Collection[str], several: bool = False) 
     written = value[1:-1].replace("\\'", "'") if value[:1] in ("'", '"') else value
     if key != "data" or written in known:
         return [override]
-    path = Path(written).expanduser()
-    if path.exists():
-        return [f"data={reader_of(path)}", f"data.train_path={value}"]
-    parts = [part for part in written.split(",") if part not in known] if several else [written]
+    parts = [part for part in written.split(",") if part not in known] if several else []
     if len(parts) > 1 and any(Path(part).expanduser().exists() for part in parts):
         raise UserError(
             f"{override}: several folders are values of a key: data=custom data.train_path={value}"
         )
-    if any(sign in written for sign in PATH_SIGNS):
+    reader, path = named_or_own(written, known)
+    return [override] if path is None else [f"data={reader}", f"data.train_path={value}"]
+
+
+def named_or_own(name: str, known: Collection[str]) -> tuple[str, str | None]:
+    """Return a data set's name and None; or, for a path, the name of its reader and the path.
+
+    Raises:
+        UserError: a path at which nothing lies, or that no loader reads.
+
+    >>> named_or_own("cifar10", ["cifar10"]), named_or_own(".", ["cifar10"])
+    (('cifar10', None), ('custom', '.'))
+    """
+    if name in known:
+        return name, None
+    path = Path(name).expanduser()
+    if path.exists():
+        return reader_of(path), name
+    if any(sign in name for sign in PATH_SIGNS):
         beside = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise UserError(
-            f"{override}: nothing lies at {path.absolute()}.{nearest(path.name, beside)}"
-        )
-    return [override]
+        near = nearest(path.name, [*known, *beside])
+        raise UserError(f"nothing lies at {path.absolute()}.{near}")
+    return name, None
 
 
 def reader_of(path: Path) -> str:

@@ -92,6 +92,13 @@ def completed(cfg: DictConfig, opened: OpenedData) -> tuple[DictConfig, str]:
     return resolve(cfg), "\n".join([head, *dict.fromkeys(lines)])
 
 
+def share_to_hold_out(cfg: DictConfig, opened: OpenedData) -> float:
+    """Return what `data.validation_fraction=null` means for opened images."""
+    if opened.val is not None:
+        return 0.0
+    return Choice(cfg, Facts.of(opened, cfg.data)).validation_fraction()[0]
+
+
 class Planned:
     """Completes many configs before any runs; opens data once that several configs name.
 

@@ -247,10 +247,17 @@ def evaluate_again(
     path: Path,
     changes: dict[str, Any],
     console: Console,
-    other: str | None = None,
+    data: str | None = None,
     **where: Any,
 ) -> dict[str, Any]:
     """Measure a run folder or a checkpoint inside one again, with some settings changed.
+
+    Args:
+        path: the run folder or checkpoint.
+        changes: keys of the config's `evaluation` section, and their values.
+        console: where the table is printed.
+        data: name of another data set; None means the run's own.
+        **where: as in `LoadedRun.data`.
 
     Raises:
         UserError: `path` is neither a run folder nor a checkpoint.
@@ -258,7 +265,7 @@ def evaluate_again(
     given = LoadedRun(path).cfg.evaluation
     given.update(changes | {"enabled": True})
     check_evaluation(given)
-    return evaluate_run(path, given, console, other=other, **where)
+    return evaluate_run(path, given, console, other=data, **where)
 
 
 def numbers(

@@ -15,6 +15,7 @@ from solo_registry.config.identity import config_hash, names_of
 from solo_registry.config.resolve import expanded, merge_schema, resolve
 from solo_registry.config.text_file import file_digest
 from solo_registry.config.undecided import undecided
+from solo_registry.data.from_images import share_to_hold_out
 from solo_registry.data.module import PretrainDataModule, build_data
 from solo_registry.data.opened import open_data
 from solo_registry.data.sets import SetInfo
@@ -132,7 +133,9 @@ class LoadedRun:
     ) -> PretrainDataModule:
         """Load the run's own data, or other data in the form that its backbone expects.
 
-        Other data get the run's channels, size, mean and std, because its weights fit these.
+        Other data get the run's channels, size, mean and std, because its weights fit these. If
+        they have labels but no test images, a share of each class is held out, as for a run on
+        them.
 
         Args:
             other: name of another data set; None means the run's own.
@@ -165,7 +168,9 @@ class LoadedRun:
         cfg.optimizer.batch_size = 1  # nothing is trained in its batches
         for augmentation in cfg.augmentations:
             augmentation.mean, augmentation.std = list(info.mean), list(info.std)
-        return build_data(cfg)
+        opened = open_data(cfg.data)
+        cfg.data.validation_fraction = share_to_hold_out(cfg, opened)
+        return build_data(cfg, opened)
 
     def info(self) -> SetInfo:
         """Return the facts about the run's own data; needs no images."""

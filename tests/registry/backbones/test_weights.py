@@ -69,6 +69,17 @@ class Evil:
         return (exec, ("raise SystemExit('code ran')",))
 
 
+def test_a_stem_for_large_images_is_named(tmp_path: Path) -> None:
+    words: dict[str, Any] = {"in_channels": 3, "channels": [8, 8, 16, 16]}
+    large = build_backbone("resnet18_narrow", image_size=224, **words)
+    torch.save(large.state_dict(), tmp_path / "large.pth")
+    net = build_backbone("resnet18_narrow", image_size=28, **words)
+    with pytest.raises(UserError, match=r"image size; backbone.kwargs.low_resolution=false gives"):
+        load_backbone(net, tmp_path / "large.pth")
+    net = build_backbone("resnet18_narrow", image_size=28, low_resolution=False, **words)
+    load_backbone(net, tmp_path / "large.pth")
+
+
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "file.pt"
     cases: list[tuple[Any, str]] = [

@@ -56,6 +56,7 @@ def test_a_data_sets_name_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("photo", "unknown data set 'photo'.*or a folder of your images, but nothing lies at"),
         ("./photo", r"nothing lies at .*photo\. Did you mean 'photos'\?"),
         ("none/photos", "nothing lies at"),
+        ("digits.yaml", r"nothing lies at .*digits.yaml. Did you mean 'digits'\?"),
         ("~/no such photos", "nothing lies at"),
         ("photos.zip", "is an archive: unpack it"),
         ("cat.png", r"is a file, not a folder of images; files that are read end in .h5, .hdf5, "),

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 from tests.conftest import tiny_config
 from typer.testing import CliRunner
@@ -241,3 +242,29 @@ def test_transfer_keeps_channels_normalisation_and_the_runs_own_result(run: RunF
     assert run.read_result() == own
     name = f"digits_again-{own['data_digest'][:8]}.json"
     assert (run.path / "evaluations" / name).is_file()
+
+
+@pytest.mark.slow
+def test_transfer_to_a_folder_holds_test_images_out(run: RunFolder, tmp_path: Path) -> None:
+    photos = tmp_path / "my photos"
+    for label in range(2):
+        for number in range(20):
+            image = Image.new("L", (9, 8), color=100 * label + number)
+            (photos / str(label)).mkdir(parents=True, exist_ok=True)
+            image.save(photos / str(label) / f"{number}.png")
+    words = [str(run.path), "--data", str(photos)]
+    for command in (
+        ["evaluate", "--no-pictures"],
+        ["knn", "--k", "1"],
+        ["linear", "--epochs", "2"],
+    ):
+        done = CliRunner().invoke(app, [command[0], *words, *command[1:]])
+        assert done.exit_code == 0, done.output
+    (path,) = (run.path / "evaluations").glob("custom-????????.json")
+    found = json.loads(path.read_text())
+    assert (found["test_images"], found["train_images"]) == (12, 28)  # 0.3 of each class
+    assert found["results"]["trained"]["knn_acc1"] == 100  # dark and bright
+    names = {path.name.rpartition("-")[2] for path in path.parent.iterdir()}
+    assert {"knn.json", "linear.json"} < names
+    done = CliRunner().invoke(app, ["knn", str(run.path), "--data", str(photos / "none")])
+    assert isinstance(done.exception, UserError) and "nothing lies at" in str(done.exception)
