@@ -70,13 +70,12 @@ class Evil:
 
 
 def test_a_stem_for_large_images_is_named(tmp_path: Path) -> None:
-    words: dict[str, Any] = {"in_channels": 3, "channels": [8, 8, 16, 16]}
-    large = build_backbone("resnet18_narrow", image_size=224, **words)
+    large = build_backbone("timm/resnet18", in_channels=3, image_size=224)
     torch.save(large.state_dict(), tmp_path / "large.pth")
-    net = build_backbone("resnet18_narrow", image_size=28, **words)
+    net = build_backbone("timm/resnet18", in_channels=3, image_size=28)
     with pytest.raises(UserError, match=r"image size; backbone.kwargs.low_resolution=false gives"):
         load_backbone(net, tmp_path / "large.pth")
-    net = build_backbone("resnet18_narrow", image_size=28, low_resolution=False, **words)
+    net = build_backbone("timm/resnet18", in_channels=3, image_size=28, low_resolution=False)
     load_backbone(net, tmp_path / "large.pth")
 
 
