@@ -204,6 +204,8 @@ def fit(trainer: Trainer, model: LightningModule, data: Any, resume: Path | None
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     signals = OwnSignals()
     trainer.callbacks.insert(0, signals)  # type: ignore[attr-defined]  # others add to its handlers
+    # Lightning does so after it has loaded the checkpoint, whose float64 would then be rounded
+    trainer.precision_plugin.convert_module(model)
     try:
         with parent_of_all(), signals.at_default(trainer.world_size > 1):
             trainer.fit(model, data, ckpt_path=resume, weights_only=True)
