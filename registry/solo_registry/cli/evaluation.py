@@ -77,12 +77,13 @@ def evaluate(
 def other_data(
     data: str | None, path: str | None, val_path: str | None, download: bool
 ) -> dict[str, Any]:
-    """Return the keywords that name other data; `--data PATH` is a path of what it names."""
+    """Return the keywords that name other data; `--data PATH` is the path of own images."""
     if data is not None and path is None:
         from solo_registry.catalog.registry import DATASETS
         from solo_registry.config.own_data import named_or_own
 
-        data, path = named_or_own(data, list(DATASETS))
+        data, path, own_val = named_or_own(data, list(DATASETS))
+        val_path = val_path or own_val
     return {"data": data, "train_path": path, "val_path": val_path, "download": download}
 
 

@@ -224,6 +224,7 @@ def hydra_args(args: Sequence[str]) -> list[str]:
         return f"++{override}" if added else override
 
     known = options_of("data")
+    overrides.sort(key=lambda given: not given.startswith("data="))  # a path of its own wins
     words = [word for given in overrides for word in with_own_data(given, known, several)]
     return flags + [spell(word) for word in words]
 

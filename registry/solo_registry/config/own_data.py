@@ -10,6 +10,8 @@ from solo_registry.errors import UserError, nearest
 H5_SUFFIXES = (".h5", ".hdf5")
 SHARDS = {".arrow": "arrow", ".parquet": "parquet", ".tar": "webdataset"}  # and their reader's name
 SAVED = ("dataset_dict.json", "state.json")  # of a folder that `save_to_disk` wrote
+VAL_FOLDERS = ("val", "validation", "valid", "test")  # the first of them is taken
+SPLIT_FOLDERS = {"data", "train", *VAL_FOLDERS}  # of shards, or of class folders
 PATH_SIGNS = ("/", "\\", "~", ".")  # a name with none of these can be a data set's
 
 
@@ -36,29 +38,42 @@ def with_own_data(override: str, known: Collection[str], several: bool = False) 
         raise UserError(
             f"{override}: several folders are values of a key: data=custom data.train_path={value}"
         )
-    reader, path = named_or_own(written, known)
-    return [override] if path is None else [f"data={reader}", f"data.train_path={value}"]
+    reader, train, val = named_or_own(written, known)
+    quote = value[:1] if value[:1] in ("'", '"') else ""
+    words = []
+    for key, path in (("train_path", train), ("val_path", val)):
+        if path is not None:
+            inner = path.replace(quote, f"\\{quote}") if quote else path
+            words.append(f"data.{key}={quote}{inner}{quote}")
+    return [f"data={reader}", *words] if words else [override]
 
 
-def named_or_own(name: str, known: Collection[str]) -> tuple[str, str | None]:
-    """Return a data set's name and None; or, for a path, the name of its reader and the path.
+def named_or_own(name: str, known: Collection[str]) -> tuple[str, str | None, str | None]:
+    """Return a data set's name, or for a path the name of its reader, and the paths of the images.
+
+    Returns:
+        The name; the path of the training images, None for a data set's name; and the path of the
+        test images, of a folder that holds the class folders of both in `train` and `val`.
 
     Raises:
         UserError: a path at which nothing lies, or that no loader reads.
 
     >>> named_or_own("cifar10", ["cifar10"]), named_or_own(".", ["cifar10"])
-    (('cifar10', None), ('custom', '.'))
+    (('cifar10', None, None), ('custom', '.', None))
     """
     if name in known:
-        return name, None
+        return name, None, None
     path = Path(name).expanduser()
     if path.exists():
-        return reader_of(path), name
+        reader = reader_of(path)
+        parts = splits_of(path) if reader == "custom" and path.is_dir() else []
+        train, val = [*[f"{name.rstrip('/')}/{part}" for part in parts], None, None][:2]
+        return reader, train or name, val
     if any(sign in name for sign in PATH_SIGNS):
         beside = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
         near = nearest(path.name, [*known, *beside])
         raise UserError(f"nothing lies at {path.absolute()}.{near}")
-    return name, None
+    return name, None, None
 
 
 def reader_of(path: Path) -> str:
@@ -82,11 +97,24 @@ def holds_shards(path: Path) -> bool:
     if any(item.name in SAVED for item in items):
         return True
     folders = [item for item in items if item.is_dir()]
-    if [folder.name for folder in folders] == ["data"]:  # as sets of the hub are laid out
-        items = list(folders[0].iterdir())
-    elif folders:
+    if not {folder.name for folder in folders} <= SPLIT_FOLDERS:  # they are classes
         return False
+    items += [item for folder in folders for item in folder.iterdir()]
     return any(item.suffix in SHARDS for item in items)
+
+
+def splits_of(path: Path) -> list[str]:
+    """Return the names of the folders in `path` that hold class folders: `train`, then `val`.
+
+    The second can have another name of `VAL_FOLDERS`, or be absent. The list is empty where
+    `train` has no class folders, or where `path` has another folder, which then is a class.
+    """
+    folders = {item.name for item in path.iterdir() if item.is_dir() and item.name[0] != "."}
+    if "train" not in folders or not folders <= SPLIT_FOLDERS:
+        return []
+    if not any(item.is_dir() for item in (path / "train").iterdir()):
+        return []
+    return ["train", *[name for name in VAL_FOLDERS if name in folders][:1]]
 
 
 def no_folder(path: Path) -> str:

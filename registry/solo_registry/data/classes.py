@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from solo_registry.config.own_data import holds_shards, no_folder
+from solo_registry.config.own_data import holds_shards, no_folder, splits_of
 from solo_registry.config.text_file import read_text
 from solo_registry.data.files import chain, composed, images_below, is_shown, place
 from solo_registry.data.pixels import SUFFIXES
@@ -81,6 +81,12 @@ def class_folders(root: Path, class_list: str | None = None) -> list[str]:
             if holds_shards(root)
             else f"{root} has no folders, so it has no classes; data.no_labels=true (of evaluate: "
             "--no-labels) takes images without labels"
+        )
+    if class_list is None and (parts := splits_of(root)):
+        keys = ("data.train_path", "data.val_path")
+        paths = [f"{key}={root}/{part}" for key, part in zip(keys, parts, strict=False)]
+        raise UserError(
+            f"{root} holds the folders {', '.join(names)}, which are no classes: {' '.join(paths)}"
         )
     names = listed(names, root, class_list)
     if len(names) == 1:

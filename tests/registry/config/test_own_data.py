@@ -8,6 +8,7 @@ import pytest
 
 from solo_registry.config.compose import compose_config
 from solo_registry.config.own_data import with_own_data
+from solo_registry.data.classes import class_folders
 from solo_registry.errors import UserError
 
 
@@ -21,6 +22,7 @@ from solo_registry.errors import UserError
         (["train-00000.parquet", "README.md"], "hf"),
         (["000.tar", "001.tar"], "hf"),
         (["data/train-00000.parquet", "README.md", ".git/x"], "hf"),
+        (["train/0.parquet", "test/0.parquet"], "hf"),
         (["dataset_dict.json", "train/state.json", "test/state.json"], "hf"),
         (["state.json", "dataset_info.json"], "hf"),
     ],
@@ -34,6 +36,27 @@ def test_folders(tmp_path: Path, files: list[str], reader: str) -> None:
     assert words == [f"data={reader}", f"data.train_path={folder}"]
     cfg = compose_config([f"data={folder}"])
     assert (cfg.data.dataset, cfg.data.train_path) == (reader, str(folder))
+
+
+@pytest.mark.parametrize("val", ["val", "test", None])
+def test_train_and_val_are_no_classes(tmp_path: Path, val: str | None) -> None:
+    folder = tmp_path / "it's (1), é"
+    for name in ("train", *([val] if val else []), ".git"):
+        (folder / name / "cat").mkdir(parents=True)
+        (folder / name / "dog").mkdir()
+    cfg = compose_config([f"data={folder}"])
+    assert cfg.data.train_path == f"{folder}/train"
+    assert cfg.data.val_path == (f"{folder}/{val}" if val else None)
+    for words in ([f"data={folder}/", "data.val_path=x"], ["data.val_path=x", f"data={folder}"]):
+        cfg = compose_config(words)
+        assert (cfg.data.train_path, cfg.data.val_path) == (f"{folder}/train", "x")
+    with pytest.raises(UserError, match=r"are no classes: data.train_path=.*/train"):
+        class_folders(folder)
+    (word, train, *_) = with_own_data("data='" + str(folder).replace("'", "\\'") + "'", [])
+    assert compose_config([word, train]).data.train_path == f"{folder}/train"
+    (folder / "bird").mkdir()  # so they are classes
+    assert compose_config([f"data={folder}"]).data.train_path == str(folder)
+    assert "train" in class_folders(folder)
 
 
 @pytest.mark.parametrize("name", ["a.h5", "a.hdf5", "a.arrow", "a.parquet", "a.tar"])
