@@ -195,11 +195,14 @@ def pack_data(
 ) -> None:
     """Write folders of images as shards, which open in seconds: dyntemp pack-data photos packed.
 
-    Train from them by `dyntemp pretrain data=hf data.train_path=packed`.
+    A folder that holds train and val gives both. Train by `dyntemp pretrain data=packed`.
     """
+    from solo_registry.config.own_data import splits_of
     from solo_registry.console import terminal
     from solo_registry.export.pack_data import pack_data as pack
 
+    if val is None and folder.is_dir() and (splits := splits_of(folder)):
+        folder, val = folder / splits[0], folder / splits[1] if splits[1:] else None
     counts = pack(folder, out, val=val, labels=not no_labels, shard_mb=shard_mb, console=terminal())
     typer.echo(f"{out}: {', '.join(f'{n} images of {split}' for split, n in counts.items())}")
 

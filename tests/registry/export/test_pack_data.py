@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,6 +37,19 @@ def test_the_command_keeps_the_bytes_of_the_files(photos: Path, tmp_path: Path) 
     for row in rows.cast_column("image", datasets.Image(decode=False)):
         assert row["image"]["bytes"] == (photos / row["file"]).read_bytes()
         assert row["file"].startswith("ab"[row["label"]])
+
+
+def test_train_and_val_in_one_folder_are_two_splits(photos: Path, tmp_path: Path) -> None:
+    both = tmp_path / "both"
+    shutil.copytree(photos, both / "train")
+    shutil.copytree(photos, both / "val")
+    done = CliRunner().invoke(app, ["pack-data", str(both), str(tmp_path / "one")])
+    assert done.exit_code == 0 and "images of train" in done.output
+    words = ["pack-data", str(photos), str(tmp_path / "two"), "--val", str(photos)]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    files = [sorted((tmp_path / name).iterdir()) for name in ("one", "two")]
+    assert [path.read_bytes() for path in files[0]] == [path.read_bytes() for path in files[1]]
+    assert [path.name[:3] for path in files[0]] == ["tra", "val"]
 
 
 @pytest.mark.nightly
