@@ -127,9 +127,8 @@ def small_config(given: DictConfig, processes: int, images: int) -> DictConfig:
     """Keep the method of `given`; make batch, queue and images small."""
     cfg = given.copy()
     vit = getattr(METHODS.get(cfg.method), "TRANSFORMER", False)
-    stand_ins = undecided(cfg) | ({"backbone.name": "vit_tiny"} if vit else {})
-    for key in undecided(cfg):  # what images would decide
-        OmegaConf.update(cfg, key, stand_ins[key])
+    for key, value in undecided(cfg).items():  # what images would decide
+        OmegaConf.update(cfg, key, "vit_tiny" if vit and key == "backbone.name" else value)
     cfg.devices, cfg.num_nodes = processes, 1
     cfg.optimizer.batch_size = images
     if cfg.optimizer.get("micro_batch_size"):

@@ -63,7 +63,9 @@ def load_backbone(backbone: nn.Module, path: Path) -> Fitted:
         what = f"lacks {_some(lacking)}" if lacking else f"has other shapes: {_some(shapes)}"
         stem = (
             "; backbone.kwargs.low_resolution=false gives a ResNet its stem for large images"
-            if any("conv1.weight" in shape and "7, 7" in shape for shape in shapes)
+            if "conv1.weight" in wanted
+            and "conv1.weight" in found
+            and wanted["conv1.weight"].shape[2:] != found["conv1.weight"].shape[2:] == (7, 7)
             else ""
         )
         raise UserError(

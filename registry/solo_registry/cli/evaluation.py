@@ -78,13 +78,14 @@ def other_data(
     data: str | None, path: str | None, val_path: str | None, download: bool
 ) -> dict[str, Any]:
     """Return the keywords that name other data; `--data PATH` is the path of own images."""
+    where = {"data": data, "train_path": path, "val_path": val_path, "download": download}
     if data is not None and path is None:
         from solo_registry.catalog.registry import DATASETS
         from solo_registry.config.own_data import named_or_own
 
-        data, path, own_val = named_or_own(data, list(DATASETS))
-        val_path = val_path or own_val
-    return {"data": data, "train_path": path, "val_path": val_path, "download": download}
+        where["data"], own = named_or_own(data, list(DATASETS))
+        where |= {key: found for key, found in own.items() if where[key] is None}
+    return where
 
 
 def evaluate_file(

@@ -202,7 +202,8 @@ def pack_data(
     from solo_registry.export.pack_data import pack_data as pack
 
     if val is None and folder.is_dir() and (splits := splits_of(folder)):
-        folder, val = folder / splits[0], folder / splits[1] if splits[1:] else None
+        root, folder = folder, folder / splits["train"]
+        val = root / splits["val"] if "val" in splits else None
     counts = pack(folder, out, val=val, labels=not no_labels, shard_mb=shard_mb, console=terminal())
     typer.echo(f"{out}: {', '.join(f'{n} images of {split}' for split, n in counts.items())}")
 

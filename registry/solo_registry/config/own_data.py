@@ -10,8 +10,9 @@ from solo_registry.errors import UserError, nearest
 H5_SUFFIXES = (".h5", ".hdf5")
 SHARDS = {".arrow": "arrow", ".parquet": "parquet", ".tar": "webdataset"}  # and their reader's name
 SAVED = ("dataset_dict.json", "state.json")  # of a folder that `save_to_disk` wrote
-VAL_FOLDERS = ("val", "validation", "valid", "test")  # the first of them is taken
-SPLIT_FOLDERS = {"data", "train", *VAL_FOLDERS}  # of shards, or of class folders
+VAL_SPLITS = ("val", "validation", "valid", "test")  # the first that there is
+SPLIT_FOLDERS = {"data", "train", *VAL_SPLITS}  # of shards, or of class folders
+MADE_BY_SYSTEMS = ("__MACOSX", "@eaDir")  # folders of thumbnails that operating systems create
 PATH_SIGNS = ("/", "\\", "~", ".")  # a name with none of these can be a data set's
 
 
@@ -38,42 +39,43 @@ def with_own_data(override: str, known: Collection[str], several: bool = False) 
         raise UserError(
             f"{override}: several folders are values of a key: data=custom data.train_path={value}"
         )
-    reader, train, val = named_or_own(written, known)
+    reader, paths = named_or_own(written, known)
+    if not paths:
+        return [override]
     quote = value[:1] if value[:1] in ("'", '"') else ""
-    words = []
-    for key, path in (("train_path", train), ("val_path", val)):
-        if path is not None:
-            inner = path.replace(quote, f"\\{quote}") if quote else path
-            words.append(f"data.{key}={quote}{inner}{quote}")
-    return [f"data={reader}", *words] if words else [override]
+    paths = {
+        key: path.replace(quote, f"\\{quote}") if quote else path for key, path in paths.items()
+    }
+    return [f"data={reader}", *(f"data.{key}={quote}{path}{quote}" for key, path in paths.items())]
 
 
-def named_or_own(name: str, known: Collection[str]) -> tuple[str, str | None, str | None]:
-    """Return a data set's name, or for a path the name of its reader, and the paths of the images.
+def named_or_own(name: str, known: Collection[str]) -> tuple[str, dict[str, str]]:
+    """Return a data set's name, or for a path the name of its reader and the keys of its images.
 
     Returns:
-        The name; the path of the training images, None for a data set's name; and the path of the
-        test images, of a folder that holds the class folders of both in `train` and `val`.
+        The name; and no key for a data set's name, else `train_path`, and also `val_path` for a
+        folder that holds the class folders of both (`splits_of`).
 
     Raises:
         UserError: a path at which nothing lies, or that no loader reads.
 
     >>> named_or_own("cifar10", ["cifar10"]), named_or_own(".", ["cifar10"])
-    (('cifar10', None, None), ('custom', '.', None))
+    (('cifar10', {}), ('custom', {'train_path': '.'}))
     """
     if name in known:
-        return name, None, None
+        return name, {}
     path = Path(name).expanduser()
     if path.exists():
         reader = reader_of(path)
-        parts = splits_of(path) if reader == "custom" and path.is_dir() else []
-        train, val = [*[f"{name.rstrip('/')}/{part}" for part in parts], None, None][:2]
-        return reader, train or name, val
+        splits = splits_of(path) if reader == "custom" and path.is_dir() else {}
+        root = name.rstrip("/")
+        paths = {f"{split}_path": f"{root}/{folder}" for split, folder in splits.items()}
+        return reader, paths or {"train_path": name}
     if any(sign in name for sign in PATH_SIGNS):
         beside = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
         near = nearest(path.name, [*known, *beside])
         raise UserError(f"nothing lies at {path.absolute()}.{near}")
-    return name, None, None
+    return name, {}
 
 
 def reader_of(path: Path) -> str:
@@ -93,7 +95,7 @@ def holds_shards(path: Path) -> bool:
     """Whether a file, or a folder that has no class folders, is a set of Arrow, Parquet or tar."""
     if not path.is_dir():
         return path.suffix in SHARDS
-    items = [item for item in path.iterdir() if not item.name.startswith(".")]
+    items = [item for item in path.iterdir() if is_shown(item.name)]
     if any(item.name in SAVED for item in items):
         return True
     folders = [item for item in items if item.is_dir()]
@@ -103,18 +105,24 @@ def holds_shards(path: Path) -> bool:
     return any(item.suffix in SHARDS for item in items)
 
 
-def splits_of(path: Path) -> list[str]:
-    """Return the names of the folders in `path` that hold class folders: `train`, then `val`.
+def splits_of(path: Path) -> dict[str, str]:
+    """Return the folders in `path` that hold class folders, by split: "train" and perhaps "val".
 
-    The second can have another name of `VAL_FOLDERS`, or be absent. The list is empty where
-    `train` has no class folders, or where `path` has another folder, which then is a class.
+    That of "val" is the first of `VAL_SPLITS`. There are none where `train` has no class folders,
+    or where `path` has another folder, which then is a class.
     """
-    folders = {item.name for item in path.iterdir() if item.is_dir() and item.name[0] != "."}
+    folders = {item.name for item in path.iterdir() if is_shown(item.name) and item.is_dir()}
     if "train" not in folders or not folders <= SPLIT_FOLDERS:
-        return []
+        return {}
     if not any(item.is_dir() for item in (path / "train").iterdir()):
-        return []
-    return ["train", *[name for name in VAL_FOLDERS if name in folders][:1]]
+        return {}
+    val = next((name for name in VAL_SPLITS if name in folders), None)
+    return {"train": "train"} | ({"val": val} if val else {})
+
+
+def is_shown(name: str) -> bool:
+    """Whether a file or folder counts; hidden ones and those of `MADE_BY_SYSTEMS` do not."""
+    return not name.startswith(".") and name not in MADE_BY_SYSTEMS
 
 
 def no_folder(path: Path) -> str:

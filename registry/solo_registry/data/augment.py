@@ -163,6 +163,5 @@ class EvalTransform:
 
     def __call__(self, image: Tensor) -> Tensor:
         """Map uint8 (..., C, H, W) to float32 (..., C, crop_size, crop_size)."""
-        with ops.in_float32(image.device):
-            shown = ops.center_crop(image, size=self.size, resize=self.resized)
-            return self.normalise(shown.float().div_(255))
+        shown = ops.center_crop(image, size=self.size, resize=self.resized)
+        return self.normalise(shown.float().div_(255))

@@ -7,9 +7,9 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from solo_registry.config.own_data import holds_shards, no_folder, splits_of
+from solo_registry.config.own_data import holds_shards, is_shown, no_folder, splits_of
 from solo_registry.config.text_file import read_text
-from solo_registry.data.files import chain, composed, images_below, is_shown, place
+from solo_registry.data.files import chain, composed, images_below, place
 from solo_registry.data.pixels import SUFFIXES
 from solo_registry.errors import UserError, nearest
 
@@ -73,18 +73,17 @@ def class_folders(root: Path, class_list: str | None = None) -> list[str]:
         UserError: there are none, a listed one is missing, or one folder holds everything.
     """
     names = sorted(folders_in(root, class_list is None))
+    if not names and not os.listdir(root):
+        raise UserError(f"{root} is empty")
+    if not names and holds_shards(root):
+        raise UserError(f"{root} holds shards, which data=hf reads: data=hf data.train_path={root}")
     if not names:
         raise UserError(
-            f"{root} is empty"
-            if not os.listdir(root)
-            else f"{root} holds shards, which data=hf reads: data=hf data.train_path={root}"
-            if holds_shards(root)
-            else f"{root} has no folders, so it has no classes; data.no_labels=true (of evaluate: "
+            f"{root} has no folders, so it has no classes; data.no_labels=true (of evaluate: "
             "--no-labels) takes images without labels"
         )
-    if class_list is None and (parts := splits_of(root)):
-        keys = ("data.train_path", "data.val_path")
-        paths = [f"{key}={root}/{part}" for key, part in zip(keys, parts, strict=False)]
+    if class_list is None and (splits := splits_of(root)):
+        paths = [f"data.{split}_path={root}/{folder}" for split, folder in splits.items()]
         raise UserError(
             f"{root} holds the folders {', '.join(names)}, which are no classes: {' '.join(paths)}"
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from solo_registry.config.own_data import is_shown
 from solo_registry.config.text_file import open_file
 from solo_registry.data.pixels import FORMATS, SUFFIXES
 from solo_registry.errors import UserError
@@ -24,7 +25,6 @@ LIKE_IMAGES = {
 NO_IMAGES = {".bufr", ".fit", ".grib", ".h5", ".hdf", ".iim", ".im", ".mpeg", ".mpg", ".pdf", ".ps"}
 LIKE_IMAGES |= {*Image.registered_extensions()} - SUFFIXES - NO_IMAGES
 TRIES = 10  # number of files of an unknown suffix that are opened to see whether they are images
-MADE_BY_SYSTEMS = ("__MACOSX", "@eaDir")  # folders of thumbnails that operating systems create
 Place = tuple[int, int]
 
 
@@ -130,11 +130,6 @@ def _holds_image(path: str) -> bool:
             return True
     except Exception:  # Pillow raises whatever it meets in other files
         return False
-
-
-def is_shown(name: str) -> bool:
-    """Whether a file or folder counts; hidden ones and those of `MADE_BY_SYSTEMS` do not."""
-    return not name.startswith(".") and name not in MADE_BY_SYSTEMS
 
 
 def composed(name: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from solo_registry.config.own_data import SAVED, SHARDS
+from solo_registry.config.own_data import SAVED, SHARDS, VAL_SPLITS
 from solo_registry.config.settings import setting
 from solo_registry.config.text_file import open_file
 from solo_registry.data.folder import DIGEST_FILES, FolderSet, open_files, with_classes
@@ -32,7 +32,6 @@ from solo_registry.data.sets import (
 )
 from solo_registry.errors import UserError, nearest
 
-VAL_SPLITS = ("val", "validation", "valid", "test")
 LABELS = ("label", "labels", "cls", "class", "target", "fine_label")
 
 

@@ -41,7 +41,7 @@ def test_folders(tmp_path: Path, files: list[str], reader: str) -> None:
 @pytest.mark.parametrize("val", ["val", "test", None])
 def test_train_and_val_are_no_classes(tmp_path: Path, val: str | None) -> None:
     folder = tmp_path / "it's (1), é"
-    for name in ("train", *([val] if val else []), ".git"):
+    for name in ("train", *([val] if val else []), ".git", "__MACOSX"):
         (folder / name / "cat").mkdir(parents=True)
         (folder / name / "dog").mkdir()
     cfg = compose_config([f"data={folder}"])
