@@ -25,6 +25,7 @@ from solo_registry.leaderboard.tuning import further, select
 from solo_registry.runs.lock import held
 from solo_registry.runs.records import Record, read_record
 from solo_registry.runs.run_folder import RunFolder
+from solo_registry.training.notes import slow_bfloat16
 
 # the command's own keys, and the key of a run that one of them stands in place of
 OWN = {"suite": "", "seeds": "seed", "strategies": "", "board": "", "runs_dir": ""}
@@ -111,8 +112,8 @@ def run_board(overrides: Sequence[str], console: Console) -> Board:
             first = {name: entry.points()[0] for name, entry in suite.strategies.items()}
             final = planner.final(first.items(), seeds)
             hydra.launcher()
-        dataset = hydra.compose(final[0].words).data.dataset
-        path = Path(request.board or f"boards/{name}-{dataset}")
+        composed = hydra.compose(final[0].words)
+        path = Path(request.board or f"boards/{name}-{composed.data.dataset}")
         runs_dir = Path(os.path.relpath(request.runs_dir, path)).as_posix()
         plan = Plan(BOARD_VERSION, name, suite, request.run, seeds, runs_dir, jobs)
         board = Board(path, plan)
@@ -123,6 +124,8 @@ def run_board(overrides: Sequence[str], console: Console) -> Board:
             f"{len(suite.strategies) * len(seeds)} final runs; board {path}",
             soft_wrap=True, highlight=False, markup=False,
         )  # fmt: skip
+        if slow := slow_bfloat16(composed):
+            console.print(slow, soft_wrap=True, highlight=False, markup=False)
         with held(path, console):
             _fill(board, planner, hydra, console)
     return Board.read(path)

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 from omegaconf import DictConfig
+
+from solo_registry.config.devices import on_cpu
+from solo_registry.data.sampling import one_thread
+
+BFLOAT16 = ("bf16", "bf16-mixed", "bf16-true", "16", "16-mixed")  # what uses bfloat16 on a CPU
+SLOWER = 2.0  # times as long as in float32, from which a user is told
 
 
 def micro_batches(cfg: DictConfig) -> str:
@@ -25,6 +33,43 @@ def all_warmup(cfg: DictConfig) -> str:
         f"warning: scheduler.warmup_epochs={warmup:g} of max_epochs={epochs}: the learning rate "
         f"only rises, so little is learnt; scheduler.warmup_epochs={epochs / 10:g} is usual"
     )
+
+
+def slow_bfloat16(cfg: DictConfig) -> str:
+    """Return a warning if the run's bfloat16 makes this CPU slower, else ""."""
+    import torch
+
+    on_gpu = not on_cpu(cfg) or (cfg.accelerator != "cpu" and torch.backends.mps.is_available())
+    if on_gpu or str(cfg.precision) not in BFLOAT16 or (cost := bfloat16_cost()) < SLOWER:
+        return ""
+    return (
+        f"warning: precision={cfg.precision}: a convolution in bfloat16 takes this CPU {cost:.0f} "
+        "times as long as one in float32; precision=32 is faster here"
+    )
+
+
+def bfloat16_cost() -> float:
+    """Return how many times as long a convolution takes this CPU in bfloat16 as in float32.
+
+    Measured in a moment, forward and backward. A CPU with units for bfloat16 (AMX, AVX512-BF16)
+    takes less than once; one without AVX512 takes ten times and more, because PyTorch's fast
+    convolutions do not serve it.
+    """
+    import torch
+
+    def fastest(dtype: torch.dtype) -> float:
+        images = torch.ones(4, 32, 16, 16, dtype=dtype, requires_grad=True)
+        weight = torch.ones(32, 32, 3, 3, dtype=dtype, requires_grad=True)
+        taken = []
+        for _ in range(4):  # the first makes the kernels
+            start = time.perf_counter()
+            made = torch.nn.functional.conv2d(images, weight, padding=1)
+            torch.autograd.grad(made.sum(), (images, weight))
+            taken.append(time.perf_counter() - start)
+        return min(taken)
+
+    with one_thread(), torch.enable_grad():  # several threads wait for each other on a busy CPU
+        return fastest(torch.bfloat16) / fastest(torch.float32)
 
 
 def what_helps(cfg: DictConfig) -> str:

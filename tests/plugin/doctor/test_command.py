@@ -201,10 +201,13 @@ def test_the_cure_of_its_knn_cures_it(tmp_path: Path) -> None:
     assert good and said.startswith(str(tmp_path)) and said.endswith("100.0"), said
 
 
-def test_bfloat16_is_told_where_the_cpu_has_it() -> None:
-    (finding,) = libraries.bf16("flags : sse2 avx512_bf16 amx_bf16")
-    assert finding.state == "ok" and "amx_bf16 and avx512_bf16: precision=bf16" in finding.detail
-    assert libraries.bf16("flags : sse2 avx512f") == []
+@pytest.mark.parametrize(("cost", "verdict"), [("0.41", "faster"), ("12.3", "slower")])
+def test_bfloat16_is_measured(cost: str, verdict: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr(libraries, "attempt", lambda program: (True, cost))
+    (finding,) = libraries.bf16()
+    assert finding.state == "ok" and f"trains {verdict} on this CPU" in finding.detail
+    monkeypatch.setattr(libraries, "attempt", lambda program: (False, "no module named torch"))
+    assert libraries.bf16() == []
 
 
 def test_without_a_card_it_says_what_it_would_measure(monkeypatch: Any, capsys: Any) -> None:

@@ -17,7 +17,6 @@ from solo_registry.catalog.registry import METHODS
 from solo_registry.config.resolve import resolve
 from solo_registry.evaluation.verdict import last_loss, verdict
 from solo_registry.runs.run_folder import RunFolder
-from solo_registry.training.notes import all_warmup
 
 Tiny = Callable[..., DictConfig]
 GENERATOR = torch.Generator().manual_seed(0)
@@ -112,9 +111,3 @@ def test_the_loss_is_the_last_one_measured(tmp_path: Path) -> None:
     table = pd.DataFrame({"epoch": [0, 1], "train_nce_loss": [3.0, 2.5]})
     table.to_csv(tmp_path / "metrics.csv")
     assert last_loss(RunFolder(tmp_path)) == 2.5
-
-
-def test_a_training_that_is_all_warm_up_is_warned_of(tiny: Tiny) -> None:
-    for epochs, warned in ((1, True), (2, True), (3, False)):
-        cfg = resolve(tiny("simclr", f"max_epochs={epochs}", "scheduler.warmup_epochs=2"))
-        assert bool(all_warmup(cfg)) is warned
