@@ -99,12 +99,15 @@ def merge(
 def check(
     ctx: typer.Context,
     path: Annotated[Path, typer.Argument(help="A board, or its archive.")],
-    strategy: Annotated[str | None, typer.Option(help="Whose run is made again.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="Whose runs are made again.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of which seed.")] = None,
-    within: Annotated[float, typer.Option(help="Points by which it may differ.")] = 1.0,
-    rerun: Annotated[bool, typer.Option(help="Make one run again and compare it.")] = True,
+    within: Annotated[
+        float | None, typer.Option(min=0, help="Points by which they may differ; else as seeds do.")
+    ] = None,
+    runs: Annotated[int, typer.Option(min=0, help="How many runs are made again.")] = 1,
+    rerun: Annotated[bool, typer.Option(help="Make runs again and compare them.")] = True,
 ) -> None:
-    """Check a board: files, hashes, selection; and make one of its runs again.
+    """Check a board: files, hashes, selection; and make some of its runs again.
 
     Arguments KEY=VALUE that change no number can follow, such as data.train_path=DIR. Exits with 1
     if there is a fault.
@@ -113,7 +116,7 @@ def check(
     from solo_registry.leaderboard.verify import check_board
 
     problems = check_board(path, terminal(), strategy=strategy, seed=seed, within=within,
-                           rerun=rerun, overrides=ctx.args)  # fmt: skip
+                           runs=runs if rerun else 0, overrides=ctx.args)  # fmt: skip
     for line in problems:
         typer.echo(f"check: {line}", err=True)
     if problems:

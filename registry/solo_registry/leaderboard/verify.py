@@ -1,8 +1,7 @@
-"""`dyntemp leaderboard check`: whether a board says what its runs gave, and runs one again."""
+"""`dyntemp leaderboard check`: whether a board says what its runs gave, and runs some again."""
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,18 +12,15 @@ from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.identity import is_named
 from solo_registry.config.resolve import resolve
 from solo_registry.config.undecided import undecided
-from solo_registry.data.from_images import Planned
-from solo_registry.errors import UserError, nearest
+from solo_registry.errors import UserError
 from solo_registry.jobs.hydra_launcher import hydra_session
 from solo_registry.jobs.job import Job
-from solo_registry.jobs.worker import settle, start
+from solo_registry.leaderboard.again import chosen, compare_again
 from solo_registry.leaderboard.archive import opened
 from solo_registry.leaderboard.board import Board
 from solo_registry.runs.read import read_yaml
-from solo_registry.runs.records import Record, contradictions, read_record, unlike
+from solo_registry.runs.records import Record, contradictions, unlike
 from solo_registry.runs.run_folder import RunFolder
-
-WITHIN = 1.0  # points; one command differed by 0.56 between two kinds of machine
 
 
 def check_board(
@@ -33,20 +29,21 @@ def check_board(
     *,
     strategy: str | None = None,
     seed: int | None = None,
-    within: float = WITHIN,
-    rerun: bool = True,
+    within: float | None = None,
+    runs: int = 1,
     overrides: Sequence[str] = (),
 ) -> list[str]:
-    """Check the files of a board, the names of its runs, its selection, and one run by running it.
+    """Check a board's files, the names of its runs, its selection, and some runs by running them.
 
     Args:
         path: a board or its archive.
         console: where it is told.
-        strategy: whose run is made again; None takes the run that took least time.
-        seed: of which seed; None takes any final one.
-        within: how many points the suite's metric of that run may differ.
-        rerun: whether a run is made again.
-        overrides: arguments of that run that change no number, such as `data.train_path=...`.
+        strategy: whose runs are made again; None takes one strategy after another.
+        seed: of which seed; None takes any final one, the quickest first.
+        within: how many points the suite's metric may differ; None is what two seeds of one
+            setting may, by the scatter of this board.
+        runs: how many runs are made again.
+        overrides: arguments of those runs that change no number, such as `data.train_path=...`.
 
     Returns:
         The faults, a line each; empty if there are none.
@@ -63,9 +60,9 @@ def check_board(
             f"{len(problems)} faults",
             soft_wrap=True, highlight=False, markup=False,
         )  # fmt: skip
-        if rerun:
-            job = chosen(board, records, strategy, seed)
-            problems += run_again(board, job, records[job], within, overrides, console)
+        if runs:
+            jobs = chosen(board, records, strategy, seed, runs)
+            problems += compare_again(board, records, jobs, within, overrides, console)
     return problems
 
 
@@ -122,66 +119,3 @@ def wrong_names(board: Board) -> list[str]:
             if not known[words] or job.words[-1] != f"seed={job.seed}":
                 found.append(f"{job.phase}, {job.label}: its arguments are not those of {job.path}")
     return found
-
-
-def chosen(board: Board, records: dict[Job, Record], strategy: str | None, seed: int | None) -> Job:
-    """Return the run to make again: of the finished final ones the quickest that fits.
-
-    Raises:
-        UserError: there is none.
-    """
-    known = board.plan.suite.strategies
-    if strategy is not None and strategy not in known:
-        raise UserError(f"no strategy '{strategy}'.{nearest(strategy, known)}")
-    fitting = [
-        job
-        for job, record in records.items()
-        if job.phase == "final" and record.status == "finished"
-        and strategy in (None, job.strategy) and seed in (None, job.seed)
-    ]  # fmt: skip
-    if not fitting:
-        raise UserError(f"the board has no finished final run of {strategy or 'any strategy'}"
-                        f"{'' if seed is None else f' with seed {seed}'}")  # fmt: skip
-    return min(fitting, key=lambda job: records[job].cost.get("train_seconds") or 0.0)
-
-
-def run_again(
-    board: Board,
-    job: Job,
-    record: Record,
-    within: float,
-    overrides: Sequence[str],
-    console: Console,
-) -> list[str]:
-    """Make a run of a board again in a temporary folder, and compare its numbers."""
-    metric = board.plan.suite.metric
-    with tempfile.TemporaryDirectory() as folder, hydra_session([], folder) as hydra:
-        words = [*job.words, *overrides]
-        cfg = hydra.compose(words)
-        run = RunFolder.of(Planned().completed(resolve(cfg)))
-        if run.path.relative_to(folder).as_posix() != job.path:
-            return [f"{job.label}: it would be the run {run.path.relative_to(folder)} here"]
-        with console.status(f"running {job.label} again"):
-            process = start(cfg, words, run)
-            process.join()
-        settle(process.exitcode, run)
-        again = read_record(run.path)
-        if again.status != "finished":
-            return [f"{job.label}, run again: {again.problem}"]
-    before, now = (each.result["results"]["trained"] for each in (record, again))
-    unequal = {
-        key: (before[key], now[key])
-        for key in before.keys() & now.keys()
-        if before[key] != now[key]
-    }
-    text = f"{job.label}, run again: "
-    if not unequal:
-        text += "all numbers are equal to the last digit"
-    else:
-        there, here = before.get(metric), now.get(metric)
-        text += f"{metric} {there} there, {here} here; there {record.machine}; here {again.machine}"
-    console.print(text, soft_wrap=True, highlight=False, markup=False)
-    first, second = unequal.get(metric, (0.0, 0.0))
-    if first is None or second is None or abs(first - second) > within:
-        return [f"{text}: more than {within:g} apart"]
-    return []

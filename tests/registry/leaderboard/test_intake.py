@@ -129,4 +129,4 @@ def test_faults_of_files_and_of_the_selection_are_named(board: Path) -> None:
 @pytest.mark.nightly
 def test_a_published_board_of_an_older_version_is_without_fault() -> None:
     archive = Path(__file__).parents[3] / "docs" / "results" / "baselines-digits.tar.xz"
-    assert check_board(archive, QUIET, rerun=False) == []
+    assert check_board(archive, QUIET, runs=0) == []
