@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import re
+import traceback
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, requires, version
 
@@ -22,6 +23,9 @@ SIGNS = {
     "file write failed": SPACE,  # torch.save's
     "(os error": SPACE,  # safetensors'
 }
+# what Hydra's launchers run jobs with; errors of a job itself do not come from their code
+RUNNERS = ("joblib", "ray", "submitit")
+RAISED_AGAIN = {"RayTaskError", "_RemoteTraceback"}  # what marks the error of a job itself
 
 
 class UserError(ValueError):
@@ -46,7 +50,8 @@ class UserError(ValueError):
 def told(error: BaseException) -> UserError | None:
     """Return what a command prints in place of a stack trace; None if this is for a developer.
 
-    Told are a user's mistakes, and what the machine refuses: a file, space on the disk, memory.
+    Told are a user's mistakes, what the machine refuses (a file, space on the disk, memory), and
+    what ended the processes of a launcher, or kept them from starting.
 
     Args:
         error: what ended the command.
@@ -70,8 +75,30 @@ def told(error: BaseException) -> UserError | None:
         for sign, cure in SIGNS.items():
             if sign in text and isinstance(cause, RuntimeError | ValueError):
                 return UserError(f"{text[:300]}. {cure}")
+        if runner := of_runner(cause):
+            return UserError(
+                f"the launcher failed ({runner}): {_reason(cause)} Jobs that it has started may "
+                "still run. The same command goes on from what is saved"
+            )
         cause = cause.__cause__
     return None
+
+
+def of_runner(error: BaseException) -> str:
+    """Return the package of `RUNNERS` whose code raised an error; "" if none did."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    package = str(frames[-1].f_globals.get("__name__", "")).partition(".")[0] if frames else ""
+    kinds = {kind.__name__ for kind in (*type(error).__mro__, type(error.__cause__))}
+    return package if package in RUNNERS and not kinds & RAISED_AGAIN else ""
+
+
+def _reason(error: BaseException) -> str:
+    """Return an error's text, one paragraph, without what submitit copies of a job's log."""
+    shown, *copied = re.split(r"\n-{5,}\n", str(error).strip())
+    if "with trace" in shown:  # the job's own error is the last line of the trace
+        shown = "\n".join([shown, copied[0].strip().rpartition("\n")[2], *copied[1:]])
+    reason = " ".join(shown.split())[:600] or type(error).__name__
+    return reason if reason.endswith((".", "?", "!")) else f"{reason}."
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -32,7 +32,7 @@ from solo_registry.config.own_data import no_such, with_own_data
 from solo_registry.config.pages import help_page
 from solo_registry.config.resolve import expanded, explain, settled
 from solo_registry.config.schema import PretrainConfig
-from solo_registry.errors import UserError, nearest
+from solo_registry.errors import UserError, nearest, told
 
 # those of Hydra's flags that we pass on; others would read a pickle or search further folders
 SHORT = {
@@ -311,7 +311,7 @@ def translate(error: Exception) -> UserError:
         return UserError(f"cannot parse '{typed}': {how_to_write(typed)}")
     if isinstance(error, HydraException):
         return UserError(reason)
-    return UserError(
+    return told(error) or UserError(
         f"cannot compose a config from these overrides ({reason}): a group takes the name of an "
         "option, augmentations=symmetric32; a key takes a value, augmentations.0.crop_size=16"
     )
