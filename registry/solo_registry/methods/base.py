@@ -19,7 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from solo_registry.backbones import build_backbone
+from solo_registry.backbones.layout import needs_channels_first
 from solo_registry.backbones.weights import load_backbone
+from solo_registry.config.devices import on_cpu
 from solo_registry.methods.parts.micro_batches import Forward, in_micro_batches
 from solo_registry.metrics.online import RowMean, classification
 from solo_registry.metrics.online_knn import OnlineKNN
@@ -60,7 +62,9 @@ class BaseMethod(LightningModule):
         self.num_small_crops: int = cfg.data.num_small_crops
         self.num_crops = self.num_large_crops + self.num_small_crops
         self.multicrop = self.num_small_crops > 0
-        self.no_channel_last: bool = cfg.performance.disable_channel_last
+        self.no_channel_last: bool = cfg.performance.disable_channel_last or (
+            on_cpu(cfg) and needs_channels_first(self.backbone)
+        )
         self.watch(cfg)
 
     @classmethod

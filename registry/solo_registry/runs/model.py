@@ -64,7 +64,7 @@ def rebuild_method(cfg: DictConfig, *, initial: bool = True) -> BaseMethod:
             raise UserError(f"the run's config has no data.{key}: the run has not begun")
     seed_everything(cfg.seed, workers=True, verbose=False)
     model: BaseMethod = METHODS.get(cfg.method)(cfg)
-    if not cfg.performance.disable_channel_last:
+    if not model.no_channel_last:
         model = model.to(memory_format=torch.channels_last)
     return model
 
