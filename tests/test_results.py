@@ -39,6 +39,17 @@ def test_there_are_results_and_they_are_small() -> None:
     assert sum(path.stat().st_size for path in ARCHIVES[0].parent.iterdir()) < 5e6
 
 
+def test_the_page_says_how_two_machines_differ() -> None:
+    runs = pd.read_csv(PAGE.parent / "results" / "machines.csv")
+    gaps = (runs.epyc - runs.xeon).round(6)
+    text = (PAGE.parent / "statistics.md").read_text(encoding="utf-8")
+    assert f"{len(runs)} runs again, of {runs.method.nunique()} methods" in text
+    assert f"mean | {gaps.mean():+.2f} ± {gaps.sem():.2f} |" in text
+    assert f"the {len(runs)} differences | {gaps.std():.2f} (" in text
+    assert f"{gaps.abs().max():.2f}; {(gaps.abs() > 1).sum()} of {len(runs)} are above 1" in text
+    assert f"0.50 / √2 = {gaps.std() / 2**0.5:.2f} points" in text
+
+
 @pytest.mark.slow
 @EACH
 def test_the_table_follows_from_the_result_files(archive: Path) -> None:
