@@ -97,3 +97,14 @@ def test_a_cluster_that_takes_no_job_is_no_wrong_config(
     said = " ".join(capsys.readouterr().err.split())
     assert "error: the launcher failed (submitit): " in said and message in said
     assert "cannot compose" not in said and "Traceback" not in said
+
+
+def test_a_launcher_without_multirun_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["pretrain", "data=digits", "hydra/launcher=submitit_slurm"]
+    monkeypatch.setattr(sys, "argv", ["dyntemp", *words])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()  # else it would train here, on the node where people log in
+    said = capsys.readouterr().err
+    assert said.startswith("error: hydra/launcher=submitit_slurm starts the jobs of --multirun")

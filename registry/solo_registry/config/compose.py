@@ -91,6 +91,9 @@ def run_with_config(
     here = os.getpid()
     failures: list[UserError] = []
     several = sweeps(flags)
+    for given in overrides:
+        if not several and given.startswith("hydra/launcher=") and not given.endswith("=basic"):
+            raise UserError(f"{given} starts the jobs of --multirun: add it, also for one job")
     again = [*before[1 : len(before) - len(args)], *(flag for flag in flags if flag != MULTIRUN),
              *(f"method={method}" for method in methods)]  # fmt: skip
 
