@@ -18,6 +18,7 @@ BENCH = [
     "torchmetrics>=1.4",
     "lightly>=1.6,<2",
     "scikit-learn>=1.4.2",
+    "joblib>=1.3",
     "scipy>=1.13",
     "pandas>=2.2.2",
     "pydantic>=2.9",

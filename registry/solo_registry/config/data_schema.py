@@ -45,7 +45,7 @@ class DataConfig:
         "image_folder", "Which loader makes the views; on_device (ours) is for sets in memory.",
         choices=FORMATS,
     )  # fmt: skip
-    num_workers: int = key(4, "Loader processes per device; changes speed, never results.",
+    num_workers: int = key(4, "Loader processes per device, at most one a core; changes no result.",
                            least=0)  # fmt: skip
     no_labels: bool = key(False, "Take the images without labels.")
     fraction: float = key(-1, "Share of the training images of each class that is used.",

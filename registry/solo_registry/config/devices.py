@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Literal
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -82,6 +81,17 @@ def count_processes(cfg: DictConfig) -> int:
     return count_devices(cfg) * (OmegaConf.select(cfg, "num_nodes") or 1)
 
 
+def cores() -> int:
+    """Number of cores that this process may use: SLURM and containers give it fewer than there are.
+
+    >>> cores() >= 1
+    True
+    """
+    import joblib
+
+    return int(joblib.cpu_count())
+
+
 def on_cpu(cfg: DictConfig) -> bool:
     """Whether the run has no CUDA device, because of its config or its machine."""
     import torch
@@ -97,7 +107,7 @@ def trainer_devices(cfg: DictConfig) -> int | list[int]:
     """
     devices = read_devices(cfg.devices)
     count = count_devices(cfg)
-    if on_cpu(cfg) and count > (most := max(LEAST_CORES, os.cpu_count() or 1)):
+    if on_cpu(cfg) and count > (most := max(LEAST_CORES, cores())):
         raise UserError(
             f"devices={shown(cfg.devices)} would start {count} processes on the CPU: this machine "
             f"takes {most} at most"

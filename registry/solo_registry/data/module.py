@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
-from solo_registry.config.devices import device_of
+from solo_registry.config.devices import cores, device_of
 from solo_registry.config.settings import setting
 from solo_registry.data.augment import EvalTransform, Views
 from solo_registry.data.dali import DaliEvalLoader, DaliLoader
@@ -87,7 +86,7 @@ class PretrainDataModule(LightningDataModule):
             import_dali()
         elif self.format == "on_device":
             in_memory(train_set)
-        self.num_workers = min(int(cfg.data.num_workers), os.cpu_count() or 1)
+        self.num_workers = min(int(cfg.data.num_workers), cores())
         self.crop_size = read_pipeline(cfg.augmentations[0]).size
         self.eval_device = device_of(cfg)
         self._check_batch(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from solo_registry.config.devices import cores
 from solo_registry.config.text_file import open_file
 from solo_registry.data.augment import EvalTransform
 from solo_registry.data.pixels import decode
@@ -111,7 +111,7 @@ class Encoder:
         Raises:
             UserError: none of the files can be read.
         """
-        workers = min(int(self.run.cfg.data.num_workers), os.cpu_count() or 1)
+        workers = min(int(self.run.cfg.data.num_workers), cores())
         loader = DataLoader(
             _Files(files, self),
             batch_size=BATCH,

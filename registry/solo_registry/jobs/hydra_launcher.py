@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -16,6 +15,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from solo_registry.config.compose import hydra_args, register_configs, translate
+from solo_registry.config.devices import cores
 from solo_registry.config.given import check
 from solo_registry.config.overrides import check_override
 from solo_registry.config.resolve import settled
@@ -145,7 +145,7 @@ class HydraSession:
     def batch_size(self) -> int | None:
         """Return the number of jobs that the launcher gets at once; None means all of them."""
         local = f"hydra/launcher={ALL_AT_ONCE}" in self.overrides
-        return (os.cpu_count() or 1) if local else None
+        return cores() if local else None
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from solo_registry.config import devices
 from solo_registry.config.devices import count_devices, device_of, read_devices, trainer_devices
 from solo_registry.config.resolve import resolve
 from solo_registry.console import terminal
@@ -73,9 +76,18 @@ def test_a_cpu_takes_as_many_processes_as_it_has_cores(monkeypatch: pytest.Monke
     cfg = OmegaConf.create({"devices": 1000, "accelerator": "cpu"})
     with pytest.raises(UserError, match="devices=1000 would start 1000 processes on the CPU"):
         trainer_devices(cfg)
-    monkeypatch.setattr(os, "cpu_count", lambda: 1000)
+    monkeypatch.setattr(devices, "cores", lambda: 1000)
     assert trainer_devices(cfg) == 1000
     assert count_devices(cfg) == 1000  # a board of a large machine is read on every machine
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process")
+def test_a_job_that_is_bound_to_a_core_has_one() -> None:
+    bound = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"
+    program = f"{bound}; from solo_registry.config.devices import cores; print(cores())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "1\n", done.stderr
 
 
 def test_the_rate_follows_from_how_many_devices_there_are(tiny: Tiny) -> None:
