@@ -8,11 +8,15 @@ import torch
 from lightning.pytorch import Callback
 from torch import nn
 
+from solo_registry.backbones.layout import needs_channels_first
+
 
 def compile_backbones(model: nn.Module, mode: str = "default") -> None:
     """Let `torch.compile` make the forward pass of the network and of its moving average.
 
-    That happens at the first batch. Names in checkpoints stay as they are.
+    That happens at the first batch. Names in checkpoints stay as they are. On a CPU the compiler
+    turns convolutions into the channels-last layout, but for a network that must keep the other one
+    (`needs_channels_first`).
 
     Args:
         model: the method.
@@ -20,7 +24,12 @@ def compile_backbones(model: nn.Module, mode: str = "default") -> None:
     """
     for name in ("backbone", "momentum_backbone"):
         if isinstance(module := getattr(model, name, None), nn.Module):
-            module.compile(mode=mode)
+            # on a CPU; `mode` and `options` cannot both be given
+            if getattr(model, "no_channel_last", False) and needs_channels_first(module):
+                options = torch._inductor.list_mode_options(mode) | {"layout_optimization": False}
+                module.compile(options=options)
+            else:
+                module.compile(mode=mode)
 
 
 class MarkSteps(Callback):

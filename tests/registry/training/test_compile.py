@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -28,6 +29,7 @@ def test_a_compiled_network_trains_alike_under_the_same_names(
             tiny(
                 "mocov2plus", "max_epochs=1", f"performance.compile={value}",
                 "performance.compile_mode=reduce-overhead",
+                "backbone.kwargs.channels=[16,16,16,16]",
             )
         )
         for value in ("false", "true")
@@ -40,6 +42,17 @@ def test_a_compiled_network_trains_alike_under_the_same_names(
 
 
 @pytest.mark.slow
+@pytest.mark.nightly  # the compiler's C++
+def test_a_network_that_must_keep_its_layout_keeps_it_compiled(tiny: Any) -> None:
+    # the compiler's own layout crashed the process on a CPU without AVX512
+    words = ("backbone.kwargs.channels=[4,4,4,4]", "accelerator=cpu", "max_epochs=2")
+    runs = [pretrain(tiny("simclr", *words, f"performance.compile={v}")) for v in ("false", "true")]
+    losses = [pd.read_csv(run.path / "metrics.csv").train_nce_loss for run in runs]
+    assert len(losses[0]) == 2
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-2)
+
+
+@pytest.mark.slow
 def test_a_machine_without_a_compiler_is_told_in_a_paragraph(
     tiny: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -48,7 +61,7 @@ def test_a_machine_without_a_compiler_is_told_in_a_paragraph(
 
     compile_as_usual = torch.nn.Module.compile
     monkeypatch.setattr(
-        torch.nn.Module, "compile", lambda net, mode: compile_as_usual(net, backend=backend)
+        torch.nn.Module, "compile", lambda net, **_: compile_as_usual(net, backend=backend)
     )
     with pytest.raises(UserError, match=r"cannot compile .* no C\+\+ compiler found\. It needs"):
         pretrain(tiny("simclr", "max_epochs=1", "performance.compile=true"))
