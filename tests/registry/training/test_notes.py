@@ -9,7 +9,6 @@ import torch
 from omegaconf import DictConfig
 
 from solo_registry.config.resolve import resolve
-from solo_registry.runs.environment import instructions
 from solo_registry.training import notes
 from solo_registry.training.notes import all_warmup, bfloat16_cost, slow_bfloat16
 
@@ -39,7 +38,6 @@ def test_the_measured_cost_is_that_of_the_cpu() -> None:
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     cost = bfloat16_cost()
     assert torch.equal(torch.get_rng_state(), state) and torch.get_num_threads() == threads
-    if "amx_bf16" in instructions():
-        assert cost < 2
-    elif not torch.ops.mkldnn._is_mkldnn_bf16_supported():  # PyTorch's own word
+    assert cost > 0
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():  # PyTorch's own word
         assert cost > 2
