@@ -25,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.given import FOLDER, OURS, GivenFolder, compare_stem, find_given
 from solo_registry.config.hints import no_flag, options_of
+from solo_registry.config.hydra_parser import objects_as_help
 from solo_registry.config.keys import all_keys
 from solo_registry.config.outcomes import Outcomes, one_job
 from solo_registry.config.overrides import LAUNCHERS, check_override, how_to_write, key_of, quoted
@@ -123,7 +124,8 @@ def run_with_config(
         outcomes = Outcomes(shared)
         try:
             sys.argv = [before[0], *hydra_args([*flags, *overrides])]
-            main(guarded)()
+            with objects_as_help():
+                main(guarded)()
         except Exception as error:
             if outcomes.begun:
                 raise
