@@ -30,6 +30,7 @@ from solo_registry.config.resolve import resolve
 from solo_registry.config.undecided import undecided
 from solo_registry.errors import UserError
 from solo_registry.methods.parts.whitening import IterNorm
+from solo_registry.paths import exists
 
 CHANNELS, SIZE, CLASSES = 1, 8, 4
 LINEAR = "linear_for_verify"
@@ -106,7 +107,7 @@ def verify_all(
         try:
             start_processes(_worker, words, processes, start_method=start)  # type: ignore[no-untyped-call]
         except ProcessExitedException:  # gloo's threads can abort a process that is leaving,
-            if not all(path.exists() for path in saved):  # when all results have been saved
+            if not all(exists(path) for path in saved):  # when all results have been saved
                 raise
         shares = [torch.load(path) for path in saved]
     return [compare(*results) for results in zip(wholes, *shares, strict=True)]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from solo_registry.errors import UserError
+from solo_registry.paths import is_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -88,7 +89,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     path = path.expanduser()
-    if not path.is_file():
+    if not is_file(path):
         raise UserError(f"no weights at {path}")
     try:
         if path.suffix == ".safetensors":

@@ -22,6 +22,7 @@ from solo_registry.cli.runs import COMMANDS as RUNS
 from solo_registry.cli.sweep import sweep
 from solo_registry.console import plain_warnings, quiet_libraries
 from solo_registry.errors import told
+from solo_registry.paths import is_dir
 from solo_registry.runs.lifetime import SIGNALS, STOPPED, end_with_parent, stop
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def pack_data(
     from solo_registry.console import terminal
     from solo_registry.export.pack_data import pack_data as pack
 
-    if val is None and folder.is_dir() and (splits := splits_of(folder)):
+    if val is None and is_dir(folder) and (splits := splits_of(folder)):
         root, folder = folder, folder / splits["train"]
         val = root / splits["val"] if "val" in splits else None
     counts = pack(folder, out, val=val, labels=not no_labels, shard_mb=shard_mb, console=terminal())

@@ -10,6 +10,7 @@ import typer
 
 from solo_registry.cli.inference import RunName
 from solo_registry.cli.output import print_table, say
+from solo_registry.paths import is_file
 
 RunsDir = Annotated[Path, typer.Option(help="Where the runs are.")]
 RUNS = Path("runs")
@@ -107,7 +108,7 @@ def remove(
     from solo_registry.runs.lock import held
 
     path = find_run(run, runs_dir)
-    if path.is_file():
+    if is_file(path):
         raise UserError(f"{path} is a file inside a run: name the run folder")
     if not yes:
         typer.confirm(f"Remove {path} and everything in it?", abort=True)

@@ -20,6 +20,7 @@ from solo_registry.config.keys import check_sections
 from solo_registry.config.schema import PretrainConfig
 from solo_registry.config.text_file import leaves, read_yaml
 from solo_registry.errors import UserError, nearest
+from solo_registry.paths import is_dir, is_file
 
 FOLDER: ContextVar[Path | None] = ContextVar("FOLDER", default=None)  # that of --config-path
 # what our files and solo-learn's say in their section `hydra`; OURS holds in place of them
@@ -72,11 +73,11 @@ class GivenFolder(ConfigSource):
 
     def is_group(self, config_path: str) -> bool:
         """Whether this is a folder in it."""
-        return _inside(config_path) and Path(self.path, config_path).is_dir()
+        return _inside(config_path) and is_dir(Path(self.path, config_path))
 
     def is_config(self, config_path: str) -> bool:
         """Whether this is a YAML file in it; Hydra's own groups are not looked for here."""
-        return _inside(config_path) and self._file(config_path).is_file()
+        return _inside(config_path) and is_file(self._file(config_path))
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         """List the files and folders in a folder of it."""
@@ -97,11 +98,11 @@ def find_given(folder: str, name: str) -> Path:
         UserError: it has not.
     """
     path = Path(folder).expanduser().absolute()
-    if not path.is_dir():
+    if not is_dir(path):
         raise UserError(f"--config-path={folder} is no folder")
     if not _inside(name):
         raise UserError(f"--config-name={name} is not the name of a file in --config-path")
-    if not (path / f"{name.removesuffix('.yaml')}.yaml").is_file():
+    if not is_file(path / f"{name.removesuffix('.yaml')}.yaml"):
         files = [file.stem for file in path.glob("*.yaml")]
         raise UserError(
             f"{path} has no {name.removesuffix('.yaml')}.yaml.{nearest(name, files)} "

@@ -14,6 +14,8 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
+from solo_registry.paths import exists
+
 
 class Outcomes:
     """Files in a folder that the command and its jobs share.
@@ -42,7 +44,7 @@ class Outcomes:
     @property
     def begun(self) -> bool:
         """Whether a job has got its config."""
-        return (Path(self.folder) / "begun").exists()
+        return exists(Path(self.folder) / "begun")
 
     def all(self) -> list[Any]:
         """Return the outcomes in the order of the jobs."""

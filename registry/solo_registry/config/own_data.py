@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from solo_registry.errors import UserError, nearest
+from solo_registry.paths import exists, is_dir
 
 H5_SUFFIXES = (".h5", ".hdf5")
 SHARDS = {".arrow": "arrow", ".parquet": "parquet", ".tar": "webdataset"}  # and their reader's name
@@ -35,7 +36,7 @@ def with_own_data(override: str, known: Collection[str], several: bool = False) 
     if key != "data" or written in known:
         return [override]
     parts = [part for part in written.split(",") if part not in known] if several else []
-    if len(parts) > 1 and any(Path(part).expanduser().exists() for part in parts):
+    if len(parts) > 1 and any(exists(Path(part).expanduser()) for part in parts):
         raise UserError(
             f"{override}: several folders are values of a key: data=custom data.train_path={value}"
         )
@@ -65,14 +66,14 @@ def named_or_own(name: str, known: Collection[str]) -> tuple[str, dict[str, str]
     if name in known:
         return name, {}
     path = Path(name).expanduser()
-    if path.exists():
+    if exists(path):
         reader = reader_of(path)
-        splits = splits_of(path) if reader == "custom" and path.is_dir() else {}
+        splits = splits_of(path) if reader == "custom" and is_dir(path) else {}
         root = name.rstrip("/")
         paths = {f"{split}_path": f"{root}/{folder}" for split, folder in splits.items()}
         return reader, paths or {"train_path": name}
     if any(sign in name for sign in PATH_SIGNS):
-        beside = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
+        beside = [item.name for item in path.parent.iterdir()] if is_dir(path.parent) else []
         near = nearest(path.name, [*known, *beside])
         raise UserError(f"nothing lies at {path.absolute()}.{near}")
     return name, {}
@@ -86,19 +87,19 @@ def reader_of(path: Path) -> str:
     """
     if holds_shards(path):
         return "hf"
-    if path.is_dir() or path.suffix in H5_SUFFIXES:
+    if is_dir(path) or path.suffix in H5_SUFFIXES:
         return "custom"
     raise UserError(no_folder(path))
 
 
 def holds_shards(path: Path) -> bool:
     """Whether a file, or a folder that has no class folders, is a set of Arrow, Parquet or tar."""
-    if not path.is_dir():
+    if not is_dir(path):
         return path.suffix in SHARDS
     items = [item for item in path.iterdir() if is_shown(item.name)]
     if any(item.name in SAVED for item in items):
         return True
-    folders = [item for item in items if item.is_dir()]
+    folders = [item for item in items if is_dir(item)]
     if not {folder.name for folder in folders} <= SPLIT_FOLDERS:  # they are classes
         return False
     items += [item for folder in folders for item in folder.iterdir()]
@@ -111,10 +112,10 @@ def splits_of(path: Path) -> dict[str, str]:
     That of "val" is the first of `VAL_SPLITS`. There are none where `train` has no class folders,
     or where `path` has another folder, which then is a class.
     """
-    folders = {item.name for item in path.iterdir() if is_shown(item.name) and item.is_dir()}
+    folders = {item.name for item in path.iterdir() if is_shown(item.name) and is_dir(item)}
     if "train" not in folders or not folders <= SPLIT_FOLDERS:
         return {}
-    if not any(item.is_dir() for item in (path / "train").iterdir()):
+    if not any(is_dir(item) for item in (path / "train").iterdir()):
         return {}
     val = next((name for name in VAL_SPLITS if name in folders), None)
     return {"train": "train"} | ({"val": val} if val else {})

@@ -14,6 +14,7 @@ import torch
 from solo_registry.config.settings import setting
 from solo_registry.data.sets import SetInfo, Split, TensorSet
 from solo_registry.errors import UserError, nearest
+from solo_registry.paths import is_file
 
 # Debian's package dataset-fashion-mnist puts the files here.
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
@@ -163,7 +164,7 @@ def _find_all(places: list[Path], stems: tuple[str, ...]) -> list[Path] | None:
         found = []
         for stem in stems:
             both = (place / f"{stem}.gz", place / stem)
-            found += [path for path in both if path.is_file()][:1]
+            found += [path for path in both if is_file(path)][:1]
         if len(found) == len(stems):
             return found
     return None

@@ -12,6 +12,7 @@ from solo_registry.config.text_file import read_text
 from solo_registry.data.files import chain, composed, images_below, place
 from solo_registry.data.pixels import SUFFIXES
 from solo_registry.errors import UserError, nearest
+from solo_registry.paths import exists, is_dir
 
 
 def existing_folder(path: Path, key: str) -> Path:
@@ -21,13 +22,13 @@ def existing_folder(path: Path, key: str) -> Path:
         UserError: it is not. The message names `key`, the config key that holds the path.
     """
     try:
-        if path.is_dir():
+        if is_dir(path):
             os.listdir(path)
             return path
-        siblings = os.listdir(path.parent) if path.parent.is_dir() else []
+        siblings = os.listdir(path.parent) if is_dir(path.parent) else []
     except OSError as error:
         raise UserError(f"{key}={path} cannot be read: {error}") from error
-    if path.exists():
+    if exists(path):
         shards = "; data=hf reads it" if holds_shards(path) else ""
         raise UserError(f"{key}: {no_folder(path)}{shards}")
     raise UserError(f"{key}={path} does not exist.{nearest(path.name, siblings)}")
@@ -48,14 +49,14 @@ def folders_in(root: Path, every: bool) -> dict[str, str]:
         if not is_shown(item.name):
             continue
         there = os.path.exists(item.path)
-        if item.is_symlink() and (not there or (item.is_dir() and place(item.path) in chain(root))):
+        if item.is_symlink() and (not there or (is_dir(item) and place(item.path) in chain(root))):
             if every:
                 where = "to a folder that it lies in" if there else "nowhere"
                 raise UserError(
                     f"{item.path} is a link that leads {where}, so it is no class: repair or "
                     "remove it"
                 )
-        elif item.is_dir():
+        elif is_dir(item):
             name = composed(item.name)
             if name in found:
                 raise UserError(
@@ -155,7 +156,7 @@ def labelled_files(
         for name in os.listdir(root)
         if is_shown(name)
         and os.path.splitext(name)[1].lower() in SUFFIXES
-        and not (root / name).is_dir()
+        and not is_dir(root / name)
     )
     if apart:
         warnings.warn(

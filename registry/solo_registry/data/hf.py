@@ -31,6 +31,7 @@ from solo_registry.data.sets import (
     Split,
 )
 from solo_registry.errors import UserError, nearest
+from solo_registry.paths import exists, is_dir
 
 LABELS = ("label", "labels", "cls", "class", "target", "fine_label")
 
@@ -198,12 +199,12 @@ def _offline(datasets: Any) -> Iterator[None]:
 
 def _from_disk(datasets: Any, path: Path) -> dict[str, Any]:
     """Open the splits of a folder or file."""
-    if not path.exists():
+    if not exists(path):
         raise UserError(f"data path {path} does not exist")
-    if any((path / name).exists() for name in SAVED):
+    if any(exists(path / name) for name in SAVED):
         found = datasets.load_from_disk(str(path))
         return dict(found) if isinstance(found, dict) else {"train": found}
-    packed = sorted(path.glob("*.arrow")) if path.is_dir() else [path]
+    packed = sorted(path.glob("*.arrow")) if is_dir(path) else [path]
     if packed and packed[0].suffix == ".arrow":  # mapped into memory as they are
         splits: dict[str, list[Any]] = {}
         for file in packed:
@@ -211,7 +212,7 @@ def _from_disk(datasets: Any, path: Path) -> dict[str, Any]:
                 datasets.Dataset.from_file(str(file))
             )
         return {name: datasets.concatenate_datasets(parts) for name, parts in splits.items()}
-    if path.is_dir():
+    if is_dir(path):
         return dict(datasets.load_dataset(str(path)))
     if path.suffix not in SHARDS:
         raise UserError(f"{path} must be a folder, or end in {', '.join(SHARDS)}")

@@ -14,6 +14,7 @@ from solo_registry.data.files import composed, images_below
 from solo_registry.data.folder import FolderSet, open_files, with_classes
 from solo_registry.data.sets import IMAGENET_MEAN, IMAGENET_STD, ImageSet, SetInfo, Split
 from solo_registry.errors import UserError
+from solo_registry.paths import is_dir, is_file
 
 
 def imagenet(data: Any, split: Split) -> ImageSet | None:
@@ -49,7 +50,7 @@ def tiny_imagenet(data: Any, split: Split) -> FolderSet:
     are labelled by `val/val_annotations.txt`, or lie in class folders.
     """
     named = Path(setting(data, "train_path", "datasets")).expanduser()
-    root = next((r for r in (named, named / "tiny-imagenet-200") if (r / "train").is_dir()), None)
+    root = next((r for r in (named, named / "tiny-imagenet-200") if is_dir(r / "train")), None)
     if root is None:
         raise UserError(
             f"Tiny-ImageNet is not in {named}: data.train_path names the folder that holds "
@@ -58,9 +59,9 @@ def tiny_imagenet(data: Any, split: Split) -> FolderSet:
     classes = class_folders(root / "train", setting(data, "class_list", None))
     info = SetInfo("tiny_imagenet", 0, 3, 64, IMAGENET_MEAN, IMAGENET_STD, ())
     part = root / split
-    if split == "val" and (part / "val_annotations.txt").is_file():
+    if split == "val" and is_file(part / "val_annotations.txt"):
         paths, labels = _annotated(part, classes)
-    elif part.is_dir():
+    elif is_dir(part):
         paths, labels = labelled_files(part, classes, setting(data, "class_list", None))
     else:
         raise UserError(f"{part} does not exist; it holds Tiny-ImageNet's {split} images")

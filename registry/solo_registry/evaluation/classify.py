@@ -28,6 +28,7 @@ from solo_registry.errors import UserError
 from solo_registry.evaluation.classifier import Classifier, Recipe
 from solo_registry.methods.base import BaseMethod
 from solo_registry.metrics.accuracy import top_accuracy
+from solo_registry.paths import exists
 from solo_registry.runs.loaded_run import LoadedRun
 from solo_registry.runs.lock import held, lock_of
 from solo_registry.runs.model import read_checkpoint, two_images
@@ -78,7 +79,7 @@ def classify(
     out = run.file(recipe.name, unfinished, data, used.digest)
     job = Classification(run, recipe, used, settings, epochs, out)
     done = already_there(out, settings)
-    if done is None or job.saved.exists() or lock_of(out).exists():
+    if done is None or exists(job.saved) or exists(lock_of(out)):
         with held(out, console):
             if (done := already_there(out, settings)) is None:  # nor by another process meanwhile
                 result = _measure(job, model, console)
@@ -213,7 +214,7 @@ def train(
         use_distributed_sampler=False,
         deterministic="warn",
     )
-    if resume := saved if saved.exists() else None:
+    if resume := saved if exists(saved) else None:
         read_checkpoint(saved, identity)
         console.print(f"resuming from {saved}", soft_wrap=True)
     fit(trainer, classifier, loader, resume)

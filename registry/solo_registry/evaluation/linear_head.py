@@ -13,6 +13,7 @@ from torch import Tensor
 
 from solo_registry.errors import UserError
 from solo_registry.metrics.linear_probe import ProbeResult
+from solo_registry.paths import is_file
 from solo_registry.runs.run_folder import RunFolder, atomic_write
 
 
@@ -59,7 +60,7 @@ def read_head(run: RunFolder) -> LinearHead | None:
     Raises:
         UserError: the file is damaged, or belongs to another run.
     """
-    if not run.probe.is_file():
+    if not is_file(run.probe):
         return None
     try:
         with safe_open(run.probe, framework="pt") as file:

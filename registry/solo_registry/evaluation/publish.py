@@ -12,6 +12,7 @@ from solo_registry.data.module import PretrainDataModule
 from solo_registry.evaluation.features import Measured
 from solo_registry.methods.base import BaseMethod
 from solo_registry.metrics.long_tail import summary
+from solo_registry.paths import exists
 from solo_registry.plots.tables import result_table
 from solo_registry.runs.run_folder import RunFolder
 
@@ -34,13 +35,13 @@ def draw_run(
     from solo_registry.plots.temperature import temperature_picture
 
     with console.status("drawing"):
-        if run.metrics.exists():
+        if exists(run.metrics):
             attempt(training_curves, run.metrics, plots / "training.png")
         if plots == run.plots:  # of the training itself, not of an earlier checkpoint
             mechanism, trajectory = (run.path / f"{n}.parquet" for n in ("mechanism", "trajectory"))
-            if mechanism.exists():
+            if exists(mechanism):
                 attempt(mechanism_picture, mechanism, plots / "mechanism.png")
-            if trajectory.exists():
+            if exists(trajectory):
                 attempt(trajectory_picture, trajectory, plots / "trajectory.png")
         start = measured.get("untrained", measured.get("initial_weights"))
         before = None if start is None else start.histogram

@@ -22,6 +22,7 @@ from solo_registry.methods.base import BaseMethod
 from solo_registry.metrics.linear_probe import ProbeResult, linear_probe
 from solo_registry.metrics.long_tail import long_tail_results
 from solo_registry.metrics.protocol import PROTOCOLS, describe, evaluate_features
+from solo_registry.paths import exists
 from solo_registry.plots.tables import ROW_NAMES
 from solo_registry.runs.loaded_run import LoadedRun
 from solo_registry.runs.lock import held
@@ -90,7 +91,7 @@ def evaluate_run(
         done = loaded.folder.read_result() if loaded.is_last and other is None else None
         # a result of an older version lacks what was not measured then
         lacks = done is not None and not PROTOCOLS.keys() <= done["protocols"].keys()
-        again = lacks and loaded.checkpoint.exists()
+        again = lacks and exists(loaded.checkpoint)
         return done if done is not None and same(done, settings) and not again else None
 
     if (done := measured()) is not None:

@@ -18,6 +18,7 @@ from solo_registry.data.sets import SetInfo
 from solo_registry.errors import UserError, nearest
 from solo_registry.export.card import by_config, card, plain, preprocessing
 from solo_registry.export.onnx import onnx_bytes, require_onnx
+from solo_registry.paths import exists
 from solo_registry.runs.loaded_run import LoadedRun
 from solo_registry.runs.lock import held
 from solo_registry.runs.read import json_text
@@ -81,7 +82,7 @@ def export_run(path: Path, to: str, out: Path | None, console: Console) -> Path:
     call: dict[str, Any] | None = getattr(backbone, "timm_call", None)
     check_target(to, cfg, call)
     picture = run.plots / "temperature.png"
-    shown = picture.name if picture.exists() else None
+    shown = picture.name if exists(picture) else None
     text = card(to, cfg, call, info, result, int(backbone.num_features), shown)  # type: ignore[arg-type]
     name = FILES[to]
     files = {

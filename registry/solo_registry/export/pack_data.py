@@ -22,6 +22,7 @@ from solo_registry.data.folder import FolderSet
 from solo_registry.data.pixels import defect
 from solo_registry.data.sets import ImageSet
 from solo_registry.errors import UserError
+from solo_registry.paths import exists
 from solo_registry.runs.lock import held
 from solo_registry.runs.run_folder import atomic_folder
 
@@ -56,7 +57,7 @@ def pack_data(
     """
     if find_spec("datasets") is None:
         raise UserError("pack-data needs datasets: pip install 'solo-dyntemp[hf]'")
-    if out.exists():
+    if exists(out):
         raise UserError(f"{out} exists: give the name of a new folder")
     keys = SimpleNamespace(
         train_path=str(train), val_path=val and str(val), no_labels=not labels, channels=None

@@ -9,6 +9,7 @@ from pathlib import Path
 from solo_registry.data.files import images_below
 from solo_registry.data.pixels import SUFFIXES
 from solo_registry.errors import UserError, nearest
+from solo_registry.paths import exists, is_dir, is_file
 
 Source = str | Path | Iterable[str | Path]
 
@@ -46,7 +47,7 @@ def find_images(source: Source) -> ImageFiles:
             raise UserError("no image files are given")
         return ImageFiles(Path(), [str(path) for path in files])
     path = _existing(Path(source).expanduser())
-    if path.is_file():
+    if is_file(path):
         return ImageFiles(path.parent, [path.name])
     (names,) = images_below(path, [path])
     if not names:
@@ -55,7 +56,7 @@ def find_images(source: Source) -> ImageFiles:
 
 
 def _existing(path: Path) -> Path:
-    if path.exists():
+    if exists(path):
         return path
-    siblings = [each.name for each in path.parent.glob("*")] if path.parent.is_dir() else []
+    siblings = [each.name for each in path.parent.glob("*")] if is_dir(path.parent) else []
     raise UserError(f"{path} does not exist.{nearest(path.name, siblings)}")

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from solo_registry.jobs.job import Job
+from solo_registry.paths import exists
 from solo_registry.runs.records import Record, read_record
 
 INTERVAL = 0.5  # seconds between two readings of the folders
@@ -58,9 +59,9 @@ class Watch:
     def look(self) -> None:
         """Print the jobs that ended since the last call, and show how far the others are."""
         for job, path in list(self.left.items()):
-            if (path / "error.json").exists() or written(path) != self.before[job]:
+            if exists(path / "error.json") or written(path) != self.before[job]:
                 self._tell(job, read_record(path))
-            elif self.bar.disable is False and (path / "resolved.yaml").exists():
+            elif self.bar.disable is False and exists(path / "resolved.yaml"):
                 self._advance(job, read_record(path))
 
     def _tell(self, job: Job, record: Record) -> None:
@@ -134,7 +135,7 @@ def size_of(folder: Path) -> int:
 def written(path: Path) -> int | None:
     """Return when a run's result was written; a run that is measured again has an older result."""
     result = path / "result.json"
-    return result.stat().st_mtime_ns if result.exists() else None
+    return result.stat().st_mtime_ns if exists(result) else None
 
 
 @contextmanager

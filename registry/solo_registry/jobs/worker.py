@@ -23,6 +23,7 @@ from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.outcomes import stand_as
 from solo_registry.config.resolve import resolve, settled
 from solo_registry.data.from_images import Planned
+from solo_registry.paths import exists
 from solo_registry.runs.lifetime import (
     SIGNALS,
     STOPPED,
@@ -116,7 +117,7 @@ def settle(code: int | None, run: RunFolder) -> None:
     """
     if code in STOPS:
         raise KeyboardInterrupt
-    if code and not run.error.exists():
+    if code and not exists(run.error):
         cause = f"signal {-code} (9: killed, often for lack of memory)" if code < 0 else str(code)
         write_error(run, f"the process ended with {cause}; see log.txt", "")
 

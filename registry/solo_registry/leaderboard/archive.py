@@ -20,6 +20,7 @@ from solo_registry.config.text_file import open_file
 from solo_registry.console import terminal
 from solo_registry.errors import UserError
 from solo_registry.leaderboard.board import Board
+from solo_registry.paths import is_file
 from solo_registry.runs.lock import held
 from solo_registry.runs.read import read_yaml
 from solo_registry.runs.run_folder import atomic_write, json_text
@@ -64,7 +65,7 @@ def pack(path: Path, out: Path | None = None) -> Path:
     files = {name: text.encode() for name, text in public.files().items()}
     for place in sorted({job.path for job in board.plan.jobs}):
         for name in KEPT:
-            if (file := board.runs_dir / place / name).is_file():
+            if is_file(file := board.runs_dir / place / name):
                 files[f"{RUNS}/{place}/{name}"] = _public(file)
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as archive:
@@ -120,7 +121,7 @@ def opened(path: Path) -> Iterator[Board]:
     Raises:
         UserError: there is no board, or the archive is damaged.
     """
-    if path.is_file():
+    if is_file(path):
         with unpacked(path) as board:
             yield board
     else:

@@ -12,6 +12,7 @@ from solo_registry.errors import UserError, nearest
 from solo_registry.jobs.job import Job
 from solo_registry.leaderboard.replicates import shares
 from solo_registry.leaderboard.suite import SuiteConfig, check_suite
+from solo_registry.paths import exists
 from solo_registry.runs.records import Record, read_record
 from solo_registry.runs.run_folder import atomic_write, json_text
 
@@ -113,10 +114,10 @@ class Board:
             UserError: a file is missing, damaged or of another version, or the two do not agree.
         """
         file, selected = path / "board.json", path / "selected.json"
-        if not file.exists():
+        if not exists(file):
             raise UserError(f"no board at {path}: it has no board.json")
         board = cls(path, read_shaped(file, Plan, "a board's plan", CURE, BOARD_VERSION))
-        if selected.exists():  # not while the tuning runs
+        if exists(selected):  # not while the tuning runs
             what = "a board's selection"
             board.selected = read_shaped(selected, dict[str, Choice], what, CURE)
         try:

@@ -14,6 +14,7 @@ from solo_registry.leaderboard.archive import KEPT, RUNS, opened
 from solo_registry.leaderboard.board import Board
 from solo_registry.leaderboard.knobs import Point
 from solo_registry.leaderboard.ranges import narrower
+from solo_registry.paths import exists, is_file
 from solo_registry.runs.records import read_record
 
 Key = tuple[Phase, Point, int]
@@ -40,7 +41,7 @@ def merge(paths: Sequence[Path], out: Path) -> list[str]:
     """
     if len(paths) < 2:
         raise UserError("name two boards or more to merge")
-    if out.exists():
+    if exists(out):
         raise UserError(f"{out} exists; name another folder by --out")
     notes: list[str] = []
     with ExitStack() as stack:
@@ -162,5 +163,5 @@ def _copy(board: Board, jobs: Sequence[Job], runs: Path) -> None:
     for place in sorted({job.path for job in jobs}):
         (runs / place).mkdir(parents=True, exist_ok=True)
         for name in KEPT:
-            if (file := board.runs_dir / place / name).is_file():
+            if is_file(file := board.runs_dir / place / name):
                 shutil.copyfile(file, runs / place / name)

@@ -18,6 +18,7 @@ from solo_registry.leaderboard.looks import looks
 from solo_registry.leaderboard.rows import Table
 from solo_registry.leaderboard.summary import latex
 from solo_registry.leaderboard.tables import folder_table, read_board
+from solo_registry.paths import exists, is_dir, is_file
 from solo_registry.plots.names import LABELS
 from solo_registry.plots.pages import page
 from solo_registry.runs.lock import held
@@ -57,12 +58,12 @@ def write_report(
     Raises:
         UserError: there is nothing to report, or a name is unknown.
     """
-    if not path.exists():
-        siblings = [str(other) for other in path.parent.glob("*")] if path.parent.is_dir() else []
+    if not exists(path):
+        siblings = [str(other) for other in path.parent.glob("*")] if is_dir(path.parent) else []
         raise UserError(f"no folder {path}.{nearest(str(path), siblings)}")
-    is_file = path.is_file()
-    out = out or (path.with_name(path.name.removesuffix(SUFFIX)) if is_file else path / "report")
-    if not is_file and not (path / "board.json").exists():
+    packed = is_file(path)
+    out = out or (path.with_name(path.name.removesuffix(SUFFIX)) if packed else path / "report")
+    if not packed and not exists(path / "board.json"):
         return _write(folder_table(path, metric, against), out, console)
     with read_board(path, metric, against) as (_, table):
         return _write(table, out, console)

@@ -16,6 +16,7 @@ from solo_registry.leaderboard.family import compare_rows, merge
 from solo_registry.leaderboard.power import sensitivity
 from solo_registry.leaderboard.question import QuestionConfig
 from solo_registry.leaderboard.rows import METRICS, Row, Table
+from solo_registry.paths import is_file
 from solo_registry.runs.records import Record, contradictions, find_records, unlike
 
 
@@ -30,7 +31,7 @@ def read_board(
     """
     with opened(path) as board:
         table = board_table(board, metric, against)
-        if path.is_file():
+        if is_file(path):
             table.leave_out(f"{board.path}/")
         yield board, table
 

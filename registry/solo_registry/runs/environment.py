@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from solo_registry.errors import UserError
+from solo_registry.paths import exists
 from solo_registry.runs.read import read_signed
 
 PACKAGES = (
@@ -123,7 +124,7 @@ def known_parts(path: Path, epochs: int) -> list[dict[str, Any]]:
     A file of an older version tells of one part, the last. A damaged file tells of none.
     """
     try:
-        found = read_signed(path) if path.exists() else {}
+        found = read_signed(path) if exists(path) else {}
     except UserError:
         found = {}
     parts = found.get("parts", [_part(found, 0)] if found else [])

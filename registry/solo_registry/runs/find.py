@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from solo_registry.errors import UserError, nearest
+from solo_registry.paths import is_dir, is_file
 
 SHOWN = 5
 
@@ -21,9 +22,9 @@ def find_run(text: str | Path, runs_dir: str | Path = "runs") -> Path:
         UserError: no run, or several, begin so; the message names some.
     """
     path, text = Path(text).expanduser(), str(text)
-    if path.is_file() or (path / "resolved.yaml").is_file():
+    if is_file(path) or is_file(path / "resolved.yaml"):
         return path
-    if path.is_dir():
+    if is_dir(path):
         found = run_folders(path)
         wanted = f"below {path}"
         known = found

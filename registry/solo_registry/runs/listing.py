@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from solo_registry.config.text_file import leaves
 from solo_registry.errors import UserError
+from solo_registry.paths import is_file
 from solo_registry.runs.find import run_folders
 from solo_registry.runs.read import read_yaml
 from solo_registry.runs.records import read_record
@@ -33,7 +34,7 @@ def list_runs(runs_dir: Path) -> pd.DataFrame:
 
 def _row(path: Path) -> tuple[object, ...]:
     record = read_record(path)
-    files = [file.stat() for file in path.rglob("*") if file.is_file()]
+    files = [file.stat() for file in path.rglob("*") if is_file(file)]
     cfg = _config(path)
     validated = OmegaConf.select(cfg, "data.validation_fraction")
     return (

@@ -21,6 +21,7 @@ from solo_registry.data.opened import open_data
 from solo_registry.data.sets import SetInfo
 from solo_registry.errors import UserError
 from solo_registry.methods.base import BaseMethod
+from solo_registry.paths import is_file
 from solo_registry.runs.find import find_run
 from solo_registry.runs.model import fill, read_checkpoint, rebuild_method
 from solo_registry.runs.read import read_text, read_yaml
@@ -53,7 +54,7 @@ class LoadedRun:
     def __init__(self, path: Path) -> None:
         path = find_run(path)
         load_plugins()
-        self.is_last = not path.is_file()
+        self.is_last = not is_file(path)
         self.folder = RunFolder(path if self.is_last else path.absolute().parents[1])
         self.checkpoint = self.folder.checkpoint if self.is_last else path
         self.cfg = self.folder.read_config()
@@ -80,7 +81,7 @@ class LoadedRun:
         start = self.cfg.backbone.weights
         if start is None:
             return True
-        there = Path(start).is_file()
+        there = is_file(Path(start))
         return there and file_digest(start, "backbone.weights") == self.cfg.backbone.weights_digest
 
     def read_checkpoint(self) -> dict[str, Any]:

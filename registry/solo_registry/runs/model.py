@@ -18,6 +18,7 @@ from solo_registry.data.module import PretrainDataModule
 from solo_registry.data.sets import UNLABELLED
 from solo_registry.errors import UserError
 from solo_registry.methods.base import BaseMethod
+from solo_registry.paths import is_file
 
 
 def build_method(cfg: DictConfig, data: PretrainDataModule) -> BaseMethod:
@@ -113,7 +114,7 @@ def read_checkpoint(path: Path, *identities: str) -> dict[str, Any]:
             belongs to another config.
     """
     try:
-        if not path.is_file():
+        if not is_file(path):
             raise UserError(f"no checkpoint at {path}")
         with zipfile.ZipFile(path) as archive:  # torch itself does not compare the checksums
             if (member := archive.testzip()) is not None:

@@ -18,6 +18,7 @@ from solo_registry.config.json_file import LARGEST, read_shaped
 from solo_registry.config.schema import EvaluationConfig
 from solo_registry.config.text_file import open_file
 from solo_registry.errors import UserError
+from solo_registry.paths import exists
 from solo_registry.runs.read import read_yaml
 from solo_registry.runs.run_folder import RunFolder
 from solo_registry.runs.shapes import Cost, Environment, Failure
@@ -98,7 +99,7 @@ def read_record(path: Path) -> Record:
     cost = {}
     with suppress(UserError):  # it is written again when the run goes on
         cost = _optional(path / "cost.json", Cost)
-    if run.error.exists():
+    if exists(run.error):
         try:
             reason = _optional(run.error, Failure).get("error", "")
         except UserError as error:
@@ -211,7 +212,7 @@ def _optional(path: Path, shape: Any) -> dict[str, Any]:
     Raises:
         UserError: the file is damaged.
     """
-    if not path.exists():
+    if not exists(path):
         return {}
     found: dict[str, Any] = read_shaped(path, shape, f"a run's {path.name}", "remove it")
     return found
@@ -240,7 +241,7 @@ def read_metrics(path: Path, epochs: int | None = None) -> pd.DataFrame:
     Raises:
         UserError: the table is cut off, has a cell that is no number, or lacks epochs.
     """
-    if not path.exists():
+    if not exists(path):
         return pd.DataFrame()
     try:
         with open_file(path) as file:

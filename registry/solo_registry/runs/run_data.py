@@ -12,6 +12,7 @@ from solo_registry.config.identity import settings_hash
 from solo_registry.data.opened import OpenedData
 from solo_registry.data.sets import SetInfo
 from solo_registry.errors import UserError
+from solo_registry.paths import exists
 from solo_registry.runs.read import read_signed, signed
 from solo_registry.runs.run_folder import RunFolder
 
@@ -107,7 +108,7 @@ def refuse_changed_data(run: RunFolder, cfg: DictConfig, opened: OpenedData) -> 
     for path in sorted(run.path.parents[1].glob(f"*/{run.path.name}/data.json")):
         other = RunFolder(path.parent)
         record = read_record(other)
-        begun = other.begun() and not other.result.exists()
+        begun = other.begun() and not exists(other.result)
         if not (record and begun) or record["settings"] != settings:
             continue
         paths = {"train": cfg.data.train_path, "val": cfg.data.val_path}

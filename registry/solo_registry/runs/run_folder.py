@@ -28,6 +28,7 @@ from solo_registry.config.json_file import read_shaped
 from solo_registry.config.resolve import merge_schema
 from solo_registry.config.undecided import undecided
 from solo_registry.errors import UserError
+from solo_registry.paths import exists, is_dir
 from solo_registry.runs.environment import change, environment, known_parts, with_part
 from solo_registry.runs.read import checksum, read_text, read_yaml, sealed
 from solo_registry.runs.read import json_text as json_text  # used from here by other rooms
@@ -50,7 +51,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.touch()
-        mode = (path if path.exists() else part).stat().st_mode
+        mode = (path if exists(path) else part).stat().st_mode
         part.unlink()
         yield part
         with part.open("rb+") as file:
@@ -79,7 +80,7 @@ def atomic_folder(path: Path, last: str) -> Iterator[Path]:
     try:
         part.mkdir(parents=True)
         yield part
-        if not path.exists():
+        if not exists(path):
             part.rename(path)
             return
         (path / last).unlink(missing_ok=True)
@@ -102,7 +103,7 @@ def remove_parts(folder: Path, name: str = "*") -> None:
     Call it only while holding the lock of these files: another process's part would go too.
     """
     for part in parts(folder, name):
-        if part.is_dir():
+        if is_dir(part):
             shutil.rmtree(part, ignore_errors=True)
         else:
             part.unlink(missing_ok=True)
@@ -198,7 +199,7 @@ class RunFolder:
 
     def begun(self) -> bool:
         """Whether a checkpoint of the run is there, after an epoch or inside one."""
-        return self.checkpoint.exists() or self.inside.exists()
+        return exists(self.checkpoint) or exists(self.inside)
 
     def progress(self) -> list[int | None]:
         """Return when result and checkpoints were written; None for a file that is not there.
@@ -206,7 +207,7 @@ class RunFolder:
         Two equal answers mean that no process has worked on the run in between.
         """
         files = (self.result, self.checkpoint, self.inside)
-        return [file.stat().st_mtime_ns if file.exists() else None for file in files]
+        return [file.stat().st_mtime_ns if exists(file) else None for file in files]
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Write result.json, and checksums of it and of metrics.csv beside it, as `sha256sum` does.
@@ -217,11 +218,11 @@ class RunFolder:
         """
         before: list[str] = []
         kept: list[str] = []
-        if self.result.exists():
+        if exists(self.result):
             before = [self._line(self.result, read_text(self.result))]
-            lines = read_text(self.checksum).splitlines() if self.checksum.exists() else []
+            lines = read_text(self.checksum).splitlines() if exists(self.checksum) else []
             kept = [line for line in lines if line.endswith(self.metrics.name)]
-        elif self.metrics.exists():
+        elif exists(self.metrics):
             kept = [self._line(self.metrics, read_text(self.metrics))]
         own = self._line(self.result, json_text(result))
         self._write_checksums(own, *before, *kept)
@@ -242,7 +243,7 @@ class RunFolder:
             UserError: the file cannot be read, or is no result of this schema version, or has been
                 changed.
         """
-        if not self.result.exists():
+        if not exists(self.result):
             return None
         result: dict[str, Any] = read_shaped(
             self.result, Result, "a run's result", "remove it", SCHEMA_VERSION
@@ -252,12 +253,12 @@ class RunFolder:
 
     def refuse_changed_metrics(self) -> None:
         """Raise UserError if metrics.csv of a finished run is not what its training wrote."""
-        if self.metrics.exists():
+        if exists(self.metrics):
             cure = f"copy it again, or remove {self.path} and train again"
             self._refuse_changed(self.metrics, cure)
 
     def _refuse_changed(self, file: Path, cure: str) -> None:
-        known = read_text(self.checksum) if self.checksum.exists() else None
+        known = read_text(self.checksum) if exists(self.checksum) else None
         # runs of older versions have no checksum of metrics.csv
         listed = known is not None and (file == self.result or f"  {file.name}\n" in known)
         if listed and checksum(read_text(file)) not in str(known):
@@ -270,7 +271,7 @@ class RunFolder:
             UserError: there is none, so this is no run folder; or it is damaged.
         """
         path = self.path / "resolved.yaml"
-        if not path.exists():
+        if not exists(path):
             raise UserError(
                 f"{self.path} is no run folder: it has no resolved.yaml. "
                 "A run folder is runs/<name>/<hash>/<seed>"

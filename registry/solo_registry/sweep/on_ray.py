@@ -21,6 +21,7 @@ from rich.console import Console
 
 from solo_registry.errors import UserError
 from solo_registry.jobs.worker import finish, start
+from solo_registry.paths import is_dir
 from solo_registry.runs.lifetime import STOPPED
 from solo_registry.runs.run_folder import RunFolder
 from solo_registry.sweep.follow import Started
@@ -118,7 +119,7 @@ class Task:
 
 def _run_trial(cfg: DictConfig, overrides: list[str], path: str, folder: str) -> int | None:
     """Run one trial on a node of the cluster; return the exit code of its process."""
-    if not Path(folder).is_dir():
+    if not is_dir(Path(folder)):
         raise UserError(
             f"the node {socket.gethostname()} has no folder {folder}: a sweep on Ray needs a file "
             "system that all nodes share"

@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from solo_registry.errors import UserError
+from solo_registry.paths import exists
 
 NEVER = 2**62  # more steps than any run has
 
@@ -94,7 +95,7 @@ class Divergence(Callback):
         return (
             f"training diverged: {what} (epoch {trainer.current_epoch + 1} of "
             f"{trainer.max_epochs}, learning rate {lr:g}). "
-            f"{kept if self.saved.exists() else 'No epoch was finished'}. What helps: {self.hint}"
+            f"{kept if exists(self.saved) else 'No epoch was finished'}. What helps: {self.hint}"
         )
 
 

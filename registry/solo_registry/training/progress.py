@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 
+from solo_registry.paths import exists
 from solo_registry.runs.run_folder import RunFolder
 from solo_registry.training.callbacks import CostFile, measured
 
@@ -99,7 +100,7 @@ class LiveCurves(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw if enough time has passed; a picture that fails is left out with a warning."""
         began = time.perf_counter()
-        if not trainer.is_global_zero or began < self.next or not self.run.metrics.exists():
+        if not trainer.is_global_zero or began < self.next or not exists(self.run.metrics):
             return
         from solo_registry.plots.curves import training_curves
         from solo_registry.plots.style import attempt

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from solo_registry.data.opened import OpenedData
 from solo_registry.errors import UserError
+from solo_registry.paths import exists
 from solo_registry.runs.model import read_checkpoint
 from solo_registry.runs.run_data import refuse_foreign_checkpoint
 from solo_registry.runs.run_folder import RunFolder, atomic_write
@@ -65,7 +66,7 @@ def checkpoint_to_resume(
         UserError: the run's own checkpoint cannot be read, or belongs to another config.
     """
     own = (run.checkpoint, run.inside) if cfg.auto_resume.enabled else ()
-    known = [_found(path, cfg, run, opened) for path in own if path.exists()]
+    known = [_found(path, cfg, run, opened) for path in own if exists(path)]
     known += [named] if named else []
     if not known:
         return None
@@ -73,7 +74,7 @@ def checkpoint_to_resume(
     found = max(known, key=lambda one: (one.steps, not one.inside))
     if not found.inside:  # a run that was killed before it removed that file
         run.inside.unlink(missing_ok=True)
-    if not found.inside and not run.checkpoint.exists():
+    if not found.inside and not exists(run.checkpoint):
         # the run needs its weights even if no epoch is left
         with atomic_write(run.checkpoint) as part:
             shutil.copyfile(found.path, part)
