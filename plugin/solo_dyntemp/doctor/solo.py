@@ -22,6 +22,7 @@ VISIBLE = (
     "from hydra.plugins.search_path_plugin import SearchPathPlugin as P;"
     "print([found.__name__ for found in Plugins.instance().discover(P)])"
 )
+STARTS_HYDRA = "from hydra._internal.utils import get_args_parser; get_args_parser()"
 READS_CONFIG = (
     "import io, torch; from omegaconf import OmegaConf; file = io.BytesIO();"
     "torch.save({'betas': OmegaConf.create([0.9, 0.999])}, file); file.seek(0); torch.load(file)"
@@ -103,7 +104,17 @@ def imported() -> Finding:
 
 def faults(folder: Path) -> list[Finding]:
     """Check each known fault of solo-learn 1.0.6."""
-    return [knn(folder), reading_checkpoints(), building(folder)]
+    return [scripts(), knn(folder), reading_checkpoints(), building(folder)]
+
+
+def scripts() -> Finding:
+    """Check whether Hydra can make the command line of its scripts; on Python 3.14 it cannot."""
+    good, said = attempt(STARTS_HYDRA)
+    if good:
+        return Finding("solo", "its Hydra scripts", "ok", "main_pretrain.py, main_linear.py")
+    detail = f"Hydra {installed('hydra-core')} does not start on this Python: {said}"
+    cure = "dyntemp solo main_pretrain.py ...  # in place of python main_pretrain.py"
+    return Finding("solo", "its Hydra scripts", "known", detail, cure)
 
 
 def knn(folder: Path) -> Finding:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from solo_registry.config.hydra_parser import objects_as_help
 from solo_registry.errors import UserError, nearest
 
 # faults of solo-learn 1.0.6 on current libraries: a part of the error's text, and our explanation
@@ -67,7 +68,8 @@ def run_script(args: Sequence[str]) -> None:
         from solo_dyntemp.hosts.solo_learn import attach
 
         attach()
-        runpy.run_path(str(script), run_name="__main__")
+        with objects_as_help():
+            runpy.run_path(str(script), run_name="__main__")
     except (RuntimeError, TypeError, ValueError) as error:
         if isinstance(error, UserError):
             raise

@@ -182,6 +182,18 @@ def test_with_solo_learn_each_known_fault_is_tried(capsys: Any) -> None:
     assert "compute_on_step=False" in found["its kNN"]["cure"]
 
 
+def test_scripts_that_hydra_cannot_start_get_another_command(monkeypatch: Any) -> None:
+    """As it is on Python 3.14."""
+    monkeypatch.setattr(solo, "attempt", lambda program: (False, "ValueError: badly formed"))
+    found = solo.scripts()
+    assert found.state == "known" and found.detail.endswith("this Python: ValueError: badly formed")
+    assert found.cure.startswith("dyntemp solo main_pretrain.py")
+
+
+def test_the_doctor_says_of_this_python_whether_hydra_starts() -> None:
+    assert solo.scripts().state == ("known" if sys.version_info >= (3, 14) else "ok")
+
+
 @pytest.mark.solo
 @pytest.mark.skipif(solo_learn() is None, reason="solo-learn is not on the path")
 def test_the_cure_of_its_knn_cures_it(tmp_path: Path) -> None:
