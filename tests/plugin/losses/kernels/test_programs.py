@@ -83,14 +83,14 @@ def compiled(
     return triton.compile(
         triton.compiler.ASTSource(kernel, signature, constants, attributes),
         target=triton.backends.compiler.GPUTarget("cuda", capability, 32),
-        options={key: options[key] for key in ("num_warps", "num_stages")},
+        options={key: options[key] for key in ("num_warps", "num_stages", "enable_fp_fusion")},
     )
 
 
-def check(kernel, capability, tmp_path, most=72):
+def check(kernel, capability, tmp_path, most=88):
     """Assert that it is machine code which the registers and the shared memory suffice for.
 
-    `most` bytes of each thread may lie in memory.
+    `most` bytes of each thread may lie in memory: 72 with Triton 3.8, 88 with 3.9.
     """
     assert kernel.asm["cubin"][:4] == b"\x7fELF"
     assert f".target sm_{capability}" in kernel.asm["ptx"]
@@ -153,7 +153,7 @@ def test_compiles_for_either_side(tmp_path, anchor, candidate):
 def test_each_precision_multiplies_on_its_units(tmp_path, name, precision, capability, products):
     settings = KernelSettings(COSINE, detach=False, block=1)
     kernel = compiled(name, capability, settings, precision=precision)
-    check(kernel, capability, tmp_path, most=0 if precision == "bf16" else 72)
+    check(kernel, capability, tmp_path, most=0 if precision == "bf16" else 88)
     text = kernel.asm["ptx"]
     assert re.search(products, text)
 
