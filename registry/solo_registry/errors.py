@@ -47,6 +47,10 @@ class UserError(ValueError):
         super().__init__(text)
 
 
+class Unreachable(UserError):
+    """Images cannot be fetched, from the net for example; it says nothing about one of them."""
+
+
 def told(error: BaseException) -> UserError | None:
     """Return what a command prints in place of a stack trace; None if this is for a developer.
 

@@ -152,7 +152,7 @@ for name, summary, paper in (
     )
 
 # keys of `data` that a set does not use
-HF = "name image_column label_column"
+HF = "name image_column label_column streaming=True shuffle_window"
 FOLDERS = f"train_split {HF}"
 TINY = f"{FOLDERS} format=h5"
 STL = f"class_list format=h5 {HF}"

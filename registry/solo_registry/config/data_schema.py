@@ -66,6 +66,16 @@ class DataConfig:
         "Ours: stl10's train, unlabeled or train+unlabeled, which null means; a split of hf.",
     )
     name: str | None = key(None, "Ours, for hf: a set's name on the Hugging Face hub.")
+    streaming: bool = key(
+        False, "Ours, for hf: fetch Parquet files in parts while training; none are kept for good."
+    )
+    shuffle_window: int | None = key(
+        None, "Ours, with streaming: images within which an epoch is shuffled; null: 16,384.",
+        least=0,
+    )  # fmt: skip
+    stream_cache_gb: float = key(
+        10.0, "Ours, with streaming: disk space for fetched parts; changes no result.", above=0
+    )
     image_column: str | None = key(None, "Ours, for hf: the column of images; null: the only one.")
     label_column: str | None = key(None, "Ours, for hf: the column of labels; null: the only one.")
     on_error: str = key("raise", "Ours: skip replaces unreadable images and counts them.",

@@ -39,6 +39,7 @@ OUTSIDE_HASH = dict.fromkeys(
         "data.num_workers",
         "data.download",
         "data.check_files",
+        "data.stream_cache_gb",
         # what lies there counts, by data.digest and data.long_tail.index_hash, and not the place
         "data.train_path",
         "data.val_path",

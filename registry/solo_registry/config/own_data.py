@@ -30,6 +30,8 @@ def with_own_data(override: str, known: Collection[str], several: bool = False) 
 
     >>> with_own_data("data=cifar10", ["cifar10"]), with_own_data("data=.", ["cifar10"])
     (['data=cifar10'], ['data=custom', 'data.train_path=.'])
+    >>> with_own_data("data=https://a/b.parquet", [])
+    ['data=hf', 'data.train_path=https://a/b.parquet', 'data.streaming=true']
     """
     key, _, value = override.partition("=")
     written = value[1:-1].replace("\\'", "'") if value[:1] in ("'", '"') else value
@@ -47,7 +49,13 @@ def with_own_data(override: str, known: Collection[str], several: bool = False) 
     paths = {
         key: path.replace(quote, f"\\{quote}") if quote else path for key, path in paths.items()
     }
-    return [f"data={reader}", *(f"data.{key}={quote}{path}{quote}" for key, path in paths.items())]
+    words = [f"data={reader}", *(f"data.{key}={quote}{path}{quote}" for key, path in paths.items())]
+    return [*words, "data.streaming=true"] if is_address(written) else words
+
+
+def is_address(path: str) -> bool:
+    """Whether a path is an address, such as `https://host/train.parquet`, and not on the disk."""
+    return "://" in path
 
 
 def named_or_own(name: str, known: Collection[str]) -> tuple[str, dict[str, str]]:
@@ -55,7 +63,7 @@ def named_or_own(name: str, known: Collection[str]) -> tuple[str, dict[str, str]
 
     Returns:
         The name; and no key for a data set's name, else `train_path`, and also `val_path` for a
-        folder that holds the class folders of both (`splits_of`).
+        folder that holds the class folders of both (`splits_of`). An address is `hf`'s.
 
     Raises:
         UserError: a path at which nothing lies, or that no loader reads.
@@ -65,6 +73,8 @@ def named_or_own(name: str, known: Collection[str]) -> tuple[str, dict[str, str]
     """
     if name in known:
         return name, {}
+    if is_address(name):
+        return "hf", {"train_path": name}
     path = Path(name).expanduser()
     if exists(path):
         reader = reader_of(path)

@@ -19,6 +19,7 @@ from solo_registry.config.hints import known_keys, unknown_key
 from solo_registry.config.index_file import index_hash, read_indices
 from solo_registry.config.keys import check_keys, check_sections
 from solo_registry.config.optional import import_umap
+from solo_registry.config.own_data import is_address
 from solo_registry.config.schema import EvaluationConfig, PretrainConfig
 from solo_registry.config.text_file import file_digest, leaves, refuse_resolvers
 from solo_registry.config.undecided import undecided
@@ -257,7 +258,7 @@ def expand_paths(cfg: DictConfig) -> None:
     nodes.append((cfg.data.long_tail, "index_file", "data.long_tail.index_file"))
     nodes.append((cfg.backbone, "weights", "backbone.weights"))
     for node, key, name in nodes:
-        if node[key] is not None:
+        if node[key] is not None and not is_address(node[key]):
             node[key] = str(Path(expanded(name, node[key])).absolute())
     for key in ("runs_dir", "resume_from_checkpoint"):
         if cfg[key] is not None:

@@ -28,7 +28,7 @@ from solo_registry.data.sets import (
     SetInfo,
     grey_info,
 )
-from solo_registry.errors import UserError
+from solo_registry.errors import Unreachable, UserError
 
 SHOW_PROGRESS_FROM = 5000
 DIGEST_FILES = 1024  # number of files whose content a digest covers
@@ -112,7 +112,12 @@ class FolderSet(ImageSet):
             self.refuse(index, error)
 
     def refuse(self, index: int, error: Exception) -> None:
-        """Leave an image out from now on, with a warning for the first, or raise (`on_error`)."""
+        """Leave an image out from now on, with a warning for the first, or raise (`on_error`).
+
+        Where the images cannot be reached, none of them is at fault, so the error passes.
+        """
+        if isinstance(error, Unreachable):
+            raise error
         if self.on_error == "raise":
             raise UserError(_unreadable(self.path(index), str(error))) from error
         if not self.unreadable:
@@ -167,7 +172,7 @@ class FolderSet(ImageSet):
             reasons = pool.imap(self.defect, range(len(self)), chunksize=16)
             broken = {
                 index: reason
-                for index, reason in enumerate(_with_progress(reasons, len(self)))
+                for index, reason in enumerate(with_progress(reasons, len(self), "checking images"))
                 if reason is not None
             }
         if not broken:
@@ -229,11 +234,14 @@ def _unreadable(path: Path, reason: str) -> str:
     return f"cannot read image {path}: {reason}. data.on_error=skip leaves such images out"
 
 
-def _with_progress(items: Iterable[Any], total: int) -> Iterator[Any]:
-    if total <= SHOW_PROGRESS_FROM or not sys.stderr.isatty():
+def with_progress(
+    items: Iterable[Any], total: int, what: str, most: int = SHOW_PROGRESS_FROM
+) -> Iterator[Any]:
+    """Yield items; on a terminal with a bar, where they are more than `most`."""
+    if total <= most or not sys.stderr.isatty():
         yield from items
         return
     from rich.console import Console
     from rich.progress import track
 
-    yield from track(items, "checking images", total, console=Console(stderr=True), transient=True)
+    yield from track(items, what, total, console=Console(stderr=True), transient=True)

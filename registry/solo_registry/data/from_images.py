@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
@@ -56,7 +55,7 @@ class Facts:
         images = opened.train
         chosen = chosen_images(images.targets, data)
         sides = []
-        for index in torch.linspace(0, len(images) - 1, min(SAMPLE, len(images))).long().tolist():
+        for index in images.sample(SAMPLE):
             with contextlib.suppress(Exception):  # a broken file is told of when all are checked
                 sides.append(images.shorter_side(index))
         kept = images.targets if chosen is None else images.targets[chosen]

@@ -1,27 +1,22 @@
 """Sets of the Hugging Face `datasets` library: Arrow and Parquet files, tar shards, the hub.
 
 `datasets` maps its files into memory, so that any image is read when it is asked for, by its row.
-That is what our draws and an exact resume need; a stream from the net has no rows and is not used.
+That is what our draws and an exact resume need. With `data.streaming=true` the rows are those of
+Parquet files that stay where they are; see `streamed`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from solo_registry.config.own_data import SAVED, SHARDS, VAL_SPLITS
+from solo_registry.config.own_data import SAVED, SHARDS, VAL_SPLITS, is_address
 from solo_registry.config.settings import setting
-from solo_registry.config.text_file import open_file
-from solo_registry.data.folder import DIGEST_FILES, FolderSet, open_files, with_classes
-from solo_registry.data.pixels import defect
+from solo_registry.data.folder import open_files, with_classes
+from solo_registry.data.rows import RowFiles
 from solo_registry.data.sets import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -30,6 +25,7 @@ from solo_registry.data.sets import (
     SetInfo,
     Split,
 )
+from solo_registry.data.streamed import ParquetRows, StreamedFiles, addresses
 from solo_registry.errors import UserError, nearest
 from solo_registry.paths import exists, is_dir
 
@@ -41,8 +37,9 @@ def hf(data: Any, split: Split) -> ImageSet | None:
 
     `data.train_path` is a folder or file on disk: what `dyntemp pack-data` or `save_to_disk`
     wrote, Parquet or Arrow files, or WebDataset's tar files. `data.name` is a name on the hub, in
-    its place. The images are in the one column of images, or `data.image_column`; the labels in the
-    one column of classes, or `data.label_column`.
+    its place. With `data.streaming=true` it can also be the address of a Parquet file. The images
+    are in the one column of images, or `data.image_column`; the labels in the one column of
+    classes, or `data.label_column`.
 
     Args:
         data: the config's `data` section.
@@ -69,60 +66,15 @@ def hf(data: Any, split: Split) -> ImageSet | None:
         classes = _classes(train, label)
         info, labels = with_classes(info, classes), _labels(rows, label, classes, place)
     names = [str(row) for row in range(len(rows))]
-    images = open_files(info, place, names, labels, data, kind=RowFiles)
+    streamed = isinstance(rows, ParquetRows)
+    kind = StreamedFiles if streamed else RowFiles
+    images = open_files(info, place, names, labels, data, kind=kind)
     assert isinstance(images, RowFiles)
-    images.rows = rows.select_columns([column]).with_format("arrow")  # a third faster
+    # as Arrow it is a third faster
+    images.rows = (
+        rows.only(column) if streamed else rows.select_columns([column]).with_format("arrow")
+    )
     return images
-
-
-class RowFiles(FolderSet):
-    """Image files in the rows of a `datasets` set.
-
-    Attributes:
-        rows: the set's rows, with the column of images alone; not decoded.
-    """
-
-    rows: Any
-
-    def content(self, index: int) -> bytes:
-        """Return the bytes of image `index`."""
-        image = self.rows[int(self._paths[index])].column(0)[0].as_py()
-        if isinstance(image, dict):
-            if image["bytes"] is None:
-                with open_file(Path(image["path"])) as file:
-                    return file.read()
-            image = image["bytes"]
-        return bytes(image)
-
-    def path(self, index: int) -> Path:
-        """Return where image `index` is: the set and the row."""
-        return self.root / f"row {int(self._paths[index])}"
-
-    def defect(self, index: int) -> str | None:
-        """Say what is wrong with an image, or None."""
-        try:
-            return defect(io.BytesIO(self.content(index)))
-        except (OSError, TypeError) as error:
-            return str(error)
-
-    def digest(self) -> str:
-        """Return a hash, in hex digits, of number, classes and labels, and of 1,024 images."""
-        content = hashlib.sha256(repr((len(self), self.info.class_names)).encode())
-        content.update(self.targets.numpy().tobytes())
-        for index in range(0, len(self), max(1, -(-len(self) // DIGEST_FILES))):
-            try:
-                content.update(hashlib.sha256(self.content(index)).digest())
-            except (OSError, TypeError):  # `defect` says what is wrong
-                content.update(b"unreadable")
-        return content.hexdigest()
-
-    def subset(self, indices: Sequence[int]) -> RowFiles:
-        """Return a set of the images at `indices`, in that order."""
-        chosen = RowFiles.__new__(RowFiles)
-        chosen.__dict__.update(self.__dict__, unreadable=set())
-        chosen._paths = self._paths[np.asarray(indices, dtype=np.int64)]
-        chosen.targets = self.targets[torch.as_tensor(indices)]
-        return chosen
 
 
 def _rows(data: Any, split: Split) -> tuple[Any, Path]:
@@ -138,14 +90,10 @@ def _rows(data: Any, split: Split) -> tuple[Any, Path]:
             "data=hf needs one of data.train_path (a folder or file on disk) and data.name (a set "
             f"on the hub), got {'both' if named else 'neither'}"
         )
-    place = Path(named if path is None else path).expanduser()
-    try:
-        splits = _from_hub(datasets, named, data) if path is None else _from_disk(datasets, place)
-    except UserError:
-        raise
-    except Exception as error:  # the library raises whatever its file systems meet
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"datasets cannot open {place}: {reason}") from error
+    streaming = setting(data, "streaming", False)
+    if not streaming and setting(data, "shuffle_window", None) is not None:
+        raise UserError("data.shuffle_window needs data.streaming=true; else all is shuffled")
+    splits, place = _splits(datasets, path or named, path is None, data)
     chosen = setting(data, "train_split", None) or "train"
     if split == "val" and own is None:
         found = [name for name in VAL_SPLITS if name in splits and name != chosen]
@@ -159,13 +107,31 @@ def _rows(data: Any, split: Split) -> tuple[Any, Path]:
             f"{place} has no split '{chosen}' (data.train_split).{nearest(chosen, splits)} It has: "
             f"{', '.join(splits)}"
         )
-    rows = splits[chosen]
+    rows: Any = ParquetRows(splits[chosen], data) if streaming else splits[chosen]
     for name, feature in rows.features.items():
         if isinstance(feature, datasets.Image):
             rows = rows.cast_column(name, datasets.Image(decode=False))
     if not len(rows):
         raise UserError(f"split '{chosen}' of {place} has no rows")
     return rows, place
+
+
+def _splits(datasets: Any, address: str, named: bool, data: Any) -> tuple[Mapping[str, Any], Path]:
+    """Return the rows of each split, or its addresses where they are streamed; and their place."""
+    streaming, remote = setting(data, "streaming", False), is_address(address)
+    if remote and not streaming:
+        raise UserError(f"{address} is an address: data.streaming=true reads from it")
+    place = Path(address.partition("://")[2] if remote else address).expanduser()
+    try:
+        if streaming:
+            whole = named or (not remote and is_dir(place))
+            return addresses(datasets, address if remote else str(place), whole), place
+        return _from_hub(datasets, address, data) if named else _from_disk(datasets, place), place
+    except UserError:
+        raise
+    except Exception as error:  # the library raises whatever its file systems meet
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"datasets cannot open {place}: {reason}") from error
 
 
 def _from_hub(datasets: Any, name: str, data: Any) -> dict[str, Any]:
@@ -266,7 +232,7 @@ def _classes(rows: Any, column: str) -> list[str]:
     names = getattr(rows.features[column], "names", None)
     if names is not None:
         return list(names)
-    values = rows.data.column(column).unique().to_pylist()
+    values = _values(rows, column).unique().to_pylist()
     if rows.features[column].dtype == "string":
         return sorted(values)
     return [str(label) for label in range(max(values, default=-1) + 1)]
@@ -277,7 +243,7 @@ def _labels(rows: Any, column: str, classes: Sequence[str], place: Path) -> list
     if column not in rows.features:
         raise UserError(f"{place} has no column '{column}', which train has")
     feature = rows.features[column]
-    values = rows.with_format("arrow")[column].to_pylist()
+    values = _values(rows, column).to_pylist()
     names = getattr(feature, "names", None)
     if names is None and feature.dtype != "string":
         return [UNLABELLED if value is None else int(value) for value in values]
@@ -290,3 +256,10 @@ def _labels(rows: Any, column: str, classes: Sequence[str], place: Path) -> list
         raise UserError(
             f"{place} has a class '{unknown}' that train does not.{nearest(unknown, classes)}"
         ) from error
+
+
+def _values(rows: Any, column: str) -> Any:
+    """Return a column of all rows, as an Arrow array."""
+    if isinstance(rows, ParquetRows):
+        return rows.column(column)
+    return rows.select_columns([column]).with_format("arrow")[:].column(0)

@@ -19,6 +19,7 @@ from solo_registry.data.device import BatchSet, DeviceLoader, collated, in_memor
 from solo_registry.data.opened import OpenedData, open_data
 from solo_registry.data.pipeline import read_pipeline
 from solo_registry.data.sampling import (
+    WINDOW,
     EpochLoader,
     EpochSampler,
     PretrainSet,
@@ -86,6 +87,7 @@ class PretrainDataModule(LightningDataModule):
             import_dali()
         elif self.format == "on_device":
             in_memory(train_set)
+        self.window = setting(cfg.data, "shuffle_window", WINDOW)
         self.num_workers = min(int(cfg.data.num_workers), cores())
         self.crop_size = read_pipeline(cfg.augmentations[0]).size
         self.eval_device = device_of(cfg)
@@ -96,7 +98,12 @@ class PretrainDataModule(LightningDataModule):
         rank, world_size = self._place()
         self._check_batch(world_size)
         sampler = EpochSampler(
-            len(self.pretrain_set), seed=self.seed, rank=rank, world_size=world_size
+            len(self.pretrain_set),
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
+            blocks=self.pretrain_set.blocks,
+            window=self.window,
         )
         by_workers = self.num_workers > 0 and self._device().type == "cpu"
         if self.format == "on_device" and not by_workers:

@@ -23,6 +23,7 @@ from solo_registry.data.sets import ImageSet
 Item = tuple[int, list[Tensor], int]
 LoaderBatch = list[Any]  # indexes (N,), views of (N, C, H, W), targets (N,)
 Work = tuple[int, list[int]]  # an epoch, and which images a batch of it holds
+WINDOW = 16_384  # images within which an epoch of blocks is shuffled
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -37,6 +38,9 @@ class EpochSampler(Sampler[tuple[int, int]]):
         seed: the run's seed.
         rank: this process, in [0, world_size).
         world_size: number of processes.
+        blocks: (length,) the block of each image, where images are fetched by blocks: the order is
+            then that of `in_window`. None shuffles all images.
+        window: see `in_window`.
 
     >>> sampler = EpochSampler(5, seed=0, rank=1, world_size=2)
     >>> sampler.set_epoch(3)
@@ -44,13 +48,24 @@ class EpochSampler(Sampler[tuple[int, int]]):
     (2, {3})
     """
 
-    def __init__(self, length: int, *, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        length: int,
+        *,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        blocks: Tensor | None = None,
+        window: int = 0,
+    ) -> None:
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must be in [0, {world_size}), got {rank}")
         self.length = length
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
+        self.blocks = blocks
+        self.window = window
         self.epoch = 0
         self.start = 0  # number of images of this rank that the next iteration skips
 
@@ -65,9 +80,35 @@ class EpochSampler(Sampler[tuple[int, int]]):
         epoch = self.epoch
         generator = torch.Generator().manual_seed(mix(b"order", self.seed, epoch))
         order = torch.randperm(self.length, generator=generator)
+        if self.blocks is not None:
+            order = in_window(order, self.blocks, self.window, generator)
         end = len(self) * self.world_size
         for index in order[self.rank : end : self.world_size][self.start :].tolist():
             yield epoch, index
+
+
+def in_window(order: Tensor, blocks: Tensor, window: int, generator: torch.Generator) -> Tensor:
+    """Bring the images of a block close to each other in a shuffled order.
+
+    The blocks come in a random order, and images are shuffled inside them. Then each image is put
+    off by a random number of places, from 0 to `window`, which is much like drawing from a buffer
+    of `window` images. So an image comes at most `window` places before or after its block's turn.
+
+    Args:
+        order: (N,) all images, shuffled.
+        blocks: (N,) the block of each image.
+        window: in images; 0 leaves block after block.
+        generator: draws the order of the blocks, then the places.
+
+    >>> blocks = torch.tensor([0, 0, 0, 1, 1, 1])
+    >>> order = in_window(torch.randperm(6), blocks, 0, torch.Generator().manual_seed(0))
+    >>> blocks[order].unique_consecutive().numel()
+    2
+    """
+    turns = torch.randperm(int(blocks.max()) + 1, generator=generator)
+    order = order[torch.argsort(turns[blocks[order]], stable=True)]
+    late = torch.rand(len(order), generator=generator, dtype=torch.float64) * window
+    return order[torch.argsort(torch.arange(len(order)) + late, stable=True)]
 
 
 class PretrainSet(Dataset[Item]):

@@ -106,6 +106,15 @@ class ImageSet(Dataset[tuple[Tensor, int]], ABC):
     def subset(self, indices: Sequence[int]) -> ImageSet:
         """Return a set of the images at `indices`, in that order."""
 
+    @property
+    def blocks(self) -> Tensor | None:
+        """The block that each image is fetched with, (N,) int64; None where there are no blocks."""
+        return None
+
+    def sample(self, count: int) -> list[int]:
+        """Return up to `count` images that stand for the set, evenly spaced."""
+        return torch.linspace(0, len(self) - 1, min(count, len(self))).long().tolist()
+
     def shorter_side(self, index: int) -> int:
         """Return the smaller of height and width of image `index`, in pixels."""
         return min(self[index][0].shape[1:])

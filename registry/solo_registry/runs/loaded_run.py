@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from solo_registry.catalog.plugins import load_plugins
 from solo_registry.config.data_schema import DataConfig
 from solo_registry.config.identity import config_hash, names_of
+from solo_registry.config.own_data import is_address
 from solo_registry.config.resolve import expanded, merge_schema, resolve
 from solo_registry.config.text_file import file_digest
 from solo_registry.config.undecided import undecided
@@ -159,8 +160,9 @@ class LoadedRun:
         info = self.info()
         cfg.data = DataConfig(
             dataset=other,
-            train_path=expanded("--data-path", train_path) if train_path else cfg.data.train_path,
-            val_path=expanded("--val-path", val_path) if val_path else None,
+            train_path=placed("--data-path", train_path) or cfg.data.train_path,
+            val_path=placed("--val-path", val_path),
+            streaming=train_path is not None and is_address(train_path),
             download=download,
             no_labels=no_labels,
             channels=info.channels,
@@ -191,3 +193,8 @@ class LoadedRun:
         words = [other and f"{other}-{str(digest)[:8]}", name, epochs and f"epoch-{epochs}"]
         name = "-".join(word for word in words if word).replace("/", "-")
         return self.folder.path / "evaluations" / f"{name}.json"
+
+
+def placed(option: str, path: str | None) -> str | None:
+    """Return a path with the home folder in place of `~`; an address, or None, as it is."""
+    return expanded(option, path) if path and not is_address(path) else path
