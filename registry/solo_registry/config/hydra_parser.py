@@ -17,17 +17,18 @@ def objects_as_help() -> Iterator[None]:
     reads each help when the argument is added, so Hydra ends with "badly formed help string"
     (Hydra's issue 3121).
     """
-    checked = getattr(ArgumentParser, CHECK, None)
-    if checked is None:
+    owner = next((kind for kind in ArgumentParser.__mro__ if CHECK in vars(kind)), None)
+    if owner is None:
         yield
         return
+    checked = getattr(owner, CHECK)
 
     def check(parser: ArgumentParser, action: Action) -> None:
         if action.help is None or isinstance(action.help, str):
             checked(parser, action)
 
-    setattr(ArgumentParser, CHECK, check)
+    setattr(owner, CHECK, check)
     try:
         yield
     finally:
-        setattr(ArgumentParser, CHECK, checked)
+        setattr(owner, CHECK, checked)
