@@ -1,7 +1,8 @@
 """Open and read shards of many small images: seconds, memory and images per second.
 
-The images are noise as PNG files, written as shards and, at most --files of them, as a folder too.
-Each is then opened in a process of its own.
+The images are noise as PNG files, written as shards and, at most --files of them, as a folder and
+as Parquet too. Each is then opened in a process of its own. The Parquet files are streamed from the
+disk, by us and by the library datasets, each from a buffer of 16,384 images.
 
     python scripts/benchmark_shards.py --images 1000000 --out /tmp/shards
 """
@@ -24,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from solo_registry.catalog.plugins import load_plugins
+from solo_registry.data.sampling import WINDOW, EpochSampler
 from solo_registry.data.sets import load_set
 from solo_registry.export.pack_data import write_shards
 
@@ -60,16 +62,46 @@ def write(args: argparse.Namespace) -> None:
             folder = args.out / "folder" / CLASSES[index % len(CLASSES)]
             (folder / f"{index}.png").write_bytes(content)
 
+    if not (args.out / "parquet").exists():
+        shard = datasets.Dataset.from_file(str(next((args.out / "shards").glob("*.arrow"))))
+        rows = shard.select(range(min(args.files, len(shard))))
+        for part in range(4):
+            name = f"train-{part:05d}-of-00004.parquet"
+            rows.shard(4, part).to_parquet(str(args.out / "parquet" / name), batch_size=100)
+
+
+def measure_theirs(kind: str, path: str, answer: Any) -> None:
+    """Stream a set as the library does, to the same tensors."""
+    from solo_registry.data.pixels import decode
+
+    before, start = own_memory(), time.perf_counter()
+    rows = datasets.load_dataset(path, split="train", streaming=True)
+    rows = rows.cast_column("image", datasets.Image(decode=False)).shuffle(0, buffer_size=WINDOW)
+    opened = time.perf_counter() - start
+    start = time.perf_counter()
+    count = 0
+    for row in rows:
+        decode(io.BytesIO(row["image"]["bytes"]), 3)
+        count += 1
+        if count == READ:
+            break
+    speed = count / (time.perf_counter() - start)
+    answer.send((count, opened, own_memory() - before, speed, ""))
+
 
 def measure(kind: str, path: str, answer: Any) -> None:
     """Open a set and read some of it."""
     load_plugins()
     before, start = own_memory(), time.perf_counter()
-    images = load_set(SimpleNamespace(dataset=kind, train_path=path, check_files=False), "train")
+    keys = {"dataset": kind, "train_path": path, "check_files": False}
+    if path.endswith("parquet"):
+        keys["streaming"] = True
+    images = load_set(SimpleNamespace(**keys), "train")
     assert images is not None
     digest = images.digest()
     opened = time.perf_counter() - start
-    order = np.random.default_rng(0).permutation(len(images))[:READ].tolist()
+    sampler = EpochSampler(len(images), seed=0, blocks=images.blocks, window=WINDOW)
+    order = [index for _, index in sampler][:READ]
     start = time.perf_counter()
     for index in order:
         images[index]
@@ -91,17 +123,23 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=16, help="height and width in pixels")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
+    datasets.disable_progress_bars()
     write(args)
     table = Table("set", "images", "opened and hashed (s)", "more memory (MB)", "images/s")
-    for kind, name in (("hf", "shards"), ("custom", "folder")):
+    parts = (
+        ("hf", "shards", measure), ("custom", "folder", measure), ("hf", "parquet", measure),
+        ("datasets' own streaming", "parquet", measure_theirs),
+    )  # fmt: skip
+    for kind, name, measured in parts:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=measure, args=(kind, str(args.out / name), theirs))
+        process = context.Process(target=measured, args=(kind, str(args.out / name), theirs))
         process.start()
         theirs.close()
         count, opened, memory, speed, _ = ours.recv()
         process.join()
-        table.add_row(name, f"{count:,}", f"{opened:.1f}", f"{memory:.0f}", f"{speed:,.0f}")
+        cells = f"{count:,}", f"{opened:.1f}", f"{memory:.0f}", f"{speed:,.0f}"
+        table.add_row(f"{name}, {kind}", *cells)
     Console().print(table)
 
 
