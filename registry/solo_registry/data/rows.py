@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,8 @@ class RowFiles(FolderSet):
 
     def subset(self, indices: Sequence[int]) -> RowFiles:
         """Return a set of the images at `indices`, in that order."""
-        chosen = RowFiles.__new__(RowFiles)
-        chosen.__dict__.update(self.__dict__, unreadable=set())
+        chosen = copy(self)
+        chosen.unreadable = set()
         chosen._paths = self._paths[np.asarray(indices, dtype=np.int64)]
         chosen.targets = self.targets[torch.as_tensor(indices)]
         return chosen

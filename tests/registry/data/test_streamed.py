@@ -22,8 +22,9 @@ from torch.utils.data import DataLoader
 
 from solo_registry.data import streamed
 from solo_registry.data.folder import FolderSet
+from solo_registry.data.module import build_data
 from solo_registry.data.sampling import EpochSampler
-from solo_registry.data.sets import ImageSet, load_set
+from solo_registry.data.sets import ImageSet, copied, hold_out, load_set, with_info
 from solo_registry.data.streamed import StreamedFiles
 from solo_registry.errors import Unreachable, UserError
 from solo_registry.jobs.pretrain import pretrain
@@ -165,6 +166,17 @@ def test_the_digest_follows_rows_and_labels(files: Path, tmp_path: Path) -> None
     assert load(train_path=str(files)).digest() != digest
 
 
+def test_a_part_of_the_images_keeps_their_blocks(files: Path) -> None:
+    """Selection, hold-out, copies and other statistics: else all would be shuffled in silence."""
+    images = load(train_path=str(files), fraction=0.5)
+    kept, held = hold_out(with_info(images, images.info), 0.2)
+    for part in (images, kept, held, copied(kept, 2)):
+        rows = [int(str(part.path(i)).rpartition(" ")[2]) for i in range(len(part))]  # type: ignore[attr-defined]
+        assert part.blocks is not None and part.blocks.tolist() == [row // GROUP for row in rows]
+    assert len(kept) + len(held) == len(images) == ROWS // 2
+    assert load(train_path=str(files), streaming=False).blocks is None
+
+
 def test_a_set_goes_to_another_process(files: Path) -> None:
     images = load(train_path=str(files))
     assert same(pickle.loads(pickle.dumps(images)), images)
@@ -299,6 +311,21 @@ def test_a_window_of_the_whole_set_is_a_shuffle() -> None:
     """A late image can come early: its place says little about where its block begins."""
     (order,) = orders(1, 10**9)
     assert abs(np.corrcoef(order, range(1000))[0, 1]) < 0.1
+
+
+def test_few_parts_are_fetched_for_the_first_batch(
+    files: Path, tmp_path: Path, cache: Path
+) -> None:
+    cfg = tiny_config(tmp_path / "run", "simclr_dyntemp", "optimizer.batch_size=4", "seed=5")
+    data = {"train_path": str(files), "streaming": True, "shuffle_window": 4, "num_workers": 0}
+    other = {"validation_fraction": 0.2, "check_files": False, "fraction": -1, "copies": 2}
+    cfg.data = {**cfg.data, "dataset": "hf", "format": "image_folder", **data, **other}
+    loader = build_data(cfg).train_dataloader()
+    next(iter(loader))
+    assert len(list(cache.glob("*.arrow"))) <= 3
+    for _ in loader:
+        pass
+    assert len(list(cache.glob("*.arrow"))) == ROWS // GROUP
 
 
 @pytest.mark.slow
