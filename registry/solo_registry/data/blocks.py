@@ -77,9 +77,7 @@ class BlockCache:
         for used, size, path in sorted(known):
             if room >= 0:
                 return
-            half = not path.endswith(
-                ".arrow"
-            )  # being written, or left by a process that was killed
-            if path != str(newest) and (not half or now - used > STALE):
+            whole = path.endswith(".arrow")  # else it is being written, or a kill has left it
+            if path != str(newest) and (whole or now - used > STALE):
                 Path(path).unlink(missing_ok=True)
                 room += size

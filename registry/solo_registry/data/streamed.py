@@ -34,7 +34,8 @@ AT_ONCE = 16  # files whose ends are read at the same time
 WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before a further try
 SAMPLED_BLOCKS = 4
 OPEN = 256  # blocks that a process keeps open; a window of 16,384 images has 164 of 100 images
-FINAL = (FileNotFoundError, PermissionError, UserError)  # another try would meet them too
+# another try would meet them too; the last one says that a file is no Parquet
+FINAL = (FileNotFoundError, PermissionError, UserError, pa.ArrowInvalid)
 
 
 class ParquetRows:
@@ -156,7 +157,7 @@ def addresses(datasets: Any, place: str, named: bool) -> dict[str, list[str]]:
     found = getattr(builder.config, "data_files", None) or {}
     splits = {str(split): [str(file) for file in files] for split, files in found.items()}
     other = [file for files in splits.values() for file in files if not file.endswith(".parquet")]
-    if other or not splits:
+    if named and (other or not splits):
         raise UserError(
             f"data.streaming=true reads Parquet files, {place} has {(other or ['none'])[0]}; "
             "data.streaming=false reads what the library datasets does"

@@ -84,7 +84,7 @@ class Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
-        data = (self.server.folder / self.path.lstrip("/")).read_bytes()
+        data = (self.server.folder / self.path.strip("/").partition("?")[0]).read_bytes()
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if self.command == "GET":
             self.server.reads += 1
@@ -140,6 +140,7 @@ def test_an_address_gives_the_images_of_the_file(files: Path, server: Server) ->
     name = "train-00001-of-00003.parquet"
     images = load(train_path=server.url(name))
     assert same(images, load(train_path=str(files / name), streaming=False))
+    assert same(images, load(train_path=server.url(f"{name}?download=true")))
     assert isinstance(images, StreamedFiles)
     assert str(images.path(3)).endswith(f"{name}/row 3") and "//" not in str(images.path(3))
     other = load(
@@ -259,6 +260,7 @@ def test_a_broken_image_is_left_out_as_in_a_folder(files: Path) -> None:
     [
         ({"train_path": "http://127.0.0.1:9/a.parquet"}, "cannot open 127.0.0.1:9/a.parquet"),
         ({"train_path": "{files}/gone.parquet"}, "cannot open .*gone.parquet"),
+        ({"train_path": "{files}/../photos/ant/a.png"}, "cannot read .*a.png: Parquet magic bytes"),
         ({"train_path": "{files}/../photos"}, "reads Parquet files, .*photos has .*png"),
         (
             {"train_path": "{files}", "streaming": False, "shuffle_window": 3},
