@@ -14,6 +14,8 @@ from sklearn.datasets import load_digits
 
 from solo_dyntemp.hosts.found import solo_learn
 
+# on Python 3.14 Hydra starts with our help alone
+HYDRA = ["-m", "solo_registry", "solo"] if sys.version_info >= (3, 14) else []
 PLUGIN = Path(__file__).parents[3] / "plugin"
 FOLDER = solo_learn()
 ON_CPU = [
@@ -56,8 +58,8 @@ def test_pretraining_linear_and_knn(images: Path, tmp_path: Path) -> None:
     clone = FOLDER.parent
     data = [f"data.train_path={images}/train", f"data.val_path={images}/val"]
     done = python(
-        tmp_path, str(clone / "main_pretrain.py"), "--config-name", "solo/cifar/simclr_dyntemp",
-        "name=run", *data, *ON_CPU,
+        tmp_path, *HYDRA, str(clone / "main_pretrain.py"),
+        "--config-name", "solo/cifar/simclr_dyntemp", "name=run", *data, *ON_CPU,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     (checkpoint,) = tmp_path.glob("trained_models/simclr_dyntemp/*/run-*-ep=1.ckpt")
@@ -65,7 +67,7 @@ def test_pretraining_linear_and_knn(images: Path, tmp_path: Path) -> None:
     assert (kwargs["tau_min"], kwargs["tau_max"]) == (0.1, 0.2)
 
     done = python(
-        tmp_path, str(clone / "main_linear.py"), "--config-path",
+        tmp_path, *HYDRA, str(clone / "main_linear.py"), "--config-path",
         str(clone / "scripts/linear/imagenet-100"), "--config-name", "simclr", "name=linear",
         f"pretrained_feature_extractor='{checkpoint}'", "wandb.enabled=false",
         "auto_resume.enabled=false", *data, *ON_CPU,
@@ -86,7 +88,7 @@ def test_its_own_yaml_with_our_method_says_what_is_not_used(images: Path, tmp_pa
     assert FOLDER is not None
     clone = FOLDER.parent
     done = python(
-        tmp_path, str(clone / "main_pretrain.py"), "--config-path",
+        tmp_path, *HYDRA, str(clone / "main_pretrain.py"), "--config-path",
         str(clone / "scripts/pretrain/cifar"), "--config-name", "simclr", "method=simclr_dyntemp",
         f"data.train_path={images}/train", f"data.val_path={images}/val", "wandb.enabled=false",
         "checkpoint.enabled=false", "auto_resume.enabled=false", *ON_CPU, "max_epochs=1",
