@@ -109,7 +109,7 @@ def _rows(data: Any, split: Split) -> tuple[Any, Path]:
         )
     rows: Any = ParquetRows(splits[chosen], data) if streaming else splits[chosen]
     for name, feature in rows.features.items():
-        if isinstance(feature, datasets.Image):
+        if isinstance(feature, datasets.Image) and not streaming:  # which decodes nothing
             rows = rows.cast_column(name, datasets.Image(decode=False))
     if not len(rows):
         raise UserError(f"split '{chosen}' of {place} has no rows")

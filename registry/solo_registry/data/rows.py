@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -48,15 +48,20 @@ class RowFiles(FolderSet):
             return str(error)
 
     def digest(self) -> str:
-        """Return a hash, in hex digits, of number, classes and labels, and of 1,024 images."""
+        """Return a hash, in hex digits, of number, classes and labels, and of `covered`."""
         content = hashlib.sha256(repr((len(self), self.info.class_names)).encode())
         content.update(self.targets.numpy().tobytes())
+        for part in self.covered():
+            content.update(part)
+        return content.hexdigest()
+
+    def covered(self) -> Iterator[bytes]:
+        """Yield what a digest covers of the images: hashes of 1,024 of them."""
         for index in range(0, len(self), max(1, -(-len(self) // DIGEST_FILES))):
             try:
-                content.update(hashlib.sha256(self.content(index)).digest())
+                yield hashlib.sha256(self.content(index)).digest()
             except (OSError, TypeError):  # `defect` says what is wrong
-                content.update(b"unreadable")
-        return content.hexdigest()
+                yield b"unreadable"
 
     def subset(self, indices: Sequence[int]) -> RowFiles:
         """Return a set of the images at `indices`, in that order."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from functools import lru_cache
+from functools import lru_cache, partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ import pyarrow.parquet as parquet
 import torch
 from torch import Tensor
 
+from solo_registry.config.data_schema import DataConfig
 from solo_registry.config.settings import setting
 from solo_registry.data.blocks import BlockCache
 from solo_registry.data.folder import with_progress
@@ -29,7 +30,6 @@ from solo_registry.data.rows import RowFiles
 from solo_registry.errors import Unreachable, UserError
 
 Read = TypeVar("Read")
-CACHE_GB = 10.0
 AT_ONCE = 16  # files whose ends are read at the same time
 WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before a further try
 SAMPLED_BLOCKS = 4
@@ -59,7 +59,7 @@ class ParquetRows:
 
         self.files = list(files)
         with ThreadPool(AT_ONCE) as pool:
-            read = pool.imap(_read_end, self.files)
+            read = pool.imap(lambda file: _from_file(file, _end), self.files)
             ends = list(with_progress(read, len(files), "looking into files", AT_ONCE))
         schema = ends[0][0]
         for file, (other, _, _) in zip(self.files, ends, strict=True):
@@ -78,19 +78,16 @@ class ParquetRows:
         self.starts = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
         self.chosen: str | None = None
         self.folder = Path(datasets.config.HF_DATASETS_CACHE).expanduser() / "dyntemp_blocks"
-        self.most = setting(data, "stream_cache_gb", CACHE_GB) * 1e9
+        self.most = setting(data, "stream_cache_gb", DataConfig.stream_cache_gb) * 1e9
 
     def __len__(self) -> int:
         return int(self.starts[-1])
 
-    def cast_column(self, name: str, feature: Any) -> ParquetRows:
-        """Do nothing: images are not decoded here anyway."""
-        return self
-
     def column(self, name: str) -> pa.ChunkedArray:
         """Return a column of all rows, such as the labels."""
         with ThreadPool(AT_ONCE) as pool:
-            read = pool.imap(lambda file: _read(file, columns=[name]), self.files)
+            whole = partial(_from_file, read=lambda file: file.read(columns=[name]))
+            read = pool.imap(whole, self.files)
             tables = list(with_progress(read, len(self.files), f"reading {name}", AT_ONCE))
         return pa.concat_tables(tables).column(name)
 
@@ -132,11 +129,9 @@ class StreamedFiles(RowFiles):
         each = max(1, count // SAMPLED_BLOCKS)
         return sorted({min(start + i, len(self) - 1) for start in starts for i in range(each)})
 
-    def digest(self) -> str:
-        """Return a hash, in hex digits, of number, classes, labels, and bytes of each block."""
-        content = hashlib.sha256(repr((len(self), self.info.class_names)).encode())
-        content.update(self.targets.numpy().tobytes() + self.rows.state().encode())
-        return content.hexdigest()
+    def covered(self) -> Iterator[bytes]:
+        """Yield the number of rows and of bytes of all blocks: reading an image fetches one."""
+        yield self.rows.state().encode()
 
 
 def addresses(datasets: Any, place: str, named: bool) -> dict[str, list[str]]:
@@ -193,29 +188,25 @@ def _open(file: str) -> Any:
     return system.open(path, "rb", cache_type="none")  # Parquet asks for just what it needs
 
 
-def _read(file: str, **what: Any) -> pa.Table:
-    def read() -> pa.Table:
+def _from_file(file: str, read: Callable[[Any], Read], what: str = "") -> Read:
+    """Return what `read` takes out of a Parquet file, patiently; `what` names it in an error."""
+
+    def attempt() -> Read:
         with _open(file) as opened:
-            return parquet.ParquetFile(opened).read(**what)
+            return read(parquet.ParquetFile(opened, pre_buffer=True))  # neighbours in one request
 
-    return patiently(read, file)
+    return patiently(attempt, what or file)
 
 
-def _read_end(file: str) -> tuple[pa.Schema, list[int], str]:
+def _end(file: Any) -> tuple[pa.Schema, list[int], str]:
     """Return the columns of a file, the rows of each of its groups, and a hash of its state."""
-
-    def read() -> tuple[pa.Schema, list[int], str]:
-        with _open(file) as opened:
-            about = parquet.ParquetFile(opened)
-            groups = [about.metadata.row_group(i) for i in range(about.metadata.num_row_groups)]
-            sizes = [
-                [group.column(i).total_compressed_size for i in range(group.num_columns)]
-                for group in groups
-            ]
-            state = hashlib.sha256(repr(sizes).encode()).hexdigest()[:16]
-            return about.schema_arrow, [group.num_rows for group in groups], state
-
-    return patiently(read, file)
+    groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+    sizes = [
+        [group.column(i).total_compressed_size for i in range(group.num_columns)]
+        for group in groups
+    ]
+    state = hashlib.sha256(repr(sizes).encode()).hexdigest()[:16]
+    return file.schema_arrow, [group.num_rows for group in groups], state
 
 
 @lru_cache(maxsize=OPEN)
@@ -226,13 +217,11 @@ def _kept(
     what = f"{file}, row group {group}"
 
     def fetch() -> pa.Table:
-        with _open(file) as opened:
-            whole = parquet.ParquetFile(opened, pre_buffer=True)  # in one request
-            return whole.read_row_group(group, columns=[column])
+        return _from_file(file, lambda opened: opened.read_row_group(group, [column]), what)
 
     key = hashlib.sha256(repr((file, group, column, state)).encode()).hexdigest()
     cache = BlockCache(folder, most)
     try:
-        return cache.get(key, lambda: patiently(fetch, what))
+        return cache.get(key, fetch)
     except OSError as error:
         raise Unreachable(f"cannot keep {what} in {folder}: {error.strerror or error}") from error

@@ -87,10 +87,14 @@ def compiled(
     )
 
 
-def check(kernel, capability, tmp_path, most=88):
+# bytes of each thread that no register holds
+SPILLED = 88 if triton.__version__.startswith("3.9") else 72
+
+
+def check(kernel, capability, tmp_path, most=SPILLED):
     """Assert that it is machine code which the registers and the shared memory suffice for.
 
-    `most` bytes of each thread may lie in memory: 72 with Triton 3.8, 88 with 3.9.
+    `most` bytes of each thread may lie in memory.
     """
     assert kernel.asm["cubin"][:4] == b"\x7fELF"
     assert f".target sm_{capability}" in kernel.asm["ptx"]
@@ -153,7 +157,7 @@ def test_compiles_for_either_side(tmp_path, anchor, candidate):
 def test_each_precision_multiplies_on_its_units(tmp_path, name, precision, capability, products):
     settings = KernelSettings(COSINE, detach=False, block=1)
     kernel = compiled(name, capability, settings, precision=precision)
-    check(kernel, capability, tmp_path, most=0 if precision == "bf16" else 88)
+    check(kernel, capability, tmp_path, most=0 if precision == "bf16" else SPILLED)
     text = kernel.asm["ptx"]
     assert re.search(products, text)
 
