@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from solo_registry.paths import as_text
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -110,7 +112,7 @@ class Run:
 
         found = self._encoder.embed(find_images(images), self._console)
         columns = [f"feat_{number}" for number in range(found.feats.shape[1])]
-        index = pd.Index(found.files.names, name="path")
+        index = pd.Index(found.files.texts, name="path")
         return pd.DataFrame(found.feats.numpy(), index=index, columns=columns)
 
     def predict(self, images: Source, by: str = "probe", k: int | None = None) -> pd.DataFrame:
@@ -156,7 +158,7 @@ class Run:
             texts = [f"{each.similarity:.3f} {each.label}".strip() for each in found]
             images = [each.image for each in found]
             pairs = list(zip(images, texts, strict=True))
-            neighbours_picture(query, pairs, out, title=Path(image).name)
+            neighbours_picture(query, pairs, out, title=as_text(Path(image).name))
         rows = [(each.name, each.label, each.similarity) for each in found]
         return pd.DataFrame(rows, columns=["name", "label", "similarity"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import warnings
@@ -35,6 +36,16 @@ def plain(**settings: Any) -> Console:
     if "ipykernel" in sys.modules:  # whose stdout says that it is a terminal
         settings = {"force_jupyter": False, "force_terminal": False} | settings
     return Console(markup=False, emoji=False, **settings)
+
+
+def print_all_names() -> None:
+    r"""Let stdout write `\\u732b` for a character that its encoding does not have, as stderr does.
+
+    Names of files, classes and runs may have one where the terminal or pipe is not UTF-8 (Windows'
+    pipes, a Latin-1 locale), or where a name on the disk is not. Python raises an error otherwise.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

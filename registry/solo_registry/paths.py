@@ -1,4 +1,4 @@
-"""Is there something at a path? With an error where the system cannot tell.
+"""What is at a path, with an error where the system cannot tell; and a path as text.
 
 Until Python 3.13, pathlib's `exists`, `is_file` and `is_dir` raise an error for a folder that one
 may not look into, or for a network disk that does not answer. From Python 3.14 on they say no. A
@@ -53,6 +53,17 @@ def is_dir(path: PathLike[str]) -> bool:
     True
     """
     return stat.S_ISDIR(_mode(path))
+
+
+def as_text(name: str) -> str:
+    r"""Return a file's name for tables and pictures, which hold no bytes that are not UTF-8.
+
+    Names from an old archive may have such bytes. Python reads them, but cannot write them.
+
+    >>> print(as_text("k\udce4tzchen.jpg"))
+    k\xe4tzchen.jpg
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _mode(path: PathLike[str]) -> int:

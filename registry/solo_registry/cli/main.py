@@ -20,7 +20,7 @@ from solo_registry.cli.leaderboard import OVERRIDES
 from solo_registry.cli.leaderboard import app as leaderboard
 from solo_registry.cli.runs import COMMANDS as RUNS
 from solo_registry.cli.sweep import sweep
-from solo_registry.console import plain_warnings, quiet_libraries
+from solo_registry.console import plain_warnings, print_all_names, quiet_libraries
 from solo_registry.errors import told
 from solo_registry.paths import is_dir
 from solo_registry.runs.lifetime import SIGNALS, STOPPED, end_with_parent, stop
@@ -288,6 +288,7 @@ def add_plugin_commands() -> None:
 
 def main() -> None:
     """Run the command; a mistake or a full disk ends in one paragraph and exit code 2."""
+    print_all_names()
     further = end_with_parent()  # a further device's process, which rank 0 ends
     for number in (signal.SIGINT, *SIGNALS):
         signal.signal(number, signal.SIG_IGN if further else stop)

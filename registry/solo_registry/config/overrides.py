@@ -12,6 +12,7 @@ from solo_registry.config.hints import keys_like, known_keys, no_flag
 from solo_registry.config.keys import all_keys
 from solo_registry.config.schema import PretrainConfig
 from solo_registry.errors import UserError, nearest
+from solo_registry.paths import as_text
 
 GROUPS = ("method", "data", "augmentations", "recipe", "suite", "space")
 OUTSIDE = re.compile(r"(^|[^\w/])/|\.\.")  # an absolute path, or one that leaves a folder
@@ -38,7 +39,7 @@ def key_of(override: str) -> str:
 
 
 def check_override(override: str) -> None:
-    """Refuse an override that lets Hydra run code, leave the config's folders, or rename groups.
+    """Refuse an override that is no text, lets Hydra run code, or leaves or renames groups.
 
     Raises:
         UserError: such a override; the text says what is allowed.
@@ -51,6 +52,11 @@ def check_override(override: str) -> None:
     """
     key, _, value = override.partition("=")
     key = key.lstrip("+~")
+    if as_text(override) != override:
+        raise UserError(
+            f"'{as_text(override)}' is not UTF-8, which a run's files are written in: rename the "
+            "files, for example with convmv -f latin1 -t utf8 -r --notest FOLDER"
+        )
     if "_target_" in override:
         raise UserError(f"'{override}' would run code")
     if key == "hydra/launcher":

@@ -12,7 +12,7 @@ from solo_registry.config.text_file import read_text
 from solo_registry.data.files import chain, composed, images_below, place
 from solo_registry.data.pixels import SUFFIXES
 from solo_registry.errors import UserError, nearest
-from solo_registry.paths import exists, is_dir
+from solo_registry.paths import as_text, exists, is_dir
 
 
 def existing_folder(path: Path, key: str) -> Path:
@@ -57,7 +57,7 @@ def folders_in(root: Path, every: bool) -> dict[str, str]:
                     "remove it"
                 )
         elif is_dir(item):
-            name = composed(item.name)
+            name = as_text(composed(item.name))
             if name in found:
                 raise UserError(
                     f"{root} has two folders named '{name}', whose accents are encoded in two ways "

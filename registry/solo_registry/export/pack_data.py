@@ -22,7 +22,7 @@ from solo_registry.data.folder import FolderSet
 from solo_registry.data.pixels import defect
 from solo_registry.data.sets import ImageSet
 from solo_registry.errors import UserError
-from solo_registry.paths import exists
+from solo_registry.paths import as_text, exists
 from solo_registry.runs.lock import held
 from solo_registry.runs.run_folder import atomic_folder
 
@@ -99,8 +99,8 @@ def _row(images: FolderSet, index: int, labels: bool) -> dict[str, Any]:
             raise UserError(f"cannot read image {path}: {problem}; repair it, or move it away")
     except OSError as error:
         raise UserError(f"cannot read image {path}: {error}") from error
-    name = path.relative_to(images.root).as_posix()
-    row = {"image": {"bytes": content, "path": path.name}, "file": name}
+    name = as_text(path.relative_to(images.root).as_posix())
+    row = {"image": {"bytes": content, "path": as_text(path.name)}, "file": name}
     return row | {"label": int(images.targets[index])} if labels else row
 
 

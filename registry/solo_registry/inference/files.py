@@ -9,7 +9,7 @@ from pathlib import Path
 from solo_registry.data.files import images_below
 from solo_registry.data.pixels import SUFFIXES
 from solo_registry.errors import UserError, nearest
-from solo_registry.paths import exists, is_dir, is_file
+from solo_registry.paths import as_text, exists, is_dir, is_file
 
 Source = str | Path | Iterable[str | Path]
 
@@ -25,6 +25,11 @@ class ImageFiles:
 
     root: Path
     names: list[str]
+
+    @property
+    def texts(self) -> list[str]:
+        """The names as a table holds them."""
+        return [as_text(name) for name in self.names]
 
     def path(self, index: int) -> Path:
         """Return the path of file `index`."""

@@ -17,6 +17,7 @@ from solo_registry.inference.bank import training_bank
 from solo_registry.inference.encoder import Encoder
 from solo_registry.inference.files import Source, find_images
 from solo_registry.metrics.neighbours import KNNVoter
+from solo_registry.paths import as_text
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def nearest_images(
 
     neighbours = [
         Neighbour(
-            name=names[index],
+            name=as_text(names[index]),
             label=classes[labels[index]] if labels[index] != UNLABELLED else "",
             similarity=value,
             image=pixels(index),

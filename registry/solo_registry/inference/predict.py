@@ -57,7 +57,7 @@ def classify_files(
         "predicted": [classes[index] for index in best.indices.tolist()],
         "probability": best.values.numpy(),
     }
-    return pd.DataFrame(found | named, index=pd.Index(embedded.files.names, name="path"))
+    return pd.DataFrame(found | named, index=pd.Index(embedded.files.texts, name="path"))
 
 
 def _fit_head(encoder: Encoder, console: Console) -> LinearHead:

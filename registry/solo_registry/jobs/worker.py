@@ -146,7 +146,7 @@ def write_error(run: RunFolder, error: str, trace: str) -> None:
 
 
 def _child(cfg: DictConfig, overrides: list[str], path: str) -> None:
-    from solo_registry.console import plain
+    from solo_registry.console import plain, print_all_names
     from solo_registry.jobs.gpus import take_gpus
     from solo_registry.jobs.pretrain import pretrain
 
@@ -154,7 +154,8 @@ def _child(cfg: DictConfig, overrides: list[str], path: str) -> None:
     run = RunFolder(Path(path))
     run.path.mkdir(parents=True, exist_ok=True)
     stand_as(["pretrain", *overrides])
-    with (run.path / "log.txt").open("a", encoding="utf-8") as log:
+    print_all_names()
+    with (run.path / "log.txt").open("a", encoding="utf-8", errors="backslashreplace") as log:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)
         try:

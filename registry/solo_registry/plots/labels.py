@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from itertools import product
 
@@ -39,19 +40,21 @@ def names_beside(axis: Axes, names: Sequence[str], places: Array, points: Array)
     """
     figure = axis.get_figure(root=True)
     assert figure is not None
-    with without_formulas(figure):
-        figure.draw_without_rendering()
-    dots = axis.transData.transform(points)
-    frame = axis.get_window_extent().get_points()
-    taken: list[Box] = []
-    for name, place in zip(names, places, strict=True):
-        text = axis.annotate(
-            name, tuple(place), fontsize="small", ha="center", va="center", parse_math=False
-        )
-        size = np.diff(text.get_window_extent().get_points(), axis=0)[0]
-        box = _free(axis.transData.transform(place), size, dots, taken, frame)
-        _move(axis, text, box, axis.transData.transform(place))
-        taken.append(box)
+    with warnings.catch_warnings():  # `save` warns of characters without a glyph, once
+        warnings.filterwarnings("ignore", ".*missing from font")
+        with without_formulas(figure):
+            figure.draw_without_rendering()
+        dots = axis.transData.transform(points)
+        frame = axis.get_window_extent().get_points()
+        taken: list[Box] = []
+        for name, place in zip(names, places, strict=True):
+            text = axis.annotate(
+                name, tuple(place), fontsize="small", ha="center", va="center", parse_math=False
+            )
+            size = np.diff(text.get_window_extent().get_points(), axis=0)[0]
+            box = _free(axis.transData.transform(place), size, dots, taken, frame)
+            _move(axis, text, box, axis.transData.transform(place))
+            taken.append(box)
     return taken
 
 

@@ -66,6 +66,19 @@ def without_formulas(figure: Figure) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def one_warning_of_glyphs(out: Path) -> Iterator[None]:
+    """Draw a figure in here: characters that no font has are one warning, not one each."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    others = [each for each in caught if "missing from font" not in str(each.message)]
+    for each in others:
+        warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    if missing := len(caught) - len(others):
+        warnings.warn(f"{out}: no font here has {missing} characters of its names", stacklevel=4)
+
+
 def save(axis: Axes, out: Path | str) -> Path:
     """Write the figure of an axis. The file appears complete or not at all.
 
@@ -90,7 +103,7 @@ def save(axis: Axes, out: Path | str) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        with without_formulas(figure):
+        with without_formulas(figure), one_warning_of_glyphs(out):
             figure.savefig(unfinished, format=kind, dpi=_DPI)
         os.replace(unfinished, out)
     finally:
@@ -111,21 +124,8 @@ def attempt(picture: Callable[P, Path | None], *args: P.args, **kwargs: P.kwargs
     """
     name = getattr(picture, "__name__", "a picture").strip("_<>").replace("_", " ")
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            path = picture(*args, **kwargs)
+        return picture(*args, **kwargs)
     except Exception as error:  # libraries raise whatever they meet in names and numbers
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         warnings.warn(f"not drawn: {name}: {reason}. The numbers are not affected", stacklevel=2)
         return None
-    glyphs = 0
-    for warning in caught:
-        if "missing from font" in str(warning.message):
-            glyphs += 1
-        else:
-            warnings.warn_explicit(
-                warning.message, warning.category, warning.filename, warning.lineno
-            )
-    if glyphs:
-        warnings.warn(f"{path}: no font here has {glyphs} characters of its names", stacklevel=2)
-    return path

@@ -86,3 +86,18 @@ def test_a_run_in_a_folder_with_brackets(
         cli.main()
     out = capsys.readouterr().out
     assert f"run folder {runs}/" in out and list(runs.glob("*/*/*/checkpoints/last.ckpt"))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_a_name_that_stdout_cannot_encode_is_escaped(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "\u732b\udce4"  # a character that Latin-1 lacks, and a byte that UTF-8 lacks
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stdout)
+    monkeypatch.setattr(sys, "argv", ["dyntemp", "runs", "--runs-dir", str(tmp_path / name)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    stdout.flush()
+    assert not ended.value.code
+    assert name.encode(encoding, "backslashreplace") in stdout.buffer.getvalue()

@@ -133,6 +133,7 @@ def test_cfg_job_shows_the_config_and_runs_nothing(dyntemp: Dyntemp, tmp_path: P
         (["method=mocov2plus", "method_kwargs.queue_size=1000"], "divisible by the batch of 256"),
         (["resume_from_checkpoint=nowhere.ckpt"], "no checkpoint at nowhere.ckpt"),
         (["precision=17"], "precision=17"),
+        (["data=custom", "data.train_path=f\udcf6to"], r"'data.train_path=f\xf6to' is not UTF-8"),
         (["logger=tensorbord"], "Did you mean 'tensorboard'"),
     ],
 )  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -64,3 +66,13 @@ def test_a_killed_pack_is_complete_or_absent(photos: Path, tmp_path: Path) -> No
     assert number > 3
     images = load_set(SimpleNamespace(dataset="hf", train_path=str(out)), "train")
     assert images is not None and len(images) == 6
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text there")
+def test_names_that_are_not_utf8_are_escaped(photos: Path, tmp_path: Path) -> None:
+    (photos / "a").rename(photos / os.fsdecode(b"\xe4"))
+    (photos / "b" / "1.png").rename(photos / "b" / os.fsdecode(b"\xfc.png"))
+    pack_data(photos, tmp_path / "packed")
+    rows = datasets.Dataset.from_file(str(tmp_path / "packed" / "train-00000.arrow"))
+    assert rows.features["label"].names == [r"\xe4", "b"]
+    assert r"b/\xfc.png" in rows["file"] and r"\xe4/0.png" in rows["file"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -192,3 +194,18 @@ def test_a_notebook_shows_a_run(run: Run) -> None:
     assert run.metrics["train_nce_loss"].notna().all()
     assert run.config["method"] == "simclr"
     assert json.dumps(run.result)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text there")
+def test_names_that_are_not_utf8_are_escaped(run: Run, images: Path, tmp_path: Path) -> None:
+    photos = tmp_path / os.fsdecode(b"ph\xf6tos")
+    shutil.copytree(images / "val", photos / os.fsdecode(b"k\xe4tzchen"))
+    table = run.embed(photos)
+    assert len(table) == 40 and table.index[0].startswith(r"k\xe4tzchen/")
+    for suffix in WRITERS:
+        write_table(run.predict(photos), tmp_path / f"table{suffix}")
+    back = pd.read_parquet(tmp_path / "table.parquet").index
+    assert list(back) == list(table.index)
+    query = next(photos.rglob("*.png"))
+    found = run.neighbours(query, k=2, among=photos, out=tmp_path / "near.png")
+    assert all(r"ph\xf6tos/k\xe4tzchen" in name for name in found["name"])

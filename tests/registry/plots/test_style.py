@@ -37,6 +37,11 @@ def test_a_character_that_no_font_has_is_one_warning(tmp_path: Path) -> None:
             method="pca",
         )  # fmt: skip
     assert out is not None and out.exists() and len(caught) == 1
+    (axis,) = new_figure(1, 1)
+    axis.set(title="\u4f60\u597d")
+    with pytest.warns(UserWarning, match="no font here has 2 characters") as caught:
+        save(axis, tmp_path / "axis.png")
+    assert len(caught) == 1
 
 
 @pytest.mark.parametrize("reason", ["full", "read-only", "name", "table"])
