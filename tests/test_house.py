@@ -109,6 +109,19 @@ def test_nobody_asks_pathlib_what_is_there() -> None:
     assert not calls
 
 
+def test_files_have_the_same_bytes_on_each_system() -> None:
+    """Windows would end the lines in its own way: `write_text` of run_folder does not."""
+    calls = [
+        f"{name}: {ast.unparse(node)}"
+        for name, path in (REGISTRY | PLUGIN).items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("write_text", "to_csv")
+        and "lineterminator" not in [word.arg for word in node.keywords]
+    ]  # fmt: skip
+    assert not calls
+
+
 def test_names_of_before_still_lead_to_the_same_objects() -> None:
     from solo_registry import contract, registry
     from solo_registry.catalog import registry as catalog

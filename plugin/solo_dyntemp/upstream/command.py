@@ -12,7 +12,7 @@ from solo_dyntemp.upstream.changes import Change, Kit, check_version, planned_ch
 from solo_dyntemp.upstream.description import description
 from solo_registry.console import terminal
 from solo_registry.errors import UserError, nearest
-from solo_registry.runs.run_folder import atomic_write
+from solo_registry.runs.run_folder import atomic_write, write_text
 
 HOSTS = {solo_learn.HOST.name: solo_learn.kits, lightly.HOST.name: lightly.kits}
 
@@ -55,7 +55,7 @@ def run(words: Sequence[str]) -> None:
         show(f"{size} on branch {kit.branch}; nothing is written (--dry-run)")
         return
     with atomic_write(path) as part:  # where it cannot be written, there is no branch either
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(text.encode())
         done = write(clone, kit, changes)
     show(text)
     show(
@@ -200,8 +200,7 @@ def write(clone: Path, kit: Kit, changes: Sequence[Change]) -> str:
     """
     git(clone, "switch", "--create", kit.branch)
     for change in changes:
-        with atomic_write(clone / change.path) as part:
-            part.write_text(change.after, encoding="utf-8", newline="\n")
+        write_text(clone / change.path, change.after)
     git(clone, "add", "--", *(change.path for change in changes))
     if not all(git(clone, "config", key, check=False) for key in ("user.name", "user.email")):
         return "staged (git has no user.name and user.email, so nothing is committed)"

@@ -61,7 +61,7 @@ def index_record(indices: Sequence[int] | None) -> dict[str, Any] | None:
 
 def write_indices(indices: Sequence[int], path: Path) -> None:
     """Write an index file, which `data.long_tail.index_file` takes."""
-    path.write_text(_text(indices), encoding="utf-8")
+    path.write_bytes(_text(indices).encode())
 
 
 def _text(indices: Sequence[int]) -> str:

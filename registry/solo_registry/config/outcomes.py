@@ -53,7 +53,7 @@ class Outcomes:
 
     def _write(self, name: str, text: str) -> None:
         with contextlib.suppress(FileNotFoundError):
-            (Path(self.folder) / name).write_text(text, encoding="utf-8")
+            (Path(self.folder) / name).write_bytes(text.encode())
 
 
 def stand_as(command: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from uuid import uuid4
 
 import pyarrow as pa
 from filelock import FileLock
@@ -53,15 +53,14 @@ class BlockCache:
         raise OSError(f"{path} vanishes each time: another program empties this folder")
 
     def _write(self, path: Path, table: pa.Table) -> None:
-        with NamedTemporaryFile(dir=self.folder, prefix=f".{path.name}.", delete=False) as file:
-            try:
-                with pa.ipc.new_file(file, table.schema) as writer:
-                    writer.write_table(table)
-                file.flush()
-                os.replace(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+        part = self.folder / f".{path.name}.{uuid4().hex}"
+        try:
+            with part.open("wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+                writer.write_table(table)
+            os.replace(part, path)  # after it is closed: Windows moves no file that is open
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
         self._make_room(path)
 
     def _make_room(self, newest: Path) -> None:
@@ -79,5 +78,10 @@ class BlockCache:
                 return
             whole = path.endswith(".arrow")  # else it is being written, or a kill has left it
             if path != str(newest) and (whole or now - used > STALE):
-                Path(path).unlink(missing_ok=True)
+                try:
+                    os.unlink(path)
+                except FileNotFoundError:
+                    pass
+                except PermissionError:  # Windows keeps a file that a process has open
+                    continue
                 room += size

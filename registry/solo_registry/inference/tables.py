@@ -26,7 +26,7 @@ def _npz(table: pd.DataFrame, file: Any) -> None:
 
 WRITERS: dict[str, Callable[[pd.DataFrame, Any], None]] = {
     ".parquet": lambda table, file: table.to_parquet(file),
-    ".csv": lambda table, file: table.to_csv(file),
+    ".csv": lambda table, file: table.to_csv(file, lineterminator="\n"),
     ".json": lambda table, file: table.reset_index().to_json(file, orient="records"),
     ".npz": _npz,
 }

@@ -174,9 +174,10 @@ def plan(given: DictConfig, seconds: float) -> Iterator[str]:
     if seconds:
         each, peak = probe(cfg, data, seconds)
         left = each * counts.batches * cfg.max_epochs
+        memory = f", {peak / GB:.3g} GB at most" if peak else ""  # Windows does not say
         yield (
             f"tried on one device of this machine: {each:.3g} s a batch, {batch / each:,.0f} "
-            f"images a second, {peak / GB:.3g} GB at most: {spell_time(left)} to train"
+            f"images a second{memory}: {spell_time(left)} to train"
         )
         yield (
             "not counted: validation, telemetry, evaluation"

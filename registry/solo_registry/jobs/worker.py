@@ -10,8 +10,6 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing import resource_tracker
-from multiprocessing.context import ForkServerContext, SpawnContext
-from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -72,6 +70,8 @@ def finish(begin: Callable[[], BaseProcess]) -> tuple[int | None, set[int]]:
 
     def pass_on(number: int, frame: Any = None) -> None:
         came.add(number)
+        if sys.platform == "win32":  # Ctrl-C reaches the run too, and `os.kill` would end it
+            return
         if process is not None and process.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, number)
@@ -100,7 +100,7 @@ def start(cfg: DictConfig, overrides: Sequence[str], run: RunFolder) -> BaseProc
         overrides: the arguments that the config was composed from.
         run: its folder.
     """
-    process = context().Process(target=_child, args=(cfg, list(overrides), str(run.path)))
+    process = new_process(cfg, list(overrides), str(run.path))
     process.start()
     return process
 
@@ -122,11 +122,16 @@ def settle(code: int | None, run: RunFolder) -> None:
         write_error(run, f"the process ended with {cause}; see log.txt", "")
 
 
-def context() -> SpawnContext | ForkServerContext:
-    """Return how processes start: by a fork server that has imported torch, if possible."""
+def new_process(*args: Any) -> BaseProcess:
+    """Return a process that will call `_child`: of a fork server that has imported torch.
+
+    Windows has no such server; a process imports torch there itself.
+    """
     leave_loky()
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
+    if sys.platform == "win32":
+        return multiprocessing.get_context("spawn").Process(target=_child, args=args)
+    from multiprocessing.forkserver import ensure_running
+
     forkserver = multiprocessing.get_context("forkserver")
     forkserver.set_forkserver_preload(["solo_registry.jobs.pretrain"])
     # SLURM signals all processes of a job, and the server must not end before its runs. Ctrl-C
@@ -136,7 +141,7 @@ def context() -> SpawnContext | ForkServerContext:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, *SIGNALS])
         run()
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return forkserver
+    return forkserver.Process(target=_child, args=args)
 
 
 def write_error(run: RunFolder, error: str, trace: str) -> None:
@@ -161,7 +166,8 @@ def _child(cfg: DictConfig, overrides: list[str], path: str) -> None:
         try:
             for number in (signal.SIGINT, *SIGNALS):
                 signal.signal(number, stop_once)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, *SIGNALS])
+            if sys.platform != "win32":
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, *SIGNALS])
             take_gpus(cfg)
             pretrain(cfg, plain(file=log, width=120))
         except KeyboardInterrupt:

@@ -14,7 +14,7 @@ from solo_registry.leaderboard.replicates import shares
 from solo_registry.leaderboard.suite import SuiteConfig, check_suite
 from solo_registry.paths import exists
 from solo_registry.runs.records import Record, read_record
-from solo_registry.runs.run_folder import atomic_write, json_text
+from solo_registry.runs.run_folder import json_text, write_text
 
 BOARD_VERSION = 1
 CURE = "run the suite again, finished runs are kept"
@@ -149,8 +149,7 @@ class Board:
     def write(self) -> None:
         """Write the selection, if there is one, and the plan."""
         for name, content in self.files().items():
-            with atomic_write(self.path / name) as part:
-                part.write_text(content, encoding="utf-8")
+            write_text(self.path / name, content)
 
     def files(self) -> dict[str, str]:
         """Return the content of its files by name."""

@@ -22,7 +22,7 @@ from solo_registry.paths import exists, is_dir, is_file
 from solo_registry.plots.names import LABELS
 from solo_registry.plots.pages import page
 from solo_registry.runs.lock import held
-from solo_registry.runs.run_folder import atomic_write
+from solo_registry.runs.run_folder import write_text
 
 HERE = "solo_registry.leaderboard"  # where the templates lie
 HOW = (
@@ -96,15 +96,14 @@ def _write_files(table: Table, out: Path) -> None:
         "commands": "\n".join(row.command for row in table.rows if row.command),
     }
     texts = {
-        "results.csv": frame(table).to_csv(index=False),
-        "runs.csv": runs_frame(table).to_csv(index=False),
+        "results.csv": frame(table).to_csv(index=False, lineterminator="\n"),
+        "runs.csv": runs_frame(table).to_csv(index=False, lineterminator="\n"),
         "results.tex": latex(shown_frame(table)),
         "report.md": page(HERE, "report.md.jinja", pictures=pictures, **content),
         "index.html": page(HERE, "report.html.jinja", images=images, **reacting(table), **content),
     }
     for name, text in texts.items():
-        with atomic_write(out / name) as part:
-            part.write_text(text, encoding="utf-8")
+        write_text(out / name, text)
 
 
 def reacting(table: Table) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from solo_registry.leaderboard.looks import looks
 from solo_registry.leaderboard.rows import Table
 from solo_registry.leaderboard.tables import read_board
 from solo_registry.plots.style import BLACK, new_figure, save
-from solo_registry.runs.run_folder import atomic_write
+from solo_registry.runs.run_folder import write_text
 
 
 def summarise_boards(
@@ -72,12 +72,11 @@ def summarise_boards(
     frame = pd.DataFrame(rows)
     out.mkdir(parents=True, exist_ok=True)
     texts = {
-        "summary.csv": frame.to_csv(index=False),
+        "summary.csv": frame.to_csv(index=False, lineterminator="\n"),
         "summary.tex": latex(frame.round(3).astype(object).fillna("-")),
     }
     for file, text in texts.items():
-        with atomic_write(out / file) as part:
-            part.write_text(text, encoding="utf-8")
+        write_text(out / file, text)
     draw_ranks(names, ranked, out / "ranks.png")
     return _facts(ranked, len(tables), reference), frame
 

@@ -9,6 +9,7 @@ started again. No process can act after `kill -9`, so each process watches the o
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import select
@@ -125,21 +126,36 @@ def end_with_parent() -> bool:
     pid = int((started.pid if started else os.environ.get(PARENT)) or os.getpid())
     if pid == os.getpid():
         return False
-    if sys.platform != "win32":  # Windows would need the parent's handle
-        threading.Thread(target=_end_after, args=(pid,), daemon=True).start()
+    wait: Callable[[], None]
+    if sys.platform != "win32":
+        wait = functools.partial(_wait, pid)
+    elif started:
+        wait = started.join
+    else:  # by its id alone, Windows lets nobody wait for a process
+        return True
+    threading.Thread(target=_end_after, args=(wait,), daemon=True).start()
     return True
 
 
-def _end_after(pid: int) -> None:
-    try:
-        watch = select.poll()
-        watch.register(os.pidfd_open(pid), select.POLLIN)
-        watch.poll()
-    except ProcessLookupError:
-        pass
-    except (AttributeError, OSError):  # not Linux, or a container that forbids the call
-        with contextlib.suppress(ProcessLookupError):
-            while True:
-                os.kill(pid, 0)
-                time.sleep(1)
+def _end_after(wait: Callable[[], None]) -> None:
+    """End this process when `wait` returns."""
+    wait()
     os._exit(1)
+
+
+def _wait(pid: int) -> None:
+    """Return when a process has ended. Windows would end it, for lack of a signal 0."""
+    if sys.platform == "linux":
+        try:
+            watch = select.poll()
+            watch.register(os.pidfd_open(pid), select.POLLIN)
+            watch.poll()
+            return
+        except ProcessLookupError:
+            return
+        except (AttributeError, OSError):  # an old kernel, or a container that forbids the call
+            pass
+    with contextlib.suppress(ProcessLookupError):
+        while True:
+            os.kill(pid, 0)
+            time.sleep(1)

@@ -11,6 +11,7 @@ it also holds between the hosts of a cluster, where NFS and Lustre often leave k
 
 from __future__ import annotations
 
+import _thread
 import glob
 import os
 import signal
@@ -101,4 +102,7 @@ def _lost(compromise: LeaseCompromise) -> None:
     """End this process's work, as Ctrl-C does: it was stopped, and another has taken its place."""
     if compromise.reason != "refresh-failed":
         print(f"\n{compromise.lock_file} belongs to another process now", file=sys.stderr)
-        os.kill(os.getpid(), signal.SIGINT)
+        if sys.platform == "win32":  # `os.kill` would end it at once
+            _thread.interrupt_main()
+        else:
+            os.kill(os.getpid(), signal.SIGINT)

@@ -118,10 +118,18 @@ def cannot_write(path: Path, error: OSError) -> str:
     return f"cannot write {path}: {error}"
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8 by `atomic_write`, with the same bytes on each system.
+
+    Python's own `write_text` ends the lines in Windows' way on Windows, and no checksum would fit.
+    """
+    with atomic_write(path) as part:
+        part.write_bytes(text.encode())
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as JSON by `atomic_write`."""
-    with atomic_write(path) as part:
-        part.write_text(json_text(content), encoding="utf-8")
+    write_text(path, json_text(content))
 
 
 class RunFolder:
@@ -175,8 +183,7 @@ class RunFolder:
             UserError: the folder cannot be written.
         """
         for name, config in (("config.yaml", given), ("resolved.yaml", cfg)):
-            with atomic_write(self.path / name) as part:
-                part.write_text(sealed(OmegaConf.to_yaml(config)), encoding="utf-8")
+            write_text(self.path / name, sealed(OmegaConf.to_yaml(config)))
         write_json(self.data, data)
         path = self.path / "environment.json"
         before = known_parts(path, epochs)
@@ -233,8 +240,7 @@ class RunFolder:
         return f"{checksum(text)}  {file.name}"
 
     def _write_checksums(self, *lines: str) -> None:
-        with atomic_write(self.checksum) as part:
-            part.write_text("".join(f"{line}\n" for line in lines))
+        write_text(self.checksum, "".join(f"{line}\n" for line in lines))
 
     def read_result(self) -> dict[str, Any] | None:
         """Return result.json of a finished run, or None.

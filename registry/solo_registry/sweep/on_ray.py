@@ -101,7 +101,7 @@ class Task:
         except errors.TaskCancelledError:
             self.exitcode = STOPPED
         except (errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError):
-            self.exitcode = -signal.SIGKILL
+            self.exitcode = -9  # SIGKILL, which Windows lacks
         except errors.RayError as error:
             self.exitcode = STOPPED
             cause = getattr(error, "cause", None) or error

@@ -17,7 +17,7 @@ from solo_registry.errors import UserError
 from solo_registry.plots.names import LABELS, number
 from solo_registry.plots.pages import page
 from solo_registry.plots.style import attempt
-from solo_registry.runs.run_folder import atomic_write
+from solo_registry.runs.run_folder import write_text
 from solo_registry.sweep.figures import draw_sweep
 from solo_registry.sweep.plan import Planner, Trial
 from solo_registry.sweep.state import Sweep
@@ -66,8 +66,7 @@ def write_report(sweep: Sweep, console: Console) -> None:
     report = page("solo_registry.sweep", "report.md.jinja", **filled)
     texts = {"best.yaml": best_yaml(sweep), "report.md": report}
     for name, text in texts.items():
-        with atomic_write(sweep.path / name) as part:
-            part.write_text(text, encoding="utf-8")
+        write_text(sweep.path / name, text)
     best, metric = sweep.ranked[0], sweep.planner.space.metric
     console.print(
         f"best of {len(sweep.trials)} trials: {best.label}, {metric} {number(best.value, metric)} "
@@ -94,8 +93,8 @@ def write_trials(sweep: Sweep) -> None:
         }
         for trial in sweep.trials
     ]
-    with atomic_write(sweep.path / "trials.csv") as part:
-        pd.DataFrame(rows).to_csv(part, index=False)
+    table = pd.DataFrame(rows)
+    write_text(sweep.path / "trials.csv", table.to_csv(index=False, lineterminator="\n"))
 
 
 def best_yaml(sweep: Sweep) -> str:

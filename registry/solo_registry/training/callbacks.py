@@ -16,7 +16,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer, seed_everythin
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from solo_registry.runs.run_folder import atomic_write, write_json
+from solo_registry.runs.run_folder import atomic_write, write_json, write_text
 from solo_registry.training.inside_epoch import InsideEpoch
 
 
@@ -75,8 +75,7 @@ class MetricsFile(Callback):
                 row[name.removesuffix("_epoch")] = value
         self.rows.append(row)
         if trainer.is_global_zero:
-            with atomic_write(self.path) as part:
-                pd.DataFrame(self.rows).to_csv(part, index=False)
+            write_text(self.path, pd.DataFrame(self.rows).to_csv(index=False, lineterminator="\n"))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows so far, for the checkpoint."""
@@ -89,10 +88,10 @@ class MetricsFile(Callback):
 
 def peak_host_bytes() -> int | None:
     """Return the peak main memory of this process in bytes; None on Windows."""
-    try:
-        import resource
-    except ImportError:
+    if sys.platform == "win32":
         return None
+    import resource
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
