@@ -70,6 +70,7 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated", category=FutureWarning)
     for text in (
         "does not have many workers",
+        "GPU available but not used",  # the config says so, or notes.idle_gpu
         "is smaller than the logging interval",
         "IProgress not found",  # tqdm's, in a notebook without ipywidgets
     ):

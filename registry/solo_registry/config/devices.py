@@ -99,6 +99,22 @@ def on_cpu(cfg: DictConfig) -> bool:
     return cfg.accelerator == "cpu" or not torch.cuda.is_available()
 
 
+def trainer_accelerator(cfg: DictConfig) -> str:
+    """Spell the accelerator for Lightning's Trainer: `auto` is CUDA or else the CPU.
+
+    Lightning's own `auto` also takes Apple's GPU. It has no float64, and nobody has tried it yet.
+
+    Raises:
+        UserError: `accelerator=mps` with telemetry, which computes in float64.
+    """
+    if cfg.accelerator == "mps" and cfg.telemetry.every_n_epochs:
+        raise UserError(
+            "accelerator=mps: Apple's GPU has no float64, which telemetry computes in. Turn it off "
+            "by telemetry.every_n_epochs=0, or leave accelerator out and train on the CPU"
+        )
+    return "cpu" if cfg.accelerator == "auto" and on_cpu(cfg) else str(cfg.accelerator)
+
+
 def trainer_devices(cfg: DictConfig) -> int | list[int]:
     """Spell the devices for Lightning's Trainer, so that it takes as many as `count_devices`.
 

@@ -233,7 +233,9 @@ class PretrainConfig:
         above=0,
         most=100_000,
     )
-    accelerator: str = key("auto", "Where to train, as Lightning names it: auto, cpu, gpu, mps.")
+    accelerator: str = key(
+        "auto", "Where to train: auto (CUDA, or else the CPU), or Lightning's cpu, gpu, mps."
+    )
     strategy: str | None = key("auto", "How processes train together, as Lightning names it.")
     precision: Any = key(32, "Of the numbers, as Lightning names it: 32, 16-mixed, bf16-mixed, 64.")
     sync_batchnorm: bool = key(False, "Whether BatchNorm sees the images of all processes.")

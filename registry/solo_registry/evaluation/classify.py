@@ -202,7 +202,7 @@ def train(
     on_gpu = device.type == "cuda"
     quiet_libraries()
     trainer = Trainer(
-        accelerator="gpu" if on_gpu else "cpu" if cfg.accelerator == "cpu" else "auto",
+        accelerator="gpu" if on_gpu else "cpu",
         devices=[device.index] if on_gpu else 1,
         max_epochs=classifier.recipe.epochs,
         callbacks=callbacks,

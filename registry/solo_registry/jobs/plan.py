@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import DictConfig
 
-from solo_registry.config.devices import count_processes
+from solo_registry.config.devices import count_processes, trainer_accelerator
 from solo_registry.config.resolve import lr_product, resolve
 from solo_registry.console import quiet_libraries
 from solo_registry.data.from_images import completed
@@ -23,7 +23,7 @@ from solo_registry.methods.parts.method import ContrastiveMixin
 from solo_registry.methods.parts.queue import KeyQueue
 from solo_registry.runs.model import build_method
 from solo_registry.training.callbacks import peak_host_bytes
-from solo_registry.training.notes import all_warmup, micro_batches, slow_bfloat16
+from solo_registry.training.notes import all_warmup, idle_gpu, micro_batches, slow_bfloat16
 from solo_registry.training.pretrain import fit
 from solo_registry.training.progress import spell_time
 
@@ -117,7 +117,7 @@ def probe(cfg: DictConfig, data: PretrainDataModule, seconds: float) -> tuple[fl
     clock = Probe(seconds)
     quiet_libraries()
     trainer = Trainer(
-        accelerator=cfg.accelerator,
+        accelerator=trainer_accelerator(cfg),
         devices=1,
         precision=cfg.precision,
         max_epochs=1_000_000,
@@ -157,7 +157,15 @@ def plan(given: DictConfig, seconds: float) -> Iterator[str]:
     counts = Counts.of(cfg, model, len(data.train_set))
     processes, batch = count_processes(cfg), cfg.optimizer.batch_size
     yield from filter(
-        None, [chosen, lr_product(cfg), micro_batches(cfg), all_warmup(cfg), slow_bfloat16(cfg)]
+        None,
+        [
+            chosen,
+            lr_product(cfg),
+            idle_gpu(cfg),
+            micro_batches(cfg),
+            all_warmup(cfg),
+            slow_bfloat16(cfg),
+        ],
     )
     yield f"{cfg.method}: {sum(p.numel() for p in model.parameters()):,} weights"
     yield (

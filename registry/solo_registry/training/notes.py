@@ -35,11 +35,20 @@ def all_warmup(cfg: DictConfig) -> str:
     )
 
 
-def slow_bfloat16(cfg: DictConfig) -> str:
-    """Return a warning if the run's bfloat16 makes this CPU slower, else ""."""
+def idle_gpu(cfg: DictConfig) -> str:
+    """Return a note if Apple's GPU is there and `accelerator=auto` does not use it, else ""."""
     import torch
 
-    on_gpu = not on_cpu(cfg) or (cfg.accelerator != "cpu" and torch.backends.mps.is_available())
+    if cfg.accelerator != "auto" or not on_cpu(cfg) or not torch.backends.mps.is_available():
+        return ""
+    return (
+        "trains on the CPU: Apple's GPU has not been tried yet (docs/usage.md, Windows and macOS)"
+    )
+
+
+def slow_bfloat16(cfg: DictConfig) -> str:
+    """Return a warning if the run's bfloat16 makes this CPU slower, else ""."""
+    on_gpu = not on_cpu(cfg) or cfg.accelerator == "mps"
     if on_gpu or str(cfg.precision) not in BFLOAT16 or (cost := bfloat16_cost()) < SLOWER:
         return ""
     return (

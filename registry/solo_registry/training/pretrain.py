@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 from rich.console import Console
 
-from solo_registry.config.devices import count_processes, trainer_devices
+from solo_registry.config.devices import count_processes, trainer_accelerator, trainer_devices
 from solo_registry.config.index_file import INDEX_FILE, write_indices
 from solo_registry.config.resolve import lr_product, resolve
 from solo_registry.data.from_images import completed
@@ -43,7 +43,13 @@ from solo_registry.training.compiled import MarkSteps, compile_backbones, told_o
 from solo_registry.training.divergence import Divergence, told_of_divergence
 from solo_registry.training.inside_epoch import InsideEpoch
 from solo_registry.training.loggers import build_logger
-from solo_registry.training.notes import all_warmup, micro_batches, slow_bfloat16, what_helps
+from solo_registry.training.notes import (
+    all_warmup,
+    idle_gpu,
+    micro_batches,
+    slow_bfloat16,
+    what_helps,
+)
 from solo_registry.training.processes import (
     NOT_MET,
     build_strategy,
@@ -136,7 +142,7 @@ def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
         if cfg.debug_augmentations and attempt(draw_views, data, views):
             console.print(f"views: {views}", soft_wrap=True)
         lines = [notice(cfg), f"run folder {run.path}", chosen, lr_product(cfg)]
-        lines += [micro_batches(cfg), all_warmup(cfg), slow_bfloat16(cfg)]
+        lines += [idle_gpu(cfg), micro_batches(cfg), all_warmup(cfg), slow_bfloat16(cfg)]
         if resume:
             lines.append(f"resuming from {resume.path}, after step {resume.steps}")
         if changed:
@@ -270,10 +276,11 @@ def build_trainer(
         callbacks.append(MarkSteps())
     if cfg.evaluation.enabled and cfg.evaluation.pictures:
         callbacks.append(LiveCurves(run, cost))
-    strategy, devices = build_strategy(cfg), trainer_devices(cfg)
+    strategy, accelerator = build_strategy(cfg), trainer_accelerator(cfg)
+    devices = trainer_devices(cfg)
     try:
         trainer = Trainer(
-            accelerator=cfg.accelerator,
+            accelerator=accelerator,
             devices=devices,
             num_nodes=cfg.num_nodes,
             strategy=strategy,

@@ -14,7 +14,13 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from solo_registry.config import devices
-from solo_registry.config.devices import count_devices, device_of, read_devices, trainer_devices
+from solo_registry.config.devices import (
+    count_devices,
+    device_of,
+    read_devices,
+    trainer_accelerator,
+    trainer_devices,
+)
 from solo_registry.config.resolve import resolve
 from solo_registry.console import terminal
 from solo_registry.errors import UserError
@@ -139,3 +145,21 @@ def test_nothing_of_a_run_on_the_cpu_is_measured_on_a_gpu(
     request.getfixturevalue("two_gpus")
     assert evaluate_again(run.path, {}, terminal())["results"]["trained"]["knn_acc1"] > 0
     assert classify(run.path, Recipe(frozen=True, epochs=1, lr=0.1), terminal())["acc1"] > 0
+
+
+@pytest.mark.slow
+def test_a_mac_trains_on_its_cpu_unless_asked(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lightning.pytorch.accelerators import MPSAccelerator
+
+    monkeypatch.setattr(MPSAccelerator, "is_available", staticmethod(lambda: True))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    cfg = tiny("simclr", "accelerator=auto", "data.fraction=0.1", "progress=auto")
+    assert pretrain(cfg, terminal()).result.exists()
+    assert "trains on the CPU: Apple's GPU" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"telemetry\.every_n_epochs=0"):
+        trainer_accelerator(resolve(tiny("simclr", "accelerator=mps")))
+    cfg = resolve(tiny("simclr", "accelerator=mps", "telemetry.every_n_epochs=0"))
+    assert trainer_accelerator(cfg) == "mps"
