@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -227,7 +228,7 @@ def eval_loader(
         images: the images.
         crop_size: height and width of X, in pixels.
         batch_size: images per batch; the last one may be smaller.
-        num_workers: processes that read files; images in memory need none.
+        num_workers: most processes that read files, one a batch; images in memory need none.
         indices: which images; None means all.
         device: where X is copied next; for a GPU, X is in pinned memory.
 
@@ -235,7 +236,8 @@ def eval_loader(
         Batches of X, float32 (N, C, crop_size, crop_size), and y, int64 (N,).
     """
     chosen = range(len(images)) if indices is None else indices
-    workers = 0 if isinstance(images, TensorSet) else num_workers
+    batches = math.ceil(len(chosen) / batch_size)
+    workers = 0 if isinstance(images, TensorSet) else min(num_workers, batches)
     return DataLoader(
         _EvalSet(images, crop_size),
         batch_size=None,

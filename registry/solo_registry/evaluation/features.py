@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from solo_registry.data.hashing import mix
 from solo_registry.data.module import PretrainDataModule, eval_loader
@@ -39,15 +40,32 @@ class Measured:
     histogram: SimilarityHistogram | None = None
 
 
-def measure(
-    model: BaseMethod | None,
-    data: PretrainDataModule,
-    evaluation: DictConfig,
-    label: str,
-    console: Console,
-) -> Measured:
+@dataclass
+class Splits:
+    """The loaders of both splits. Their processes stay from one backbone to the next.
+
+    Attributes:
+        data: the images.
+        train: loads at most `evaluation.max_train` training images.
+        test: loads the held-out images; None without any.
+    """
+
+    data: PretrainDataModule
+    train: DataLoader[Any]
+    test: DataLoader[Any] | None
+
+    @classmethod
+    def of(cls, data: PretrainDataModule, evaluation: DictConfig) -> Splits:
+        """Return the splits of a config's `evaluation` section."""
+        train = chosen_images(data.train_set, evaluation.max_train, data.seed)
+        test = None if data.val_set is None else loader_of(data.val_set, data)
+        return cls(data, loader_of(train, data), test)
+
+
+def measure(model: BaseMethod | None, splits: Splits, label: str, console: Console) -> Measured:
     """Compute features of both splits and of two views; `model=None` gives raw pixels."""
-    train, test = features_of(model, data, evaluation, label, console)
+    train, test = features_of(model, splits, label, console)
+    data = splits.data
     embed = embedding(model, data.eval_device, label)
     tested = data.val_set if data.val_set is not None else data.train_set
     pairs = PretrainSet(tested, data.views, data.seed)
@@ -87,19 +105,14 @@ def embedding(model: BaseMethod | None, device: torch.device, label: str) -> Emb
 
 
 def features_of(
-    model: BaseMethod | None,
-    data: PretrainDataModule,
-    evaluation: DictConfig,
-    label: str,
-    console: Console,
+    model: BaseMethod | None, splits: Splits, label: str, console: Console
 ) -> tuple[Features, Features]:
     """Compute features of train and test images; without test images, train is used for both."""
-    embed = embedding(model, data.eval_device, label)
-    train_set = chosen_images(data.train_set, evaluation.max_train, data.seed)
-    train = collect(embed, train_set, data, label, console)
-    if data.val_set is None:  # without held-out images, only the geometry is measured
+    embed = embedding(model, splits.data.eval_device, label)
+    train = collect(embed, splits.train, label, console)
+    if splits.test is None:  # without held-out images, only the geometry is measured
         return Features(train.feats, torch.full_like(train.targets, -1)), train
-    return train, collect(embed, data.val_set, data, label, console)
+    return train, collect(embed, splits.test, label, console)
 
 
 def chosen_images(images: ImageSet, most: int, seed: int) -> ImageSet:
@@ -110,17 +123,19 @@ def chosen_images(images: ImageSet, most: int, seed: int) -> ImageSet:
     return images.subset(sorted(torch.randperm(len(images), generator=generator)[:most].tolist()))
 
 
-def collect(
-    embed: Embedding, images: ImageSet, data: PretrainDataModule, label: str, console: Console
-) -> Features:
-    """Compute the features of images, loaded as `data` loads them for evaluation."""
-    loader = eval_loader(
+def loader_of(images: ImageSet, data: PretrainDataModule) -> DataLoader[Any]:
+    """Return a loader of images as `data` loads them for evaluation."""
+    return eval_loader(
         images,
         crop_size=data.crop_size,
         batch_size=BATCH,
         num_workers=data.num_workers,
         device=data.eval_device,
     )
+
+
+def collect(embed: Embedding, loader: DataLoader[Any], label: str, console: Console) -> Features:
+    """Compute the features of a loader's images."""
     quiet = not console.is_terminal
     batches = track(loader, label, console=console, transient=True, disable=quiet)
     feats, targets = zip(*((embed(X)[0], y) for X, y in batches), strict=True)

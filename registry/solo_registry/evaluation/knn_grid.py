@@ -12,7 +12,7 @@ from rich.table import Table
 
 from solo_registry.config.resolve import check_evaluation
 from solo_registry.errors import UserError, nearest
-from solo_registry.evaluation.features import features_of
+from solo_registry.evaluation.features import Splits, features_of
 from solo_registry.metrics.knn import knn_accuracy
 from solo_registry.metrics.neighbours import Distance
 from solo_registry.runs.loaded_run import LoadedRun
@@ -63,7 +63,7 @@ def knn_grid(
     used = run.data(data, **where)
     model = run.untrained(initial=False)
     epochs = int(run.load_weights(model)["epoch"]) + 1
-    train, test = features_of(model, used, cfg.evaluation, "features", console)
+    train, test = features_of(model, Splits.of(used, cfg.evaluation), "features", console)
     if not (train.labelled and test.labelled):
         raise UserError(f"data set '{used.info.name}' has no labels on both sides")
     if left_out := [each for each in k if each > train.labelled]:

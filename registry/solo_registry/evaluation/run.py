@@ -14,7 +14,7 @@ from solo_registry.config.index_file import index_record
 from solo_registry.config.resolve import check_evaluation
 from solo_registry.config.schema import EvaluationConfig
 from solo_registry.data.module import PretrainDataModule
-from solo_registry.evaluation.features import Measured, measure
+from solo_registry.evaluation.features import Measured, Splits, measure
 from solo_registry.evaluation.linear_head import LinearHead, save_head
 from solo_registry.evaluation.publish import draw_run, show
 from solo_registry.evaluation.verdict import last_loss, verdict
@@ -149,17 +149,17 @@ def measure_rows(
         evaluation: the config's `evaluation` section.
         console: where progress is shown.
     """
-    rows = {}
+    rows, splits = {}, Splits.of(data, evaluation)
     if evaluation.baselines:
-        rows["raw_pixels"] = measure(None, data, evaluation, "raw pixels", console)
+        rows["raw_pixels"] = measure(None, splits, "raw pixels", console)
         name = "initial_weights" if loaded.cfg.backbone.weights else "untrained"
         if loaded.has_start():
-            rows[name] = measure(model, data, evaluation, ROW_NAMES[name], console)
+            rows[name] = measure(model, splits, ROW_NAMES[name], console)
         else:
             gone = f"backbone.weights={loaded.cfg.backbone.weights} has gone or changed"
             warnings.warn(f"{gone}: the row {ROW_NAMES[name]} is left out", stacklevel=2)
     fill(model, state, loaded.checkpoint)
-    rows["trained"] = trained = measure(model, data, evaluation, "trained backbone", console)
+    rows["trained"] = trained = measure(model, splits, "trained backbone", console)
     probe = None
     if evaluation.linear and trained.train.labelled and trained.test.labelled:
         probe = linear_probe(

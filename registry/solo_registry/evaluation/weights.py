@@ -16,7 +16,7 @@ from solo_registry.config.resolve import resolve
 from solo_registry.data.from_images import completed
 from solo_registry.data.module import build_data
 from solo_registry.data.opened import open_data
-from solo_registry.evaluation.features import measure
+from solo_registry.evaluation.features import Splits, measure
 from solo_registry.evaluation.run import numbers
 from solo_registry.metrics.protocol import PROTOCOLS, describe
 from solo_registry.plots.tables import result_table
@@ -52,12 +52,12 @@ def evaluate_weights(
     cfg, _ = completed(cfg, opened)
     data = build_data(cfg, opened)
     model = build_method(cfg, data)
-    rows = {}
+    rows, splits = {}, Splits.of(data, cfg.evaluation)
     if cfg.evaluation.baselines:
-        rows["raw_pixels"] = measure(None, data, cfg.evaluation, "raw pixels", console)
-        rows["untrained"] = measure(model, data, cfg.evaluation, "untrained backbone", console)
+        rows["raw_pixels"] = measure(None, splits, "raw pixels", console)
+        rows["untrained"] = measure(model, splits, "untrained backbone", console)
     fitted = load_backbone(model.backbone, weights)
-    rows["trained"] = measure(model, data, cfg.evaluation, "trained backbone", console)
+    rows["trained"] = measure(model, splits, "trained backbone", console)
     results = {name: numbers(item, data, cfg.evaluation, None) for name, item in rows.items()}
     digest = hashlib.sha256(weights.expanduser().read_bytes()).hexdigest()
     result: dict[str, Any] = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from solo_registry.data.sets import ImageSet
-from solo_registry.evaluation.features import chosen_images, collect
+from solo_registry.evaluation.features import chosen_images, collect, loader_of
 from solo_registry.inference.encoder import Encoder
 from solo_registry.metrics.protocol import Features
 
@@ -33,4 +33,5 @@ def training_bank(encoder: Encoder, console: Console) -> Bank:
     """
     data = encoder.run.data()
     images = chosen_images(data.train_set, encoder.run.cfg.evaluation.max_train, data.seed)
-    return Bank(images, collect(encoder.embedding, images, data, "training images", console))
+    loader = loader_of(images, data)
+    return Bank(images, collect(encoder.embedding, loader, "training images", console))
