@@ -9,9 +9,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # from the ground up; a room imports rooms before it, never one after it
 ROOMS = (
-    "errors", "console", "paths", "catalog", "config", "optimizers", "metrics", "plots", "losses",
-    "backbones", "data", "methods", "verify_ddp", "runs", "training", "evaluation", "inference",
-    "jobs", "leaderboard", "sweep", "export", "api", "cli", "__main__",
+    "errors", "console", "paths", "processes", "catalog", "config", "optimizers", "metrics",
+    "plots", "losses", "backbones", "data", "methods", "verify_ddp", "runs", "training",
+    "evaluation", "inference", "jobs", "leaderboard", "sweep", "export", "api", "cli", "__main__",
 )  # fmt: skip
 APART = {("leaderboard", "sweep"), ("leaderboard", "export"), ("sweep", "export")}
 MOVED = {"registry", "contract"}  # names of before, which only other packages use

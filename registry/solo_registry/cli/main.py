@@ -23,7 +23,8 @@ from solo_registry.cli.sweep import sweep
 from solo_registry.console import plain_warnings, print_all_names, quiet_libraries
 from solo_registry.errors import told
 from solo_registry.paths import is_dir
-from solo_registry.runs.lifetime import SIGNALS, STOPPED, end_with_parent, stop
+from solo_registry.processes import SIGNALS
+from solo_registry.runs.lifetime import STOPPED, end_with_parent, stop
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -38,6 +38,7 @@ from solo_registry.data.sets import (
     with_info,
 )
 from solo_registry.errors import UserError
+from solo_registry.processes import serve_loaders
 
 __all__ = ["EpochSampler", "PretrainDataModule", "PretrainSet", "build_data", "eval_loader"]
 
@@ -129,6 +130,7 @@ class PretrainDataModule(LightningDataModule):
         images: Dataset[Any] = PretrainSet(self.pretrain_set, self.views, self.seed)
         if self.format == "on_device":
             images = BatchSet(in_memory(self.pretrain_set), self.views, self.seed)
+        serve_loaders(self.num_workers)
         return ResumableLoader(
             images,
             batch_size=self.batch_size,
@@ -238,6 +240,7 @@ def eval_loader(
     chosen = range(len(images)) if indices is None else indices
     batches = math.ceil(len(chosen) / batch_size)
     workers = 0 if isinstance(images, TensorSet) else min(num_workers, batches)
+    serve_loaders(workers)
     return DataLoader(
         _EvalSet(images, crop_size),
         batch_size=None,

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from solo_registry.data.augment import Views
 from solo_registry.data.hashing import mix
 from solo_registry.data.sets import ImageSet
+from solo_registry.processes import SIGNALS
 
 Item = tuple[int, list[Tensor], int]
 LoaderBatch = list[Any]  # indexes (N,), views of (N, C, H, W), targets (N,)
@@ -160,9 +161,8 @@ def leave_signals(worker: int) -> None:
 
     The process that trains answers them, for which it still needs its workers. They end with it.
     """
-    for name in ("SIGTERM", "SIGUSR1", "SIGUSR2"):
-        if hasattr(signal, name):  # Windows has one of them
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 class Resumable:

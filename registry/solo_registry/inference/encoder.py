@@ -22,6 +22,7 @@ from solo_registry.data.pixels import decode
 from solo_registry.errors import UserError
 from solo_registry.evaluation.features import BATCH, embedding
 from solo_registry.inference.files import ImageFiles
+from solo_registry.processes import serve_loaders
 from solo_registry.runs.loaded_run import LoadedRun
 
 ALONE = 4 * BATCH  # up to so many files, loader processes would cost more than they save
@@ -111,11 +112,13 @@ class Encoder:
         Raises:
             UserError: none of the files can be read.
         """
-        workers = min(int(self.run.cfg.data.num_workers), cores())
+        several = len(files.names) > ALONE
+        workers = min(int(self.run.cfg.data.num_workers), cores()) if several else 0
+        serve_loaders(workers)
         loader = DataLoader(
             _Files(files, self),
             batch_size=BATCH,
-            num_workers=workers if len(files.names) > ALONE else 0,
+            num_workers=workers,
             collate_fn=_split,
         )
         feats: list[Tensor] = []

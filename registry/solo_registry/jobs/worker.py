@@ -9,7 +9,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,8 @@ from solo_registry.config.outcomes import stand_as
 from solo_registry.config.resolve import resolve, settled
 from solo_registry.data.from_images import Planned
 from solo_registry.paths import exists
+from solo_registry.processes import SIGNALS, start_fork_server
 from solo_registry.runs.lifetime import (
-    SIGNALS,
     STOPPED,
     Signals,
     end_with_parent,
@@ -130,17 +129,8 @@ def new_process(*args: Any) -> BaseProcess:
     leave_loky()
     if sys.platform == "win32":
         return multiprocessing.get_context("spawn").Process(target=_child, args=args)
-    from multiprocessing.forkserver import ensure_running
-
+    start_fork_server("solo_registry.jobs.pretrain")
     forkserver = multiprocessing.get_context("forkserver")
-    forkserver.set_forkserver_preload(["solo_registry.jobs.pretrain"])
-    # SLURM signals all processes of a job, and the server must not end before its runs. Ctrl-C
-    # during its imports would print a stack trace. A run accepts signals when it is ready.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    for run in (resource_tracker.ensure_running, ensure_running):  # the first unblocks some signals
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, *SIGNALS])
-        run()
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return forkserver.Process(target=_child, args=args)
 
 

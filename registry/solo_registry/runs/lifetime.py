@@ -20,10 +20,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
+from solo_registry.processes import SIGNALS
+
 STOPPED = 130  # exit code after Ctrl-C or one of SIGNALS
-# SLURM and submitit send them before they end a job; Windows has only the first
-SIGNALS: list[int] = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2")
-                      if hasattr(signal, name)]  # fmt: skip
 PARENT = "DYNTEMP_PARENT"  # the parent's id, for processes that `multiprocessing` did not start
 
 

@@ -14,7 +14,8 @@ import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from solo_registry.runs.lifetime import SIGNALS, Signals
+from solo_registry.processes import SIGNALS
+from solo_registry.runs.lifetime import Signals
 from solo_registry.training.divergence import Divergence
 
 STEPS = 16  # after so many steps processes with GPUs agree on a save: to ask waits for the GPU
