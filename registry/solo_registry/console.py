@@ -39,7 +39,7 @@ def plain(**settings: Any) -> Console:
 
 
 def print_all_names() -> None:
-    r"""Let stdout write `\\u732b` for a character that its encoding does not have, as stderr does.
+    r"""Let stdout write `\u732b` for a character that its encoding does not have, as stderr does.
 
     Names of files, classes and runs may have one where the terminal or pipe is not UTF-8 (Windows'
     pipes, a Latin-1 locale), or where a name on the disk is not. Python raises an error otherwise.

@@ -39,7 +39,7 @@ def key_of(override: str) -> str:
 
 
 def check_override(override: str) -> None:
-    """Refuse an override that is no text, lets Hydra run code, or leaves or renames groups.
+    """Refuse an override that is no text, runs code, leaves the config folders or renames groups.
 
     Raises:
         UserError: such a override; the text says what is allowed.

@@ -87,3 +87,24 @@ def test_an_error_of_the_fetch_leaves_nothing(tmp_path: Path) -> None:
         cache.get(key(1), fail)
     assert not list(tmp_path.glob("*arrow*"))
     assert cache.get(key(1), lambda: table(1)).equals(table(1))
+
+
+def test_a_file_that_cannot_go_is_kept_and_another_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows keeps a file that a process has open."""
+    cache = BlockCache(tmp_path, 1e9)
+    for value in range(3):
+        cache.get(key(value), lambda: table(0))
+        os.utime(tmp_path / f"{key(value)}.arrow", ns=(value, value))
+    really = os.unlink
+
+    def unlink(path: str, **kwargs: object) -> None:
+        if key(0) in str(path):
+            raise PermissionError(13, "in use", path)
+        really(path)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    cache.most = 3 * (tmp_path / f"{key(0)}.arrow").stat().st_size
+    cache.get(key(3), lambda: table(0))
+    assert {file.stem for file in tmp_path.glob("*.arrow")} == {key(0), key(2), key(3)}
