@@ -16,6 +16,7 @@ from solo_registry.leaderboard.report import frame
 from solo_registry.leaderboard.rows import Row, Table
 from solo_registry.leaderboard.tables import read_board
 from solo_registry.plots.names import number
+from solo_registry.runs.read import csv_text
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 ARCHIVES = sorted((PAGE.parent / "results").glob(f"*{SUFFIX}"))
@@ -78,7 +79,8 @@ def main() -> None:
     tables = {name_of(archive): read(archive) for archive in ARCHIVES}
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), tables), encoding="utf-8")
     for name, table in tables.items():
-        frame(table).to_csv(PAGE.parent / "results" / f"{name}.csv", index=False)
+        text = csv_text(frame(table))
+        (PAGE.parent / "results" / f"{name}.csv").write_bytes(text.encode())
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the stand-in re
 
 
 @pytest.fixture
-def windows(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
+def windows(tmp_path: Path) -> Dyntemp:
     """Run Python there, in `tmp_path`; its stdout has the encoding of a pipe on Windows."""
     own = {
         "PYTHONPATH": str(FOLDER),

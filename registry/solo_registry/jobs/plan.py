@@ -23,7 +23,7 @@ from solo_registry.methods.parts.method import ContrastiveMixin
 from solo_registry.methods.parts.queue import KeyQueue
 from solo_registry.runs.model import build_method
 from solo_registry.training.callbacks import peak_host_bytes
-from solo_registry.training.notes import all_warmup, idle_gpu, micro_batches, slow_bfloat16
+from solo_registry.training.notes import notes_of
 from solo_registry.training.pretrain import fit
 from solo_registry.training.progress import spell_time
 
@@ -156,17 +156,7 @@ def plan(given: DictConfig, seconds: float) -> Iterator[str]:
     model = build_method(cfg, data)
     counts = Counts.of(cfg, model, len(data.train_set))
     processes, batch = count_processes(cfg), cfg.optimizer.batch_size
-    yield from filter(
-        None,
-        [
-            chosen,
-            lr_product(cfg),
-            idle_gpu(cfg),
-            micro_batches(cfg),
-            all_warmup(cfg),
-            slow_bfloat16(cfg),
-        ],
-    )
+    yield from filter(None, [chosen, lr_product(cfg), *notes_of(cfg)])
     yield f"{cfg.method}: {sum(p.numel() for p in model.parameters()):,} weights"
     yield (
         f"{len(data.train_set):,} images: {counts.batches:,} batches of {batch:,} x {processes} "

@@ -22,6 +22,7 @@ from solo_registry.paths import exists, is_dir, is_file
 from solo_registry.plots.names import LABELS
 from solo_registry.plots.pages import page
 from solo_registry.runs.lock import held
+from solo_registry.runs.read import csv_text
 from solo_registry.runs.run_folder import write_text
 
 HERE = "solo_registry.leaderboard"  # where the templates lie
@@ -96,8 +97,8 @@ def _write_files(table: Table, out: Path) -> None:
         "commands": "\n".join(row.command for row in table.rows if row.command),
     }
     texts = {
-        "results.csv": frame(table).to_csv(index=False, lineterminator="\n"),
-        "runs.csv": runs_frame(table).to_csv(index=False, lineterminator="\n"),
+        "results.csv": csv_text(frame(table)),
+        "runs.csv": csv_text(runs_frame(table)),
         "results.tex": latex(shown_frame(table)),
         "report.md": page(HERE, "report.md.jinja", pictures=pictures, **content),
         "index.html": page(HERE, "report.html.jinja", images=images, **reacting(table), **content),

@@ -16,6 +16,7 @@ from solo_registry.leaderboard.looks import looks
 from solo_registry.leaderboard.rows import Table
 from solo_registry.leaderboard.tables import read_board
 from solo_registry.plots.style import BLACK, new_figure, save
+from solo_registry.runs.read import csv_text
 from solo_registry.runs.run_folder import write_text
 
 
@@ -72,7 +73,7 @@ def summarise_boards(
     frame = pd.DataFrame(rows)
     out.mkdir(parents=True, exist_ok=True)
     texts = {
-        "summary.csv": frame.to_csv(index=False, lineterminator="\n"),
+        "summary.csv": csv_text(frame),
         "summary.tex": latex(frame.round(3).astype(object).fillna("-")),
     }
     for file, text in texts.items():

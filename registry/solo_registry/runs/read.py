@@ -11,12 +11,15 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from solo_registry.config.text_file import open_file, parse_yaml
 from solo_registry.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MARK = "# The last line is a checksum: a line that is changed by hand is noticed.\n"
 SEAL = "# sha256 of the lines above: "
@@ -30,6 +33,11 @@ def checksum(text: str) -> str:
 def json_text(content: Any) -> str:
     """Format `content` as all our JSON files are; equal content gives equal bytes."""
     return json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """Format a table as our CSV files are: without its index, and with equal bytes everywhere."""
+    return str(table.to_csv(index=False, lineterminator="\n"))
 
 
 def signed(content: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from solo_registry.errors import UserError
 from solo_registry.plots.names import LABELS, number
 from solo_registry.plots.pages import page
 from solo_registry.plots.style import attempt
+from solo_registry.runs.read import csv_text
 from solo_registry.runs.run_folder import write_text
 from solo_registry.sweep.figures import draw_sweep
 from solo_registry.sweep.plan import Planner, Trial
@@ -93,8 +94,7 @@ def write_trials(sweep: Sweep) -> None:
         }
         for trial in sweep.trials
     ]
-    table = pd.DataFrame(rows)
-    write_text(sweep.path / "trials.csv", table.to_csv(index=False, lineterminator="\n"))
+    write_text(sweep.path / "trials.csv", csv_text(pd.DataFrame(rows)))
 
 
 def best_yaml(sweep: Sweep) -> str:

@@ -16,6 +16,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer, seed_everythin
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from solo_registry.runs.read import csv_text
 from solo_registry.runs.run_folder import atomic_write, write_json, write_text
 from solo_registry.training.inside_epoch import InsideEpoch
 
@@ -75,7 +76,7 @@ class MetricsFile(Callback):
                 row[name.removesuffix("_epoch")] = value
         self.rows.append(row)
         if trainer.is_global_zero:
-            write_text(self.path, pd.DataFrame(self.rows).to_csv(index=False, lineterminator="\n"))
+            write_text(self.path, csv_text(pd.DataFrame(self.rows)))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows so far, for the checkpoint."""

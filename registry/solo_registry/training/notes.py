@@ -13,6 +13,12 @@ BFLOAT16 = ("bf16", "bf16-mixed", "bf16-true", "16", "16-mixed")  # what uses bf
 SLOWER = 2.0  # times as long as in float32, from which a user is told
 
 
+def notes_of(cfg: DictConfig) -> list[str]:
+    """Return what a run, and a plan of it, say about the settings before anything is trained."""
+    notes = (idle_gpu, micro_batches, all_warmup, slow_bfloat16)
+    return [text for note in notes if (text := note(cfg))]
+
+
 def micro_batches(cfg: DictConfig) -> str:
     """Return what micro-batches change and what they do not, else ""."""
     batch, size = cfg.optimizer.batch_size, cfg.optimizer.micro_batch_size

@@ -43,13 +43,7 @@ from solo_registry.training.compiled import MarkSteps, compile_backbones, told_o
 from solo_registry.training.divergence import Divergence, told_of_divergence
 from solo_registry.training.inside_epoch import InsideEpoch
 from solo_registry.training.loggers import build_logger
-from solo_registry.training.notes import (
-    all_warmup,
-    idle_gpu,
-    micro_batches,
-    slow_bfloat16,
-    what_helps,
-)
+from solo_registry.training.notes import notes_of, what_helps
 from solo_registry.training.processes import (
     NOT_MET,
     build_strategy,
@@ -142,7 +136,7 @@ def train(given: DictConfig, console: Console, lock: ExitStack) -> Trained:
         if cfg.debug_augmentations and attempt(draw_views, data, views):
             console.print(f"views: {views}", soft_wrap=True)
         lines = [notice(cfg), f"run folder {run.path}", chosen, lr_product(cfg)]
-        lines += [idle_gpu(cfg), micro_batches(cfg), all_warmup(cfg), slow_bfloat16(cfg)]
+        lines += notes_of(cfg)
         if resume:
             lines.append(f"resuming from {resume.path}, after step {resume.steps}")
         if changed:
