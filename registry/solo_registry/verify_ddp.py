@@ -182,9 +182,14 @@ def one_step(cfg: DictConfig, rows: range) -> dict[str, Tensor]:
     shape = (cfg.data.num_large_crops + cfg.data.num_small_crops, count, CHANNELS, SIZE, SIZE)
     views = torch.randn(shape, generator=generator, dtype=torch.float64)[:, list(rows)]
     indexes = torch.arange(count)[list(rows)]
+    batch = [indexes, list(views), indexes % CLASSES]
+    if getattr(model, "NEEDS_CROPS", False):
+        crops = torch.randint(1, 2 * SIZE, (count, len(views), 5), generator=generator)
+        crops[..., 4] %= 2
+        batch.append(crops[list(rows)])
     try:
         torch.set_default_dtype(torch.float64)  # of what a step makes, such as a normalisation
-        loss = model.training_step((indexes, list(views), indexes % CLASSES), 0)
+        loss = model.training_step(batch, 0)
         loss.backward()
     finally:
         torch.set_default_dtype(torch.float32)

@@ -21,7 +21,7 @@ from torch import Tensor
 from solo_registry.config.data_schema import AugmentationConfig
 from solo_registry.data import dali_graph
 from solo_registry.data.augment import EVAL_MARGIN, View, Views
-from solo_registry.data.draws import Array, Draws, center_boxes, plain
+from solo_registry.data.draws import Array, Draws, center_boxes, crops_of, plain
 from solo_registry.data.folder import FolderSet
 from solo_registry.data.pixels import for_dali
 from solo_registry.data.sampling import EpochLoader, EpochSampler, LoaderBatch, Work
@@ -30,6 +30,7 @@ from solo_registry.errors import UserError
 
 Draw = Callable[[int, list[int], Array], list[Draws]]
 Encoded = tuple[bytes, tuple[int, int]]  # a file for DALI, the image's height and width
+Made = tuple[list[int], list[Tensor], list[Draws]]  # a batch's indexes, views, and their draws
 
 AHEAD = 2  # batches that DALI prepares while the model computes
 
@@ -61,8 +62,8 @@ class DaliViews:
         self.readers = ThreadPoolExecutor(self.threads)
         self.by_pillow: set[int] = set()  # files that DALI cannot decode and Pillow can
 
-    def make(self, work: Iterable[Work], draw: Draw) -> Iterator[tuple[list[int], list[Tensor]]]:
-        """Yield the indexes and views of each batch.
+    def make(self, work: Iterable[Work], draw: Draw) -> Iterator[Made]:
+        """Yield the indexes, the views and the draws of each batch.
 
         Args:
             work: (epoch, indexes) of each batch.
@@ -71,13 +72,13 @@ class DaliViews:
         Raises:
             UserError: a file cannot be read, and `data.on_error` is "raise".
         """
-        todo, pending = iter(work), deque[Work]()
+        todo, pending = iter(work), deque[tuple[Work, list[Draws]]]()
         self.pipe = self.pipe or self._build()
         pipe, self.pipe = self.pipe, None  # an abandoned iterator leaves a pipe that is not usable
         while True:
             for epoch, indexes in todo:
-                self._feed(pipe, indexes, partial(draw, epoch, indexes))
-                pending.append((epoch, indexes))
+                drawn = self._feed(pipe, indexes, partial(draw, epoch, indexes))
+                pending.append(((epoch, indexes), drawn))
                 if len(pending) > AHEAD:
                     break
             if not pending:
@@ -85,12 +86,13 @@ class DaliViews:
             try:
                 outputs = pipe.outputs()
             except RuntimeError as error:
-                self._work_around(pending, error)
-                todo, pending = iter([*pending, *todo]), deque()
+                again = [one for one, _ in pending]
+                self._work_around(again, error)
+                todo, pending = iter([*again, *todo]), deque()
                 pipe = self._build()
                 continue
-            _, indexes = pending.popleft()
-            yield indexes, [self._tensor(output) for output in outputs]
+            (_, indexes), drawn = pending.popleft()
+            yield indexes, [self._tensor(output) for output in outputs], drawn
         self.pipe = pipe
 
     def shown(self, indexes: list[int]) -> list[int]:
@@ -136,13 +138,17 @@ class DaliViews:
             adjust_orientation=False,  # `for_dali` has done it
         )
 
-    def _feed(self, pipe: Any, indexes: list[int], draw: Callable[[Array], list[Draws]]) -> None:
+    def _feed(
+        self, pipe: Any, indexes: list[int], draw: Callable[[Array], list[Draws]]
+    ) -> list[Draws]:
         pixels, sizes = self._read(indexes)
+        every = draw(sizes)
         pipe.feed_input("images", pixels, **({} if self.encoded else {"layout": "HWC"}))
-        for number, (view, drawn) in enumerate(zip(self.views, draw(sizes), strict=True)):
+        for number, (view, drawn) in enumerate(zip(self.views, every, strict=True)):
             for name, values in dali_graph.feeds(view, drawn).items():
                 pipe.feed_input(f"{name}{number}", np.ascontiguousarray(values))
         pipe.schedule_run()
+        return every
 
     def _read(self, indexes: list[int]) -> tuple[Any, Array]:
         """Return the input that DALI gets for the images, and their heights and widths."""
@@ -242,6 +248,7 @@ class DaliLoader(EpochLoader):
         batch_size: images per batch.
         threads: of the CPU.
         device: where the views are made.
+        crops: whether a batch also has the crops of its views, `crops_of` (N, V, 5).
     """
 
     def __init__(
@@ -254,9 +261,10 @@ class DaliLoader(EpochLoader):
         batch_size: int,
         threads: int,
         device: torch.device,
+        crops: bool = False,
     ) -> None:
         super().__init__(sampler, batch_size)
-        self.views, self.seed, self.targets = views, seed, images.targets
+        self.views, self.seed, self.targets, self.crops = views, seed, images.targets, crops
         self.dali = DaliViews(images, views.views, batch_size, threads, device)
 
     def batches(self, work: Iterator[Work]) -> Iterator[LoaderBatch]:
@@ -265,8 +273,10 @@ class DaliLoader(EpochLoader):
         def draw_train(epoch: int, indexes: list[int], sizes: Array) -> list[Draws]:
             return self.views.draw(self.seed, epoch, indexes, sizes)
 
-        for indexes, views in self.dali.make(work, draw_train):
-            yield [torch.tensor(indexes), views, self.targets[self.dali.shown(indexes)]]
+        for indexes, views, drawn in self.dali.make(work, draw_train):
+            targets = self.targets[self.dali.shown(indexes)]
+            more = [torch.from_numpy(crops_of(drawn))] if self.crops else []
+            yield [torch.tensor(indexes), views, targets, *more]
 
 
 class DaliEvalLoader:
@@ -308,5 +318,5 @@ class DaliEvalLoader:
         def draw_center(_: int, __: list[int], sizes: Array) -> list[Draws]:
             return [plain(center_boxes(sizes, self.share))]
 
-        for indexes, (X,) in self.dali.make(self.work, draw_center):
+        for indexes, (X,), _ in self.dali.make(self.work, draw_center):
             yield X, self.targets[self.dali.shown(indexes)]

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from solo_registry.data.augment import Views
+from solo_registry.data.draws import crops_of
 from solo_registry.data.sampling import EpochLoader, EpochSampler, LoaderBatch, Work
 from solo_registry.data.sets import ImageSet, TensorSet
 from solo_registry.data.show import show
@@ -43,6 +44,7 @@ class DeviceLoader(EpochLoader):
         sampler: yields the images of each epoch in order.
         batch_size: images per batch.
         device: where the views are made.
+        crops: whether a batch also has the crops of its views, `crops_of` (N, V, 5).
     """
 
     def __init__(
@@ -54,16 +56,17 @@ class DeviceLoader(EpochLoader):
         sampler: EpochSampler,
         batch_size: int,
         device: torch.device,
+        crops: bool = False,
     ) -> None:
         super().__init__(sampler, batch_size)
-        self.views, self.seed, self.device = views, seed, device
+        self.views, self.seed, self.device, self.crops = views, seed, device, crops
         self.images, self.targets = images.images, images.targets
 
     def batches(self, work: Iterator[Work]) -> Iterator[LoaderBatch]:
         """Yield the batches of `work`."""
         self.images, self.targets = self.images.to(self.device), self.targets.to(self.device)
         for item in work:
-            yield whole_batch(self.images, self.targets, self.views, self.seed, item)
+            yield whole_batch(self.images, self.targets, self.views, self.seed, item, self.crops)
 
 
 class BatchSet(Dataset[Any]):
@@ -75,10 +78,11 @@ class BatchSet(Dataset[Any]):
         images: a set in memory.
         views: what to show.
         seed: the run's seed.
+        crops: whether a batch also has the crops of its views, `crops_of` (N, V, 5).
     """
 
-    def __init__(self, images: TensorSet, views: Views, seed: int) -> None:
-        self.images, self.views, self.seed = images, views, seed
+    def __init__(self, images: TensorSet, views: Views, seed: int, crops: bool = False) -> None:
+        self.images, self.views, self.seed, self.crops = images, views, seed, crops
 
     def __len__(self) -> int:
         return len(self.images)
@@ -86,7 +90,8 @@ class BatchSet(Dataset[Any]):
     def __getitems__(self, keys: list[tuple[int, int]]) -> LoaderBatch:
         """Return the batch of these (epoch, index) pairs, all of one epoch; see `collated`."""
         item = keys[0][0], [index for _, index in keys]
-        return whole_batch(self.images.images, self.images.targets, self.views, self.seed, item)
+        images, targets = self.images.images, self.images.targets
+        return whole_batch(images, targets, self.views, self.seed, item, self.crops)
 
 
 def collated(batch: LoaderBatch) -> LoaderBatch:
@@ -95,9 +100,9 @@ def collated(batch: LoaderBatch) -> LoaderBatch:
 
 
 def whole_batch(
-    images: Tensor, targets: Tensor, views: Views, seed: int, work: Work
+    images: Tensor, targets: Tensor, views: Views, seed: int, work: Work, crops: bool = False
 ) -> LoaderBatch:
-    """Return [indexes (N,), [views (N, C, H, W), ...], targets (N,)], on the images' device.
+    """Return a batch, as `LoaderBatch` says, on the images' device.
 
     Args:
         images: (M, C, H, W) uint8, the whole set.
@@ -105,10 +110,13 @@ def whole_batch(
         views: what to show.
         seed: the run's seed.
         work: the epoch, and which images.
+        crops: whether the batch has the crops of its views.
     """
     epoch, indexes = work
     drawn = views.draw(seed, epoch, indexes, [tuple(images.shape[-2:])] * len(indexes))
     rows = torch.tensor(indexes).to(images.device, non_blocking=True)  # else it waits for the GPU
     chosen = images[rows]
     pairs = zip(views.views, drawn, strict=True)
-    return [rows, [show(view, chosen, draws) for view, draws in pairs], targets[rows]]
+    shown = [show(view, chosen, draws) for view, draws in pairs]
+    more = [torch.from_numpy(crops_of(drawn)).to(rows.device, non_blocking=True)] if crops else []
+    return [rows, shown, targets[rows], *more]

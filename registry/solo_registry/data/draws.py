@@ -7,7 +7,7 @@ loaders (`augment` per image, `device` per batch, `dali`) only carry out these d
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -109,6 +109,20 @@ def draw_pipeline(
         equalize=happens[:, 4],
         flip=happens[:, 5],
     )
+
+
+def crops_of(drawn: Sequence[Draws]) -> Array:
+    """Return the crop of each view as plain numbers.
+
+    Args:
+        drawn: what is random about each of V views of N images.
+
+    Returns:
+        (N, V, 5) int64: top, left, height and width in pixels of the image, and 1 where the view is
+        flipped, else 0.
+    """
+    views = [np.column_stack((each.box, each.flip)) for each in drawn]
+    return np.stack(views, axis=1).astype(np.int64)
 
 
 def plain(box: Array) -> Draws:

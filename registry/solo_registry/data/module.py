@@ -96,7 +96,11 @@ class PretrainDataModule(LightningDataModule):
         self._check_batch(1)
 
     def train_dataloader(self) -> ResumableLoader | EpochLoader:
-        """Return batches [indexes (N,), [views (N, C, H, W), ...], targets (N,)] (solo-learn's)."""
+        """Return batches [indexes (N,), [views (N, C, H, W), ...], targets (N,)] (solo-learn's).
+
+        If the trainer's model has `NEEDS_CROPS`, a batch has a fourth item, the views' crops
+        (N, V, 5); see `draws.crops_of`.
+        """
         rank, world_size = self._place()
         self._check_batch(world_size)
         sampler = EpochSampler(
@@ -107,6 +111,7 @@ class PretrainDataModule(LightningDataModule):
             blocks=self.pretrain_set.blocks,
             window=self.window,
         )
+        crops = self._crops()
         by_workers = self.num_workers > 0 and self._device().type == "cpu"
         if self.format == "on_device" and not by_workers:
             return DeviceLoader(
@@ -116,6 +121,7 @@ class PretrainDataModule(LightningDataModule):
                 sampler=sampler,
                 batch_size=self.batch_size,
                 device=self._device(),
+                crops=crops,
             )
         if self.format == "dali":
             return DaliLoader(
@@ -126,10 +132,11 @@ class PretrainDataModule(LightningDataModule):
                 batch_size=self.batch_size,
                 threads=self.num_workers,
                 device=self._dali_device(),
+                crops=crops,
             )
-        images: Dataset[Any] = PretrainSet(self.pretrain_set, self.views, self.seed)
+        images: Dataset[Any] = PretrainSet(self.pretrain_set, self.views, self.seed, crops)
         if self.format == "on_device":
-            images = BatchSet(in_memory(self.pretrain_set), self.views, self.seed)
+            images = BatchSet(in_memory(self.pretrain_set), self.views, self.seed, crops)
         serve_loaders(self.num_workers)
         return ResumableLoader(
             images,
@@ -178,6 +185,10 @@ class PretrainDataModule(LightningDataModule):
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
+
+    def _crops(self) -> bool:
+        model = getattr(self.trainer, "lightning_module", None)
+        return getattr(model, "NEEDS_CROPS", False)
 
     def _device(self) -> torch.device:
         return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device

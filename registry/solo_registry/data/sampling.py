@@ -17,12 +17,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from solo_registry.data.augment import Views
+from solo_registry.data.draws import crops_of
 from solo_registry.data.hashing import mix
 from solo_registry.data.sets import ImageSet
 from solo_registry.processes import SIGNALS
 
-Item = tuple[int, list[Tensor], int]
-LoaderBatch = list[Any]  # indexes (N,), views of (N, C, H, W), targets (N,)
+Item = tuple[Any, ...]  # index, views of (C, H, W), target; if asked for, crops (V, 5)
+# indexes (N,), views of (N, C, H, W), targets (N,); if asked for, crops (N, V, 5)
+LoaderBatch = list[Any]
 Work = tuple[int, list[int]]  # an epoch, and which images a batch of it holds
 WINDOW = 16_384  # images within which an epoch of blocks is shuffled
 
@@ -119,12 +121,14 @@ class PretrainSet(Dataset[Item]):
         images: the images.
         views: what to draw from each.
         seed: the run's seed.
+        crops: whether an item also has the crops of its views, `crops_of` (V, 5).
     """
 
-    def __init__(self, images: ImageSet, views: Views, seed: int) -> None:
+    def __init__(self, images: ImageSet, views: Views, seed: int, crops: bool = False) -> None:
         self.images = images
         self.views = views
         self.seed = seed
+        self.crops = crops
 
     def __len__(self) -> int:
         return len(self.images)
@@ -142,7 +146,8 @@ class PretrainSet(Dataset[Item]):
         with one_thread():
             drawn = self.views.draw(self.seed, epoch, indexes, [x.shape[-2:] for x in images])
             views = self.views(images, drawn)
-        return list(zip(indexes, views, targets, strict=True))
+        more = [torch.from_numpy(crops_of(drawn))] if self.crops else []
+        return list(zip(indexes, views, targets, *more, strict=True))
 
 
 @contextmanager
@@ -239,4 +244,4 @@ class EpochLoader(Resumable, ABC):
 
     @abstractmethod
     def batches(self, work: Iterator[Work]) -> Iterator[LoaderBatch]:
-        """Yield [indexes (N,), [views (N, C, H, W), ...], targets (N,)] for each item of `work`."""
+        """Yield a batch, as `LoaderBatch` says, for each item of `work`."""

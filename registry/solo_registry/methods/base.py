@@ -28,7 +28,8 @@ from solo_registry.metrics.online_knn import OnlineKNN
 from solo_registry.metrics.pair_mask import ComparedPairs, PairMask
 from solo_registry.optimizers import ParamGroup, build_optimizer, build_schedule
 
-Batch = tuple[Tensor, list[Tensor], Tensor]  # indexes (N,), views of (N, C, H, W), targets (N,)
+# indexes (N,), views of (N, C, H, W), targets (N,); where NEEDS_CROPS, then crops (N, V, 5)
+Batch = tuple[Tensor, list[Tensor], Tensor]
 
 
 class BaseMethod(LightningModule):
@@ -41,6 +42,8 @@ class BaseMethod(LightningModule):
 
     # whether buffers and weights are all that a step takes over from the steps of the epoch before
     INSIDE_EPOCHS: ClassVar[bool] = True
+    # whether batches have a fourth item, the crop of each view (see `data.draws.crops_of`)
+    NEEDS_CROPS: ClassVar[bool] = False
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__()
@@ -168,7 +171,7 @@ class BaseMethod(LightningModule):
             The lists of `embed`, and the scalars `loss`, `acc1`, `acc5` of the online classifier. A
             method's own step returns its loss plus `loss`.
         """
-        _, views, targets = batch
+        views, targets = batch[1], batch[2]
         outs: dict[str, Any] = self.embed(views)
         online = classification(torch.cat(outs["logits"]), targets.repeat(self.num_large_crops))
         outs.update(online)

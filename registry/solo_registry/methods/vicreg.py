@@ -55,14 +55,14 @@ class VICRegMixin(MethodMixin):
             loss: Tensor = criterion(to_float32(z1), to_float32(z2))
         return loss
 
-    def views_loss(self, out: dict[str, Any]) -> Tensor:
+    def views_loss(self, out: dict[str, Any], batch: Batch) -> Tensor:
         """Return the loss of the two views' outputs of `forward`."""
         return self.regularised_loss(*out["z"])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: invariance, variance and covariance."""
         out = super().training_step(batch, batch_idx)
-        return self.total(out, self.views_loss(out), "vicreg")
+        return self.total(out, self.views_loss(out, batch), "vicreg")
 
 
 class VICReg(VICRegMixin, BaseMethod):

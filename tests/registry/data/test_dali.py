@@ -48,7 +48,7 @@ def made(images: Any, pipeline: dict[str, Any], keys: int = 1) -> tuple[Tensor, 
     drawn = [view.draw(key, indexes, sizes) for key in range(keys)]
     work = [(key, indexes) for key in range(keys)]
     dali = DaliViews(images, [view], len(images), 1, torch.device("cpu"))
-    theirs = torch.cat([X for _, (X,) in dali.make(work, lambda key, *_: [drawn[key]])])
+    theirs = torch.cat([X for _, (X,), _ in dali.make(work, lambda key, *_: [drawn[key]])])
     ours = torch.cat([show(view, images.images, each) for each in drawn])
     return tuple((x * 0.25 + 0.5) * 255 for x in (theirs, ours))  # type: ignore[return-value]
 

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 
 from solo_registry.data.module import PretrainDataModule
 from solo_registry.data.sets import SetInfo, TensorSet, load_set
 from solo_registry.errors import UserError
+from solo_registry.methods.vicregl import centres
 
 MakeNoise = Callable[..., TensorSet]
 Config = Callable[..., Any]
@@ -36,12 +38,15 @@ def smooth(images: TensorSet) -> TensorSet:
     return TensorSet(images.info, large.to(torch.uint8), images.targets)
 
 
-def data(cfg: Any, images: Any, rank: int = 0, world_size: int = 1) -> PretrainDataModule:
+def data(
+    cfg: Any, images: Any, rank: int = 0, world_size: int = 1, crops: bool = False
+) -> PretrainDataModule:
     module = PretrainDataModule(cfg, images, None)
     strategy = SimpleNamespace(root_device=torch.device("cpu"))
     module.trainer = SimpleNamespace(  # type: ignore[assignment]
-        global_rank=rank, world_size=world_size, strategy=strategy
-    )
+        global_rank=rank, world_size=world_size, strategy=strategy,
+        lightning_module=SimpleNamespace(NEEDS_CROPS=crops),
+    )  # fmt: skip
     return module
 
 
@@ -191,6 +196,50 @@ def test_on_device_shows_photographs_but_for_rounding(
         ]
     )
     assert steps.mean() < mean and steps.max() < largest
+
+
+def places(height: int, width: int) -> Tensor:
+    """An image of which each pixel says its row (in red), its column (green) and nothing (blue)."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.stack((rows, columns, torch.zeros_like(rows))).to(torch.uint8)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_crops_say_what_the_views_show(
+    tmp_path: Path, config: Config, form: str, workers: int
+) -> None:
+    if form == "on_device":  # has no files
+        sizes = [(240, 240)] * 4
+        info = SetInfo("places", 1, 3, 240, (0.5,) * 3, (0.25,) * 3, ("a",))
+        images: Any = TensorSet(info, torch.stack([places(240, 240)] * 4), torch.zeros(4))
+    else:
+        sizes = [(200, 120), (90, 240), (160, 160), (250, 70)]
+        for number, size in enumerate(sizes):
+            path = tmp_path / str(number) / "image.png"
+            path.parent.mkdir()
+            Image.fromarray(places(*size).permute(1, 2, 0).numpy()).save(path)
+        images = load_set(SimpleNamespace(dataset="custom", train_path=str(tmp_path)), "train")
+    cut = {"crop_size": 35, "num_crops": 2, "rrc": {"crop_min_scale": 0.1, "crop_max_scale": 1.0},
+           "horizontal_flip": {"prob": 0.5}}  # fmt: skip
+    off = ("color_jitter", "grayscale", "gaussian_blur", "solarization", "equalization")
+    cfg = config(
+        augmentations=[cut | {"mean": [0.0] * 3, "std": [1.0] * 3} | {k: {"prob": 0} for k in off}],
+        data={"format": form, "num_workers": workers}, optimizer={"batch_size": 2},
+    )  # fmt: skip
+    module = data(cfg, images, crops=True)
+    flips = set()
+    for number in range(4):
+        for indexes, views, _, crops in epoch(module.train_dataloader(), number):
+            assert crops.shape == (2, 2, 5) and crops.dtype == torch.int64
+            expected = module.views.draw(0, number, indexes, [sizes[i] for i in indexes])
+            for view in range(2):
+                assert crops[:, view, :4].tolist() == expected[view].box.tolist()
+                flips |= set(crops[:, view, 4].tolist())
+                shown = 255 * torch.nn.functional.adaptive_avg_pool2d(views[view], 7)
+                seen = shown[:, :2].flatten(2).mT + 0.5  # a pixel's center, from the edge
+                assert (seen - centres(crops[:, view], 7)).abs().max() < 1.5
+    assert flips == {0, 1}
+    assert all(len(batch) == 3 for batch in epoch(data(cfg, images).train_dataloader()))
 
 
 def test_on_device_needs_a_set_in_memory(folder: Path, config: Config) -> None:

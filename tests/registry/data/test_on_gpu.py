@@ -64,7 +64,7 @@ def test_dali_from_memory(noise: Callable[..., TensorSet], name: str) -> None:
 
     def make(images: Any, view: View, drawn: Any, device: torch.device) -> Tensor:
         dali = DaliViews(images, [view], len(images), 1, device)
-        ((_, (X,)),) = dali.make([(0, list(range(len(images))))], lambda *_: [drawn])
+        ((_, (X,), _),) = dali.make([(0, list(range(len(images))))], lambda *_: [drawn])
         return X
 
     ours, theirs = both(noise, name, make)

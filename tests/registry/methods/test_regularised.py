@@ -12,7 +12,7 @@ from lightly.loss import FroSSLLoss, LeJEPALoss
 from omegaconf import DictConfig
 
 from solo_registry.errors import UserError
-from solo_registry.methods.vicregl import nearest_pairs
+from solo_registry.methods.vicregl import VICRegLMixin, nearest_pairs
 
 Tiny = Callable[..., DictConfig]
 
@@ -111,7 +111,8 @@ def test_vicregl_with_alpha_1_is_vicreg_of_other_weights(
     tiny: Tiny, build: Any, batch: Any
 ) -> None:
     """The authors' VICRegL takes means over the two views where their and our VICReg adds."""
-    words = "method_kwargs.alpha=1", "method_kwargs.local_proj_dim=8"
+    words = [f"method_kwargs.{word}" for word in ("alpha=1", "local_proj_dim=8")]
+    words.append("method_kwargs.location_matches=0")
     half = "method_kwargs.var_loss_weight=12.5", "method_kwargs.cov_loss_weight=0.5"
     local, plain = build(tiny("vicregl", *words)), build(tiny("vicreg", *half))
     missing = plain.load_state_dict(local.state_dict(), strict=False).missing_keys
@@ -132,20 +133,49 @@ def vicregl_by_hand(views: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
     return loss
 
 
-def test_vicregl_is_the_authors_without_places(tiny: Tiny, build: Any) -> None:
-    words = "method_kwargs.local_proj_dim=8", "method_kwargs.num_matches=3"
-    model = build(tiny("vicregl", *words))
+CROPS = torch.tensor([  # of six images: two views that overlap much, little and not, flipped too
+    [[0, 0, 80, 83, 0], [12, 11, 86, 89, 0]], [[0, 0, 80, 81, 0], [5, 17, 92, 87, 1]],
+    [[0, 0, 80, 79, 1], [60, 53, 84, 88, 1]], [[90, 31, 40, 63, 1], [0, 0, 51, 74, 0]],
+    [[20, 29, 33, 31, 0], [0, 0, 910, 700, 1]], [[0, 59, 410, 300, 1], [500, 600, 301, 437, 0]],
+])  # fmt: skip
+
+
+def places_by_hand(crop: list[int], side: int) -> torch.Tensor:
+    """The centers, cell by cell, of `side` x `side` equal cells of a crop, as its view shows it."""
+    top, left, height, width, flipped = crop
+    centers = []
+    for row in range(side):
+        for column in range(side):
+            across = side - 1 - column if flipped else column
+            down = top + (2 * row + 1) * height / (2 * side)
+            centers.append((down, left + (2 * across + 1) * width / (2 * side)))
+    return torch.tensor(centers)
+
+
+def local_by_hand(local: list[torch.Tensor], points: list[torch.Tensor], count: int) -> Any:
+    """The local loss of pairs that are nearest by their `points` (N, P, E), mean of both ways."""
+    losses = []
+    for a, b in ((0, 1), (1, 0)):
+        distances, nearest = torch.cdist(points[a], points[b]).min(2)
+        kept = torch.stack([row.argsort()[:count].sort().values for row in distances])
+        image = torch.arange(len(kept))[:, None]
+        pairs = local[a][image, kept], local[b][image, nearest.gather(1, kept)]
+        losses += [vicregl_by_hand((pairs[0][:, p], pairs[1][:, p])) for p in range(count)]
+    return torch.stack(losses).mean()
+
+
+def test_vicregl_is_the_papers(tiny: Tiny, build: Any) -> None:
+    words = [f"method_kwargs.{word}" for word in ("local_proj_dim=8", "num_matches=3")]
+    model = build(tiny("vicregl", *words, "method_kwargs.location_matches=2"))
+    model.side = 2
     z = [rows(6, 5, seed=seed).double().requires_grad_() for seed in (0, 1)]
     local = [0.1 * rows(6, 4, 8, seed=seed).double().requires_grad_() for seed in (2, 3)]
-    expected = 0.75 * vicregl_by_hand((z[0], z[1]))
-    for anchors, candidates in (local, local[::-1]):
-        distances, nearest = torch.cdist(anchors, candidates).min(2)
-        kept = torch.stack([row.argsort()[:3].sort().values for row in distances])
-        image = torch.arange(6)[:, None]
-        pairs = anchors[image, kept], candidates[image, nearest.gather(1, kept)]
-        places = [vicregl_by_hand((pairs[0][:, p], pairs[1][:, p])) for p in range(3)]
-        expected = expected + 0.25 * torch.stack(places).mean() / 2
-    ours = model.views_loss({"z": z, "local": local})
+    places = [
+        torch.stack([places_by_hand(crop.tolist(), 2) for crop in v]) for v in CROPS.unbind(1)
+    ]
+    near = local_by_hand(local, local, 3) + local_by_hand(local, places, 2)
+    expected = 0.75 * vicregl_by_hand((z[0], z[1])) + 0.25 * near
+    ours = model.views_loss({"z": z, "local": local}, (None, None, None, CROPS))
     torch.testing.assert_close(ours, expected)
     gradients = [torch.autograd.grad(loss, [*z, *local]) for loss in (ours, expected)]
     torch.testing.assert_close(*gradients)
@@ -154,7 +184,7 @@ def test_vicregl_is_the_authors_without_places(tiny: Tiny, build: Any) -> None:
 @pytest.mark.parametrize("count", [1, 3, 9])
 def test_nearest_pairs_are_the_closest_of_all(count: int) -> None:
     anchors, candidates = rows(2, 5, 3), rows(2, 4, 3, seed=1)
-    kept, found = nearest_pairs(anchors, candidates, count)
+    kept, found = nearest_pairs(anchors, candidates, torch.cdist(anchors, candidates), count)
     for image in range(2):
         pairs = []
         for place, anchor in enumerate(anchors[image]):
@@ -187,6 +217,20 @@ def test_local_features_of_every_kind_of_map(
     out = model(rows(3, 1, 16, 16))
     assert out["local"].shape == (3, places, 8)
     torch.testing.assert_close(out["feats"], model.backbone(rows(3, 1, 16, 16)))
+
+
+def test_vicregl_needs_to_know_where_the_views_are(tiny: Tiny, build: Any, batch: Any) -> None:
+    with pytest.raises(ValueError, match=r"no crops \(N, V, 5\).*location_matches=0"):
+        build(tiny("vicregl")).training_step(batch(), 0)
+
+
+def test_vicregl_refuses_a_map_that_is_not_square(
+    tiny: Tiny, build: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(VICRegLMixin, "local_features", lambda *_: torch.zeros(1, 6, 4))
+    with pytest.raises(UserError, match="has 6 places: give"):
+        build(tiny("vicregl"))
+    build(tiny("vicregl", "method_kwargs.location_matches=0"))
 
 
 def test_vicregl_refuses_a_backbone_without_a_map(tiny: Tiny, build: Any) -> None:
