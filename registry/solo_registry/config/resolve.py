@@ -20,7 +20,7 @@ from solo_registry.config.index_file import index_hash, read_indices
 from solo_registry.config.keys import check_keys, check_sections
 from solo_registry.config.optional import import_umap
 from solo_registry.config.own_data import is_address
-from solo_registry.config.schema import EvaluationConfig, PretrainConfig
+from solo_registry.config.schema import PRECISION_OF, EvaluationConfig, PretrainConfig
 from solo_registry.config.text_file import file_digest, leaves, refuse_resolvers
 from solo_registry.config.undecided import undecided
 from solo_registry.errors import UserError, nearest
@@ -102,6 +102,7 @@ def merge_schema(cfg: DictConfig) -> DictConfig:
     missing = sorted(OmegaConf.missing_keys(cfg) | OmegaConf.missing_keys(merged))
     if missing:
         raise UserError(f"the config gives no value for {', '.join(missing)}")
+    merged.precision = PRECISION_OF.get(str(merged.precision), merged.precision)
     OmegaConf.set_struct(merged, True)
     return merged  # type: ignore[return-value]
 

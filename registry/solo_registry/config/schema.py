@@ -16,6 +16,13 @@ from solo_registry.catalog.declared import SHARE, TAU
 from solo_registry.config.data_schema import SEEDS, AugmentationConfig, DataConfig
 from solo_registry.config.keys import key
 
+PRECISIONS = (
+    32, "16-mixed", "bf16-mixed", 64, "16-true", "bf16-true",
+    "transformer-engine", "transformer-engine-float16",
+)  # fmt: skip
+# Lightning's other spellings of these; one spelling, so that equal runs have one folder
+PRECISION_OF = {"16": "16-mixed", "bf16": "bf16-mixed", "32-true": 32, "64-true": 64}
+
 
 @dataclass
 class BackboneConfig:
@@ -237,7 +244,7 @@ class PretrainConfig:
         "auto", "Where to train: auto (CUDA, or else the CPU), or Lightning's cpu, gpu, mps."
     )
     strategy: str | None = key("auto", "How processes train together, as Lightning names it.")
-    precision: Any = key(32, "Of the numbers, as Lightning names it: 32, 16-mixed, bf16-mixed, 64.")
+    precision: Any = key(32, "Of the numbers, as Lightning names it.", choices=PRECISIONS)
     sync_batchnorm: bool = key(False, "Whether BatchNorm sees the images of all processes.")
     accumulate_grad_batches: int = key(
         1,

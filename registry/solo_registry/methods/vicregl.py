@@ -39,9 +39,9 @@ class VICRegLMixin(VICRegMixin):
             "Pairs of local features of a view, or all if the map has fewer.",
             **COUNT,
         ),
-        "location_matches": Kwarg(
-            20,
-            "Pairs of local features that are nearest in the image, likewise; 0 leaves them out.",
+        "location_matches": Kwarg(  # not 20: a config of before this key had none
+            0,
+            "Pairs of local features that are nearest in the image, likewise; 0 is none.",
             least=0,
             most=COUNT["most"],
         ),

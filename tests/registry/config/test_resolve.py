@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import pytest
+from lightning.fabric import Fabric
 from omegaconf import DictConfig, OmegaConf
 
 from solo_registry.config.identity import config_hash
 from solo_registry.config.resolve import lr_product, merge_schema, resolve
+from solo_registry.config.schema import PRECISIONS
 from solo_registry.errors import UserError
 
 Tiny = Callable[..., DictConfig]
@@ -42,6 +45,8 @@ def test_crops_are_counted_large_by_the_first_pipelines_size(tiny: Tiny) -> None
         ("data.num_workers=3", True),
         ("evaluation.knn_k=5", True),
         ("evaluation.map=umap", True),
+        ("precision=32-true", True),
+        ("precision=bf16-mixed", False),
         ("method_kwargs.tau_max=0.3", False),
         ("method_kwargs.detach_temperature=false", False),
         ("optimizer.batch_size=64", False),
@@ -53,6 +58,19 @@ def test_the_hash_follows_what_numbers_depend_on(tiny: Tiny, override: str, same
     base = config_hash(resolve(tiny("simclr_dyntemp")))
     changed = config_hash(resolve(tiny("simclr_dyntemp", override)))
     assert (changed == base) is same
+
+
+def test_lightnings_spellings_of_a_precision_are_those_of_one_run(tiny: Tiny) -> None:
+    """The oracle is Lightning: with two spellings it makes one plugin."""
+    for given in ("16", 16, "bf16", "32", 32, "32-true", "64", 64, "64-true"):
+        cfg = resolve(tiny("simclr", f"precision={given}"))
+        assert resolve(cfg).precision == cfg.precision in PRECISIONS
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Lightning discourages the short ones
+            theirs, ours = (
+                Fabric(accelerator="cpu", precision=each) for each in (given, cfg.precision)
+            )
+        assert theirs._precision.precision == ours._precision.precision
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,7 @@ NEEDS: dict[str, Needs] = {
         learn=(KWARGS + "num_prototypes=100",),
     ),
     "vibcreg": Needs(small=(KWARGS + "iternorm=true",)),
+    "vicregl": Needs(small=(KWARGS + "location_matches=2",)),
     "wmse": Needs(small=(KWARGS + "proj_output_dim=2", KWARGS + "whitening_size=4"),
                   learn=(KWARGS + "proj_output_dim=16", KWARGS + "whitening_size=64")),
 }  # fmt: skip

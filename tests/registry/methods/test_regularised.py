@@ -15,6 +15,7 @@ from solo_registry.errors import UserError
 from solo_registry.methods.vicregl import VICRegLMixin, nearest_pairs
 
 Tiny = Callable[..., DictConfig]
+PLACES = "method_kwargs.location_matches=2"
 
 
 def rows(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -111,8 +112,7 @@ def test_vicregl_with_alpha_1_is_vicreg_of_other_weights(
     tiny: Tiny, build: Any, batch: Any
 ) -> None:
     """The authors' VICRegL takes means over the two views where their and our VICReg adds."""
-    words = [f"method_kwargs.{word}" for word in ("alpha=1", "local_proj_dim=8")]
-    words.append("method_kwargs.location_matches=0")
+    words = "method_kwargs.alpha=1", "method_kwargs.local_proj_dim=8"
     half = "method_kwargs.var_loss_weight=12.5", "method_kwargs.cov_loss_weight=0.5"
     local, plain = build(tiny("vicregl", *words)), build(tiny("vicreg", *half))
     missing = plain.load_state_dict(local.state_dict(), strict=False).missing_keys
@@ -165,8 +165,8 @@ def local_by_hand(local: list[torch.Tensor], points: list[torch.Tensor], count: 
 
 
 def test_vicregl_is_the_papers(tiny: Tiny, build: Any) -> None:
-    words = [f"method_kwargs.{word}" for word in ("local_proj_dim=8", "num_matches=3")]
-    model = build(tiny("vicregl", *words, "method_kwargs.location_matches=2"))
+    words = "method_kwargs.local_proj_dim=8", "method_kwargs.num_matches=3"
+    model = build(tiny("vicregl", *words, PLACES))
     model.side = 2
     z = [rows(6, 5, seed=seed).double().requires_grad_() for seed in (0, 1)]
     local = [0.1 * rows(6, 4, 8, seed=seed).double().requires_grad_() for seed in (2, 3)]
@@ -221,7 +221,7 @@ def test_local_features_of_every_kind_of_map(
 
 def test_vicregl_needs_to_know_where_the_views_are(tiny: Tiny, build: Any, batch: Any) -> None:
     with pytest.raises(ValueError, match=r"no crops \(N, V, 5\).*location_matches=0"):
-        build(tiny("vicregl")).training_step(batch(), 0)
+        build(tiny("vicregl", PLACES)).training_step(batch(), 0)
 
 
 def test_vicregl_refuses_a_map_that_is_not_square(
@@ -229,8 +229,8 @@ def test_vicregl_refuses_a_map_that_is_not_square(
 ) -> None:
     monkeypatch.setattr(VICRegLMixin, "local_features", lambda *_: torch.zeros(1, 6, 4))
     with pytest.raises(UserError, match="has 6 places: give"):
-        build(tiny("vicregl"))
-    build(tiny("vicregl", "method_kwargs.location_matches=0"))
+        build(tiny("vicregl", PLACES))
+    build(tiny("vicregl"))
 
 
 def test_vicregl_refuses_a_backbone_without_a_map(tiny: Tiny, build: Any) -> None:
