@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import runpy
+import tarfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,19 @@ EACH = pytest.mark.parametrize(
 def test_there_are_results_and_they_are_small() -> None:
     assert len(ARCHIVES) > 4
     assert sum(path.stat().st_size for path in ARCHIVES[0].parent.iterdir()) < 5e6
+
+
+def test_unpacking_gives_the_folders_that_the_page_names() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    unfinished = sorted((PAGE.parent / "results" / "unfinished").iterdir())
+    for archive in [*ARCHIVES, *unfinished]:
+        with tarfile.open(archive) as file:
+            names = file.getnames()
+        assert {name.partition("/")[0] for name in names} == {SCRIPT["name_of"](archive)}
+        if archive in unfinished:
+            assert f"tar xJf docs/results/unfinished/{archive.name}\n" in text
+            done = sum(name.endswith("result.json") for name in names)
+            assert re.search(rf"\b{done} of (the|their) \d+", text), done
 
 
 def test_the_page_says_how_two_machines_differ() -> None:
