@@ -7,6 +7,7 @@ python scripts/results_page.py
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from solo_registry.catalog.plugins import load_plugins
@@ -15,6 +16,8 @@ from solo_registry.leaderboard.columns import corrected, interval, setting, verd
 from solo_registry.leaderboard.report import frame
 from solo_registry.leaderboard.rows import Row, Table
 from solo_registry.leaderboard.tables import read_board
+from solo_registry.leaderboard.variants import cells as variant_cells
+from solo_registry.leaderboard.variants import find_variants
 from solo_registry.plots.names import number
 from solo_registry.runs.read import csv_text
 
@@ -52,11 +55,26 @@ def cells(row: Row, table: Table) -> list[str]:
     ]
 
 
-def markdown(table: Table) -> str:
-    """Return the page's table."""
-    lines = [HEADS, ["-"] * len(HEADS), *(cells(row, table) for row in table.rows)]
-    escaped = [[cell.replace("|", r"\|") for cell in line] for line in lines]
+def markdown(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Return a table."""
+    escaped = [
+        [cell.replace("|", r"\|") for cell in line] for line in (heads, ["-"] * len(heads), *lines)
+    ]
     return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
+
+
+def shown(name: str, table: Table) -> dict[str, str]:
+    """Return what the page shows of a board, by the mark that it stands after.
+
+    A board of hosts with variants has a second table, after `<!-- NAME SUFFIX -->`.
+    """
+    made = {name: markdown(HEADS, (cells(row, table) for row in table.rows))}
+    for found in find_variants(table):
+        heads = ("host", f"HOST_{found.suffix} less HOST", "95% interval", "pairs")
+        pairs = {**found.pairs, "mean of the hosts": found.over_hosts}
+        lines = ([host, *variant_cells(test)] for host, test in pairs.items())
+        made[f"{name} {found.suffix}"] = markdown(heads, lines)
+    return made
 
 
 def page(text: str, tables: dict[str, Table]) -> str:
@@ -66,11 +84,12 @@ def page(text: str, tables: dict[str, Table]) -> str:
         ValueError: the page has no mark for a board.
     """
     for name, table in tables.items():
-        mark = f"<!-- {name} -->\n"
-        found = re.search(re.escape(mark) + r"(\|.*\n)*", text)
-        if found is None:
-            raise ValueError(f"the page has no {mark.strip()}")
-        text = text[: found.start()] + mark + markdown(table) + text[found.end() :]
+        for mark, made in shown(name, table).items():
+            mark = f"<!-- {mark} -->\n"
+            found = re.search(re.escape(mark) + r"(\|.*\n)*", text)
+            if found is None:
+                raise ValueError(f"the page has no {mark.strip()}")
+            text = text[: found.start()] + mark + made + text[found.end() :]
     return text
 
 

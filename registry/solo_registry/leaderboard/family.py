@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from solo_registry.leaderboard.question import QuestionConfig
 from solo_registry.leaderboard.rows import Row, Table
@@ -31,7 +31,7 @@ def merge(rows: Sequence[Row], metrics: Sequence[str], reference: str | None = N
     return [row for row in rows if any(row is first for first in groups.values())]
 
 
-def compare_rows(table: Table, question: QuestionConfig | None, tunings: Mapping[str, int]) -> None:
+def compare_rows(table: Table, question: QuestionConfig | None) -> None:
     """Compare every row with the reference, and decide on the rows of the family.
 
     A row that was measured by another protocol than the reference is not compared.
@@ -39,7 +39,6 @@ def compare_rows(table: Table, question: QuestionConfig | None, tunings: Mapping
     Args:
         table: the table; `family`, and the `comparison` of each row are set.
         question: the family; None makes every row exploratory.
-        tunings: see `compare`.
     """
     reference = next((row for row in table.rows if row.name == table.reference), None)
     if reference is None:
@@ -55,7 +54,7 @@ def compare_rows(table: Table, question: QuestionConfig | None, tunings: Mapping
             )
             table.lacking.append(f"row '{row.name}' lacks the reference's protocol")
             values = {}
-        row.comparison = compare(values, base, tunings)
+        row.comparison = compare(values, base, table.tunings)
     table.question = question
     if question is None:
         return

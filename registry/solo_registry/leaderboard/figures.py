@@ -17,6 +17,7 @@ from solo_registry.leaderboard.forest import forest
 from solo_registry.leaderboard.grid import Grid, grids
 from solo_registry.leaderboard.looks import looks
 from solo_registry.leaderboard.rows import Row, Table
+from solo_registry.leaderboard.variants import draw_variants, find_variants
 from solo_registry.plots.labels import spread
 from solo_registry.plots.names import LABELS
 from solo_registry.plots.style import BLACK, attempt, new_figure, save
@@ -42,6 +43,13 @@ def draw_board(table: Table, folder: Path) -> dict[str, str]:
             f"Paired differences from {table.reference} with corrected intervals; the grey band is "
             "the margin. Empty marks are exploratory, with uncorrected intervals"
         )
+    for found in find_variants(table):
+        name = f"hosts_{quote(found.suffix, safe='')}.png"
+        if drawn := attempt(draw_variants, found, table.metric, folder / name):
+            made[drawn.name] = (
+                f"HOST_{found.suffix} less HOST, paired by seed, with uncorrected 95% intervals; "
+                "the last line is their mean"
+            )
     both = any(row.values("uniformity") and row.values("tolerance") for row in shown)
     if both and (drawn := attempt(plane, table, shown, folder / "uniformity_tolerance.png")):
         made[drawn.name] = (

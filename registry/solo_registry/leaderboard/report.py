@@ -18,6 +18,7 @@ from solo_registry.leaderboard.looks import looks
 from solo_registry.leaderboard.rows import Table
 from solo_registry.leaderboard.summary import latex
 from solo_registry.leaderboard.tables import folder_table, read_board
+from solo_registry.leaderboard.variants import VARIANTS, cells, find_variants
 from solo_registry.paths import exists, is_dir, is_file
 from solo_registry.plots.names import LABELS
 from solo_registry.plots.pages import page
@@ -74,7 +75,8 @@ def _write(table: Table, out: Path, console: Console) -> list[str]:
     with held(out, console):
         _write_files(table, out)
     show(table, console)
-    for line in (*table.facts, *(f"left out: {problem}" for problem in table.problems)):
+    found = (each.text for each in find_variants(table))
+    for line in (*table.facts, *found, *(f"left out: {each}" for each in table.problems)):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     place = f"report: {out / 'index.html'}"
     console.print(place, soft_wrap=True, highlight=False, markup=False)
@@ -92,6 +94,9 @@ def _write_files(table: Table, out: Path) -> None:
     content = {
         "table": table,
         "columns": columns(table),
+        "variants": find_variants(table),
+        "variant_cells": cells,
+        "variants_how": VARIANTS,
         "how": how(table),
         "protocols": protocols(table),
         "commands": "\n".join(row.command for row in table.rows if row.command),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from solo_registry.jobs.job import Job
@@ -84,6 +85,8 @@ class Table:
         lacking: the faults that `--check` reports.
         family: the rows that are tested together; the others are exploratory.
         question: the margin and the level of their tests; None without a declared question.
+        tunings: number of the tuning that each seed belongs to, see `compare`; empty if all are
+            of one.
     """
 
     title: str
@@ -97,6 +100,7 @@ class Table:
     lacking: list[str] = field(default_factory=list)
     family: list[Row] = field(default_factory=list)
     question: QuestionConfig | None = None
+    tunings: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -85,7 +85,8 @@ def board_table(board: Board, metric: str | None = None, against: str | None = N
             f"The suite asked about {suite.metric} against '{suite.reference}'. This table does "
             "not, so all of its differences are exploratory."
         )
-    return _finish(table, seeds, suite.question if asked else None, tunings)
+    table.tunings = tunings
+    return _finish(table, seeds, suite.question if asked else None)
 
 
 def _so_far(name: str, records: Mapping[Job, Record], metric: str) -> str:
@@ -160,7 +161,7 @@ def folder_table(runs_dir: Path, metric: str | None = None, against: str | None 
             raise UserError(f"no row has the hash '{against}'.{nearest(against, configs)}")
         reference = found[0]
     table = Table("Runs", facts, metric or METRICS[0], reference, rows)
-    return _finish(table, seeds, QuestionConfig(), {})
+    return _finish(table, seeds, QuestionConfig())
 
 
 def _row_of_config(runs: Iterable[Record]) -> Row:
@@ -191,9 +192,7 @@ def _take(row: Row, records: Iterable[Record], bad: Mapping[tuple[str, str], str
             row.problems.append(text)
 
 
-def _finish(
-    table: Table, seeds: Iterable[str], question: QuestionConfig | None, tunings: Mapping[str, int]
-) -> Table:
+def _finish(table: Table, seeds: Iterable[str], question: QuestionConfig | None) -> Table:
     if table.metric not in (known := tuple(dict.fromkeys((*METRICS, *SELECTING)))):
         raise UserError(
             f"metric is '{table.metric}'.{nearest(table.metric, known)} Known: {', '.join(known)}"
@@ -205,7 +204,7 @@ def _finish(
             f"Rows: {', '.join(names)}"
         )
     table.rows = merge(table.rows, table.metrics, table.reference)
-    compare_rows(table, question, tunings)
+    compare_rows(table, question)
 
     def order(row: Row) -> tuple[bool, float, str]:
         mean = row.summary(table.metric).mean
