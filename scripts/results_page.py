@@ -16,7 +16,6 @@ from solo_registry.leaderboard.columns import corrected, interval, setting, verd
 from solo_registry.leaderboard.report import frame
 from solo_registry.leaderboard.rows import Row, Table
 from solo_registry.leaderboard.tables import read_board
-from solo_registry.leaderboard.variants import cells as variant_cells
 from solo_registry.leaderboard.variants import find_variants
 from solo_registry.plots.names import number
 from solo_registry.runs.read import csv_text
@@ -72,7 +71,7 @@ def shown(name: str, table: Table) -> dict[str, str]:
     for found in find_variants(table):
         heads = ("host", f"HOST_{found.suffix} less HOST", "95% interval", "pairs")
         pairs = {**found.pairs, "mean of the hosts": found.over_hosts}
-        lines = ([host, *variant_cells(test)] for host, test in pairs.items())
+        lines = ([host, *found.cells(test)] for host, test in pairs.items())
         made[f"{name} {found.suffix}"] = markdown(heads, lines)
     return made
 

@@ -45,7 +45,7 @@ def draw_board(table: Table, folder: Path) -> dict[str, str]:
         )
     for found in find_variants(table):
         name = f"hosts_{quote(found.suffix, safe='')}.png"
-        if drawn := attempt(draw_variants, found, table.metric, folder / name):
+        if drawn := attempt(draw_variants, found, folder / name):
             made[drawn.name] = (
                 f"HOST_{found.suffix} less HOST, paired by seed, with uncorrected 95% intervals; "
                 "the last line is their mean"

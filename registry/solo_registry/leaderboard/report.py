@@ -18,7 +18,7 @@ from solo_registry.leaderboard.looks import looks
 from solo_registry.leaderboard.rows import Table
 from solo_registry.leaderboard.summary import latex
 from solo_registry.leaderboard.tables import folder_table, read_board
-from solo_registry.leaderboard.variants import VARIANTS, cells, find_variants
+from solo_registry.leaderboard.variants import VARIANTS, find_variants
 from solo_registry.paths import exists, is_dir, is_file
 from solo_registry.plots.names import LABELS
 from solo_registry.plots.pages import page
@@ -95,7 +95,6 @@ def _write_files(table: Table, out: Path) -> None:
         "table": table,
         "columns": columns(table),
         "variants": find_variants(table),
-        "variant_cells": cells,
         "variants_how": VARIANTS,
         "how": how(table),
         "protocols": protocols(table),

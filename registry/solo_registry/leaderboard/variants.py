@@ -8,7 +8,7 @@ from pathlib import Path
 
 from solo_registry.leaderboard.rows import Row, Table
 from solo_registry.leaderboard.statistics import Comparison, compare
-from solo_registry.plots.names import LABELS
+from solo_registry.plots.names import LABELS, number
 from solo_registry.plots.style import BLACK, COLOURS, new_figure, save
 
 VARIANTS = (
@@ -24,34 +24,32 @@ class Variants:
 
     Attributes:
         suffix: what all of their names end with.
+        metric: the number that differs.
         pairs: each variant against its host, by host; exploratory, with uncorrected intervals.
         over_hosts: the mean of these differences, with its t interval. A host counts once, with its
             own tuning, so the interval holds the chance of tuning. It is about hosts like these.
     """
 
     suffix: str
+    metric: str
     pairs: dict[str, Comparison]
     over_hosts: Comparison
 
     @property
     def text(self) -> str:
         """The mean over hosts in one sentence."""
-        mean, between, count = cells(self.over_hosts)
+        mean, between, count = self.cells(self.over_hosts)
         return (
-            f"HOST_{self.suffix} less HOST: {mean} in the mean of {count} hosts, 95% interval "
-            f"{between}."
+            f"HOST_{self.suffix} less HOST, {LABELS[self.metric]}: {mean} in the mean of {count} "
+            f"hosts, 95% interval {between}."
         )
 
-
-def cells(test: Comparison) -> list[str]:
-    """Return difference, uncorrected 95% interval and number of pairs for readers.
-
-    >>> cells(compare({"1": 3.0, "2": 5.0}, {"1": 2.0, "2": 3.0}))
-    ['+1.50', '-4.85 to +7.85', '2']
-    """
-    mean, half = test.difference or 0.0, test.half
-    between = "-" if half is None else f"{mean - half:+.2f} to {mean + half:+.2f}"
-    return [f"{mean:+.2f}", between, str(test.n)]
+    def cells(self, test: Comparison) -> list[str]:
+        """Return difference, uncorrected 95% interval and number of pairs for readers."""
+        mean, half = test.difference or 0.0, test.half
+        ends = [] if half is None else [mean - half, mean + half]
+        shown = [number(value, self.metric, sign=True) for value in (mean, *ends)]
+        return [shown[0], " to ".join(shown[1:]) or "-", str(test.n)]
 
 
 def find_variants(table: Table) -> list[Variants]:
@@ -68,7 +66,9 @@ def find_variants(table: Table) -> list[Variants]:
                 if pair.difference is not None:
                     found.setdefault(name.removeprefix(f"{host}_"), {})[host] = pair
     return [
-        Variants(suffix, pairs, compare(_differences(pairs), dict.fromkeys(pairs, 0.0)))
+        Variants(
+            suffix, table.metric, pairs, compare(_differences(pairs), dict.fromkeys(pairs, 0.0))
+        )
         for suffix, pairs in found.items()
         if len(pairs) >= LEAST
     ]
@@ -82,7 +82,7 @@ def _differences(pairs: Mapping[str, Comparison]) -> dict[str, float]:
     return {host: pair.difference or 0.0 for host, pair in pairs.items()}
 
 
-def draw_variants(found: Variants, metric: str, out: Path) -> Path:
+def draw_variants(found: Variants, out: Path) -> Path:
     """Draw the difference of each variant from its host, and their mean at the bottom."""
     (axis,) = new_figure(1, 1, width=8.0, height=1.7 + 0.4 * len(found.pairs))
     ordered = sorted(found.pairs.items(), key=lambda pair: pair[1].difference or 0.0)
@@ -94,5 +94,5 @@ def draw_variants(found: Variants, metric: str, out: Path) -> Path:
     axis.axvline(0.0, color=BLACK, linewidth=1)
     axis.set_yticks(range(len(lines)), [name for name, _ in lines])
     axis.set_ylim(-0.6, len(lines) - 0.4)
-    axis.set_xlabel(f"{LABELS[metric]}: HOST_{found.suffix} less HOST")
+    axis.set_xlabel(f"{LABELS[found.metric]}: HOST_{found.suffix} less HOST")
     return save(axis, out)

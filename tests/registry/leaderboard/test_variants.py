@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -80,10 +81,23 @@ def test_the_report_has_them_in_words_as_a_table_and_as_a_picture(hosts: Path) -
     mean = np.mean([gaps(host).mean() for host in HOSTS])
     for name in ("report.md", "index.html"):
         text = (hosts / "report" / name).read_text(encoding="utf-8")
-        assert f"HOST_mine less HOST: {mean:+.2f} in the mean of 3 hosts" in text
+        assert f"HOST_mine less HOST, kNN, %: {mean:+.2f} in the mean of 3 hosts" in text
         assert "HOST_other" not in text
     assert f"| mocov3 | {gaps('mocov3').mean():+.2f} | " in (hosts / "report/report.md").read_text()
     assert (hosts / "report" / "hosts_mine.png").stat().st_size > 1000
+
+
+def test_numbers_have_the_digits_of_their_metric(hosts: Path) -> None:
+    for seed in (1, 2, 3):
+        path = first_run(hosts, "mocov3_mine", seed) / "result.json"
+        result = json.loads(path.read_text())
+        host = json.loads((first_run(hosts, "mocov3", seed) / "result.json").read_text())
+        uniformity = host["results"]["trained"]["uniformity"] + 0.0625 * seed
+        result["results"]["trained"]["uniformity"] = uniformity
+        change(path, results=result["results"])
+    with read_board(hosts, "uniformity") as (_, table):
+        (found,) = find_variants(table)
+    assert found.cells(found.pairs["mocov3"]) == ["+0.125", "-0.030 to +0.280", "3"]
 
 
 def test_a_board_without_such_rows_says_nothing_of_them(board: Path) -> None:
