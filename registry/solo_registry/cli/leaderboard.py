@@ -1,4 +1,4 @@
-"""`dyntemp leaderboard`: run, report, pack, merge, check."""
+"""`dyntemp leaderboard`: run, report, pack, prune, merge, check."""
 
 from __future__ import annotations
 
@@ -76,6 +76,18 @@ def pack(
     from solo_registry.leaderboard import archive
 
     typer.echo(archive.pack(path, out))
+
+
+@app.command()
+def prune(path: Annotated[Path, typer.Argument(help="A board (boards/...).")]) -> None:
+    """Free disk space: remove the checkpoints of a board's finished tuning runs.
+
+    Numbers, pictures and the weights of final runs stay; the board goes on and reports as before.
+    """
+    from solo_registry.console import terminal
+    from solo_registry.leaderboard import prune as pruning
+
+    typer.echo(pruning.prune(path, terminal()))
 
 
 @app.command()

@@ -87,8 +87,8 @@ class Watch:
             return ""
         return (
             f"warning: the other {count} runs need about {count * size / 1e9:.1f} GB in "
-            f"{self.runs_dir}, but only {free / 1e9:.1f} GB are free. Make room while they run, or "
-            "stop and choose another disk by runs_dir=PATH"
+            f"{self.runs_dir}, but only {free / 1e9:.1f} GB are free. Make room while they run "
+            "(dyntemp leaderboard prune BOARD), or stop and choose another disk by runs_dir=PATH"
         )
 
     def estimate(self) -> str:
