@@ -29,12 +29,34 @@ os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 os.environ.setdefault("PYTHONUNBUFFERED", "1")
 
 import torch
-from gpu_parts import board, epoch, large_batch, loader, loss, resume, shapes, step, tests
+from gpu_parts import (
+    board,
+    epoch,
+    large_batch,
+    loader,
+    loss,
+    resume,
+    shapes,
+    step,
+    temperatures,
+    tests,
+)
 from gpu_parts.common import Part, Setting, Verdict, end, read_lines, start, write_lines
 
 PARTS: dict[str, Part] = {
     module.PART.name: module.PART
-    for module in (tests, loss, shapes, step, loader, epoch, resume, board, large_batch)
+    for module in (
+        tests,
+        loss,
+        temperatures,
+        shapes,
+        step,
+        loader,
+        epoch,
+        resume,
+        board,
+        large_batch,
+    )
 }
 DRY_SECONDS = 120
 # imported once, and then there in every fork

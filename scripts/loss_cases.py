@@ -8,6 +8,7 @@ dense form in blocks through `torch.compile`. They are here for the trial and no
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -30,9 +31,18 @@ LABELS = {
     "solo-learn": "solo-learn simclr_loss_func, fixed temperature",
     "floor": "floor: two matrix products",
 }
-COSINE, FIXED = CosineTemperature(0.1, 0.2), ConstantTemperature(0.2)
 WHOLE = 2**62  # pairs in a block: the plain form, never in blocks
 BLOCK = 2**28  # pairs in a block of the compiled form: 1 GB each tensor
+
+
+@cache
+def cosine() -> CosineTemperature:
+    """Return the temperature of all cases but the fixed ones.
+
+    Making it computes. That must not happen on import: a fork of a process that has used its
+    threads waits for them for ever.
+    """
+    return CosineTemperature(0.1, 0.2)
 
 
 def label(case: str) -> str:
@@ -77,7 +87,7 @@ def exact(n: int, z: Tensor) -> tuple[Tensor, Tensor]:
     """Return loss and gradient of the cosine in double, in blocks of rows."""
     dense.terms, dense.LARGEST_BLOCK = PLAIN_TERMS, 2**23
     leaf = z.detach().double().requires_grad_()
-    value = _ours("dense", COSINE, n, leaf)()
+    value = _ours("dense", cosine(), n, leaf)()
     value.backward()
     assert leaf.grad is not None
     return value.detach(), leaf.grad
@@ -106,10 +116,10 @@ def _loss(name: str, n: int, z: Tensor) -> Callable[[], Tensor]:
     dense.terms, dense.LARGEST_BLOCK = PLAIN_TERMS, WHOLE
     if name == "compiled":
         dense.terms, dense.LARGEST_BLOCK = torch.compile(PLAIN_TERMS, dynamic=False), BLOCK
-        return _ours("dense", COSINE, n, z)
+        return _ours("dense", cosine(), n, z)
     if name == "fixed":
-        return _ours("triton" if z.is_cuda else "tiled", FIXED, n, z)
-    return _ours(name, COSINE, n, z)
+        return _ours("triton" if z.is_cuda else "tiled", ConstantTemperature(0.2), n, z)
+    return _ours(name, cosine(), n, z)
 
 
 PLAIN_TERMS = dense.terms
@@ -120,7 +130,7 @@ def _flex(n: int, z: Tensor) -> Callable[[], Tensor]:
     from torch.nn.attention.flex_attention import flex_attention
 
     attention: Any = torch.compile(flex_attention, dynamic=False) if z.is_cuda else flex_attention
-    low, high = COSINE.tau_min, COSINE.tau_max
+    low, high = cosine().tau_min, cosine().tau_max
 
     def logit(score: Tensor, batch: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
         # the formula of CosineTemperature: an attention's score_mod takes no tensor of another file
@@ -134,6 +144,6 @@ def _flex(n: int, z: Tensor) -> Callable[[], Tensor]:
         value = query[..., :16]  # the narrowest that there is
         _, sums = attention(query, query, value, score_mod=logit, scale=1.0, return_lse=True)
         s = (rows[:n] * rows[n:]).sum(1)
-        return sums.mean() - (s / COSINE(s.detach())).mean()
+        return sums.mean() - (s / cosine()(s.detach())).mean()
 
     return loss

@@ -12,7 +12,18 @@ import pytest
 from tests.forked import run_forked
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
-PARTS = ("tests", "loss", "shapes", "step", "loader", "epoch", "resume", "board", "large_batch")
+PARTS = (
+    "tests",
+    "loss",
+    "temperatures",
+    "shapes",
+    "step",
+    "loader",
+    "epoch",
+    "resume",
+    "board",
+    "large_batch",
+)
 # a part that says something and then fails, one that hangs with a child, and a good one
 FAILING = """
 import subprocess, sys, time
@@ -45,7 +56,8 @@ WHERE = {"PYTHONPATH": str(SCRIPTS)}
 
 
 def run(*words: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **WHERE}
+    # several threads, since a fork can hang only where the parent had them
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", **WHERE}
     command = [sys.executable, "-W", "ignore", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280)
 

@@ -70,6 +70,7 @@ def test_a_machine_without_a_compiler_is_told_in_a_paragraph(
 @pytest.mark.slow
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.filterwarnings("default")  # the compiler warns of its own old code
 @pytest.mark.parametrize("method", ["simclr_dyntemp", "mocov2plus_dyntemp", "byol", "swav"])
 def test_cuda_graphs_train_alike(tiny: Any, method: str) -> None:
     words = ("accelerator=gpu", "max_epochs=2", "performance.compile=true")

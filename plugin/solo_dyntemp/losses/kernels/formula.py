@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# sine and cosine are the functions in programs.py
+# sine and cosine are the functions in programs.py; a division and a root may err in the last bit,
+# since div_rn and sqrt_rn, which do not, take several times as long
 OPERATIONS = {
     "abs": "tl.abs({})",
     "add": "{} + {}",
     "copysign": "tl.where({1} < 0, -tl.abs({0}), tl.abs({0}))",
     "cos": "cosine({})",
-    "div": "tl.div_rn({}, {})",
+    "div": "{} / {}",
     "exp": "tl.exp({})",
     "expm1": "tl.exp({}) - 1.0",  # its error is one rounding of 1.0, small enough for a temperature
     "expand_as": "{}",
@@ -30,7 +31,7 @@ OPERATIONS = {
     "neg": "-{}",
     "sign": "tl.where({0} > 0, 1.0, 0.0) - tl.where({0} < 0, 1.0, 0.0)",
     "sin": "sine({})",
-    "sqrt": "tl.sqrt_rn({})",
+    "sqrt": "tl.sqrt({})",
     "sub": "{} - {}",
     "zeros_like": "0.0",
 }
