@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from gpu_parts.common import Line, Part, Setting, Verdict, command, end, run_command, start
 
@@ -32,13 +33,31 @@ def measure(setting: Setting) -> Iterator[Line]:
             own = [*words, f"seeds=[{seed}]", f"board={setting.out / f'board-{seed}'}"]
             log = setting.out / f"board-{seed}.log"
             processes.append(start(on_a_share, own, seeds, log=log))
-        until = time.perf_counter() + 280
-        for process in processes:
-            end(process, max(1, until - time.perf_counter()))
+        yield from progress(processes, setting.out / "board-runs", 280)
     board = setting.out / "board"
     log = setting.out / "board.log"
     run_command([*words, f"seeds={seeds}", f"board={board}"], log, 100)
     yield from accuracies(board)
+
+
+def progress(processes: Sequence[Any], runs: Path, seconds: float) -> Iterator[Line]:
+    """Wait for processes at most `seconds`; yield when each run had trained, and was evaluated.
+
+    So a board that is cut has left how far it came.
+    """
+    began = time.perf_counter()
+    seen: set[Path] = set()
+    going = True
+    while going and time.perf_counter() - began < seconds:
+        going = any(process.is_alive() for process in processes)
+        for path in sorted(runs.rglob("cost.json")) + sorted(runs.rglob("result.json")):
+            if path not in seen:
+                seen.add(path)
+                line = {"after": round(time.perf_counter() - began, 1), "written": path.name}
+                yield line | {"run": str(path.parent.relative_to(runs))}
+        time.sleep(0.5)
+    for process in processes:
+        end(process, 1)
 
 
 def on_a_share(words: list[str], processes: int) -> None:
