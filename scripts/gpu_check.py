@@ -43,21 +43,10 @@ from gpu_parts import (
 )
 from gpu_parts.common import Part, Setting, Verdict, end, read_lines, start, write_lines
 
-PARTS: dict[str, Part] = {
-    module.PART.name: module.PART
-    for module in (
-        tests,
-        loss,
-        temperatures,
-        shapes,
-        step,
-        loader,
-        epoch,
-        resume,
-        board,
-        large_batch,
-    )
-}
+MODULES = (  # in the order of worth
+    tests, loss, temperatures, shapes, step, loader, epoch, resume, board, large_batch,
+)  # fmt: skip
+PARTS: dict[str, Part] = {module.PART.name: module.PART for module in MODULES}
 DRY_SECONDS = 120
 # imported once, and then there in every fork
 BEFORE_FORKS = (

@@ -13,17 +13,9 @@ from tests.forked import run_forked
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 PARTS = (
-    "tests",
-    "loss",
-    "temperatures",
-    "shapes",
-    "step",
-    "loader",
-    "epoch",
-    "resume",
-    "board",
+    "tests", "loss", "temperatures", "shapes", "step", "loader", "epoch", "resume", "board",
     "large_batch",
-)
+)  # fmt: skip
 # a part that says something and then fails, one that hangs with a child, and a good one
 FAILING = """
 import subprocess, sys, time
