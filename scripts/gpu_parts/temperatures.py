@@ -9,6 +9,7 @@ import torch
 from benchmark_temperatures import CURVES, step
 
 from gpu_parts.common import Line, Part, Setting, Verdict, end, median_ms, start
+from gpu_parts.loss import embeddings
 
 LIMIT = 1.15  # of the cosine's time
 ROWS = (32_768, 65_536)
@@ -19,8 +20,7 @@ ROUNDS = 3
 
 def timed(name: str, precision: str, detach: bool, rows: int, device: str, seconds: float) -> float:
     """Return the milliseconds of a temperature's loss, forward and backward, D = 128."""
-    generator = torch.Generator().manual_seed(0)
-    z = torch.randn(rows, 128, generator=generator).to(device).requires_grad_()
+    z = embeddings(rows, device)
     implementation = "triton" if device == "cuda" else "tiled"
     torch.set_float32_matmul_precision(precision)
     return median_ms(step(CURVES[name](), detach, z, implementation), device, seconds)

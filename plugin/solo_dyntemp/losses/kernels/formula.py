@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# sine and cosine are the functions in programs.py; a division and a root may err in the last bit,
-# since div_rn and sqrt_rn, which do not, take several times as long
+# sine and cosine are the functions in programs.py; a division and a root may err in the last two
+# bits, since div_rn and sqrt_rn, which do not, are long sequences of instructions
 OPERATIONS = {
     "abs": "tl.abs({})",
     "add": "{} + {}",
