@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import json
@@ -55,7 +56,10 @@ OUTSIDE_HASH = dict.fromkeys(
 )
 
 
-def config_hash(cfg: DictConfig, rule: int | None = None) -> str:
+Settings = DictConfig | dict[str, Any]  # a config, or what it holds with every ${...} replaced
+
+
+def config_hash(cfg: Settings, rule: int | None = None) -> str:
     """Ten hex digits that name everything in a resolved config that its numbers depend on.
 
     Only what differs from the defaults is hashed, so a new key changes no hash.
@@ -68,13 +72,15 @@ def config_hash(cfg: DictConfig, rule: int | None = None) -> str:
     Raises:
         UserError: the method is unknown.
     """
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    plain: Any = (
+        copy.deepcopy(cfg) if isinstance(cfg, dict) else OmegaConf.to_container(cfg, resolve=True)
+    )
     for key, since in OUTSIDE_HASH.items():
         if rule is None or since <= rule:
             _drop(plain, key.split("."))
     devices = read_devices(plain.get("devices", 1))
     plain["devices"] = len(devices) if isinstance(devices, list) else devices  # not which
-    known = default_kwargs(METHODS.get(cfg.method))
+    known = default_kwargs(METHODS.get(plain["method"]))
     differences = _differences(plain, _defaults() | {"method_kwargs": known})
     text = json.dumps({"defaults": DEFAULTS_VERSION, **differences}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
@@ -87,13 +93,13 @@ def settings_hash(cfg: DictConfig) -> str:
     return config_hash(other)
 
 
-def names_of(cfg: DictConfig) -> list[str]:
+def names_of(cfg: Settings) -> list[str]:
     """Return the hashes of a resolved config: by today's rule, then by earlier ones."""
     rules = sorted({*OUTSIDE_HASH.values()}, reverse=True)
     return list(dict.fromkeys(config_hash(cfg, rule) for rule in rules))
 
 
-def is_named(cfg: DictConfig, name: str) -> bool:
+def is_named(cfg: Settings, name: str) -> bool:
     """Whether `name` is the hash of a resolved config, by today's rule or an earlier one."""
     return name in names_of(cfg)
 

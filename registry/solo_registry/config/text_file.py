@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import stat
 from collections.abc import Iterator
@@ -12,17 +11,20 @@ from typing import Any, BinaryIO
 
 import yaml
 from omegaconf import OmegaConf
+from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_registry.errors import UserError
 
-LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the quick one needs libyaml
 MOST_NODES = 100_000  # of a YAML file, with every alias written out
 # places that a batch system sets; no other variable is read for a file, as it could be a secret
 PLACES = (
     "HOME", "SCRATCH", "SLURM_JOB_ID", "SLURM_SUBMIT_DIR", "SLURM_TMPDIR", "TMPDIR", "USER", "WORK",
 )  # fmt: skip
 KEY = re.compile(r"\$\{\s*[\w.\[\]-]+\s*\}")
+# OmegaConf's rules, by libyaml's parser where PyYAML has it: five times as fast
+_QUICK: Any = (yaml.CSafeLoader,) if yaml.__with_libyaml__ else ()
+_LOADER: Any = type("ConfigLoader", (*_QUICK, get_yaml_loader()), {})
 PLACE = re.compile(rf"\$\{{\s*oc\.env\s*:\s*({'|'.join(PLACES)})\s*(,[^${{}}]*)?\}}")
 
 
@@ -77,40 +79,59 @@ def read_text(path: str | Path, key: str) -> str:
 
 
 def read_yaml(path: str | Path, key: str, *, places: bool = False) -> Any:
-    """Return the content of a YAML file; see `parse_yaml`.
+    """Return the content of a YAML file as a DictConfig or ListConfig; see `plain_yaml`.
 
     Raises:
-        UserError: it cannot be read, or what `parse_yaml` refuses.
+        UserError: it cannot be read, has a value that no config can hold, or what `plain_yaml`
+            refuses.
     """
-    return parse_yaml(read_text(path, key), str(path), places=places)
+    plain = plain_yaml(read_text(path, key), str(path), places=places)
+    try:
+        return OmegaConf.create(plain)
+    except OmegaConfBaseException as error:
+        raise _damaged(str(path), error) from error
 
 
-def parse_yaml(text: str, where: str, *, places: bool = False) -> Any:
-    """Return YAML as OmegaConf reads it, which then can run no resolver.
+def plain_yaml(text: str, where: str, *, places: bool = False) -> Any:
+    """Return YAML as dicts and lists, with values as OmegaConf reads them: 1e-3 is a number.
 
     A value may name another key, `${optimizer.lr}`. A resolver, such as `${oc.env:TOKEN}`, is
     refused: the file may be another person's, and what it reads would be written into results.
 
     Args:
-        text: the YAML.
+        text: the YAML; an empty one is an empty dict.
         where: the file, for the message.
         places: allow `${oc.env:NAME}` for the variables in `PLACES`.
 
     Raises:
-        UserError: it is no YAML, is too large, or has a resolver.
+        UserError: it is no YAML of a dict or a list, is too large, or has a resolver.
+
+    >>> plain_yaml("{lr: 1e-3, betas: [0.9, yes]}", "a.yaml")
+    {'lr': 0.001, 'betas': [0.9, True]}
     """
     try:
-        root = yaml.compose(text, Loader=LOADER)
-        if root is not None and _nodes(root, {}) > MOST_NODES:
-            raise UserError(f"{where} has more than {MOST_NODES} values")
-        content = OmegaConf.load(io.StringIO(text))
-    except (yaml.YAMLError, OmegaConfBaseException, OSError, RecursionError, ValueError) as error:
+        loader = _LOADER(text)
+        try:
+            root = loader.get_single_node()
+            if root is not None and _nodes(root, {}) > MOST_NODES:
+                raise UserError(f"{where} has more than {MOST_NODES} values")
+            plain = None if root is None else loader.construct_document(root)
+        finally:
+            loader.dispose()
+        plain = {} if plain is None else plain
+        if not isinstance(plain, dict | list):
+            raise ValueError(f"it holds '{plain}', not keys with values")
+        refuse_resolvers(plain, where, places=places)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         if isinstance(error, UserError):
             raise
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{where} is no YAML of a config, or damaged: {reason}") from error
-    refuse_resolvers(OmegaConf.to_container(content), where, places=places)
-    return content
+        raise _damaged(where, error) from error
+    return plain
+
+
+def _damaged(where: str, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:300]
+    return UserError(f"{where} is no YAML of a config, or damaged: {reason}")
 
 
 def refuse_resolvers(plain: Any, where: str, *, places: bool = False) -> None:

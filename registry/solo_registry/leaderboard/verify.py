@@ -18,7 +18,7 @@ from solo_registry.jobs.job import Job
 from solo_registry.leaderboard.again import chosen, compare_again
 from solo_registry.leaderboard.archive import opened
 from solo_registry.leaderboard.board import Board
-from solo_registry.runs.read import read_yaml
+from solo_registry.runs.read import read_settings
 from solo_registry.runs.records import Record, contradictions, unlike
 from solo_registry.runs.run_folder import RunFolder
 
@@ -109,8 +109,8 @@ def wrong_names(board: Board) -> list[str]:
                 try:
                     cfg = resolve(hydra.compose(words))
                     if cfg.data.digest is None:  # a board of an older version names it elsewhere
-                        own = read_yaml(board.runs_dir / job.path / "resolved.yaml")
-                        cfg.data.digest = own.data.digest
+                        own = read_settings(board.runs_dir / job.path / "resolved.yaml")
+                        cfg.data.digest = own["data"]["digest"]
                     name = RunFolder(Path(job.path)).hash
                     known[words] = bool(undecided(cfg)) or is_named(cfg, name)
                 except UserError as error:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from solo_registry.config.text_file import leaves
 from solo_registry.errors import UserError
 from solo_registry.paths import is_file
 from solo_registry.runs.find import run_folders
-from solo_registry.runs.read import read_yaml
+from solo_registry.runs.read import read_settings
 from solo_registry.runs.records import read_record
 
 COLUMNS = (
@@ -36,13 +37,12 @@ def _row(path: Path) -> tuple[object, ...]:
     record = read_record(path)
     files = [file.stat() for file in path.rglob("*") if is_file(file)]
     cfg = _config(path)
-    validated = OmegaConf.select(cfg, "data.validation_fraction")
     return (
         "/".join(path.parts[-3:]),
         record.status,
-        OmegaConf.select(cfg, "method"),
-        OmegaConf.select(cfg, "data.dataset"),
-        "validation" if validated else "test",
+        cfg.get("method"),
+        cfg.get("data.dataset"),
+        "validation" if cfg.get("data.validation_fraction") else "test",
         record.result.get("epochs", record.cost.get("epochs", 0)),
         record.value("knn_acc1"),
         record.value("linear_acc1"),
@@ -51,17 +51,17 @@ def _row(path: Path) -> tuple[object, ...]:
     )
 
 
-def _config(path: Path) -> DictConfig:
-    """Return resolved.yaml as it is, without checks; empty if it is damaged."""
+def _config(path: Path) -> dict[str, Any]:
+    """Return the values of resolved.yaml by their keys, without checks; none if it is damaged."""
     try:
-        return read_yaml(path / "resolved.yaml")
-    except UserError:  # a listing shows damaged runs too
-        return OmegaConf.create()
+        return dict(leaves(read_settings(path / "resolved.yaml")))
+    except (UserError, OmegaConfBaseException):  # a listing shows damaged runs too
+        return {}
 
 
 def differences(one: Path, other: Path) -> pd.DataFrame:
     """Return the config keys in which two runs differ, with both values."""
-    first, second = (dict(leaves(OmegaConf.to_container(_config(path)))) for path in (one, other))
+    first, second = (_config(path) for path in (one, other))
     keys = sorted(first.keys() | second.keys())
     rows = {key: (first.get(key), second.get(key)) for key in keys}
     changed = {key: pair for key, pair in rows.items() if pair[0] != pair[1]}

@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from solo_registry.config.text_file import open_file, parse_yaml
+from solo_registry.config.text_file import leaves, open_file, plain_yaml
 from solo_registry.errors import UserError
 
 if TYPE_CHECKING:
@@ -85,19 +86,43 @@ def read_signed(path: Path) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> DictConfig:
-    """Return the config in a YAML file; `parse_yaml` lets no resolver in.
+    """Return the config in a YAML file, which can run no resolver (`plain_yaml`).
 
     Raises:
         UserError: it cannot be read, has been changed since it was written, or is no config.
     """
+    plain = _plain(path)
+    try:
+        return OmegaConf.create(plain)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Return the same config as dicts and lists, with the value of each `${...}`.
+
+    It takes a fifth of the time of `read_yaml`, which counts where hundreds of runs are read.
+
+    Raises:
+        UserError: as `read_yaml`.
+        OmegaConfBaseException: a `${...}` leads nowhere.
+    """
+    plain = _plain(path)
+    if any(isinstance(value, str) and "${" in value for _, value in leaves(plain)):
+        return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(plain), resolve=True))
+    return plain
+
+
+def _plain(path: Path) -> dict[str, Any]:
+    """Return what a YAML file holds; where it has a checksum, it must fit."""
     text = read_text(path)
     body, seal, found = text.rpartition(SEAL)
     if found != f"{checksum(body)}\n" if seal else text.startswith(MARK):
         raise UserError(f"{path} is damaged: its lines are not those that were written")
     try:
-        content = parse_yaml(text, path.name)
+        plain = plain_yaml(text, path.name)
     except UserError as error:
         raise UserError(f"{path} is damaged: {error}") from error
-    if not isinstance(content, DictConfig):
+    if not isinstance(plain, dict):
         raise UserError(f"{path} is damaged: it holds no config")
-    return content
+    return plain

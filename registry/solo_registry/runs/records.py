@@ -19,7 +19,7 @@ from solo_registry.config.schema import EvaluationConfig
 from solo_registry.config.text_file import open_file
 from solo_registry.errors import UserError
 from solo_registry.paths import exists
-from solo_registry.runs.read import read_yaml
+from solo_registry.runs.read import read_settings
 from solo_registry.runs.run_folder import RunFolder
 from solo_registry.runs.shapes import Cost, Environment, Failure
 
@@ -192,8 +192,8 @@ def _refuse_foreign(run: RunFolder, result: dict[str, Any]) -> None:
             f"{run.result} belongs to another run: it says {claims}, its folder {run.identity}"
         )
     try:
-        cfg: Any = read_yaml(run.path / "resolved.yaml")
-        known = is_named(cfg, run.hash) and run.identity == f"{run.hash}/{cfg.seed}"
+        cfg = read_settings(run.path / "resolved.yaml")
+        known = is_named(cfg, run.hash) and run.identity == f"{run.hash}/{cfg['seed']}"
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(

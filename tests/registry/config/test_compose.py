@@ -15,7 +15,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from solo_registry.config.compose import compose_config, run_with_config
 from solo_registry.config.resolve import resolve
-from solo_registry.config.text_file import read_text, read_yaml
 from solo_registry.errors import UserError
 from solo_registry.jobs.hydra_launcher import hydra_session
 from solo_registry.leaderboard.archive import _public
@@ -235,24 +234,6 @@ def test_a_run_folder_of_another_person_reads_no_variable(
 def test_a_name_is_that_of_one_folder(tiny: Callable[..., DictConfig], name: str) -> None:
     with pytest.raises(UserError, match="name="):
         resolve(tiny("simclr", name=name))
-
-
-def test_what_is_no_text_or_yaml_or_json_is_a_paragraph(tmp_path: Path) -> None:
-    """Each reader; a folder, a pipe, bytes, depth and an alias that would fill the memory."""
-    pipe, bomb = tmp_path / "pipe", tmp_path / "bomb"
-    os.mkfifo(pipe)
-    aliases = "\n".join(f"a{i}: &a{i} [{', '.join(['*a' + str(i - 1)] * 9)}]" for i in range(1, 12))
-    bomb.write_text(f"a0: &a0 x\n{aliases}\n")
-    (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
-    (tmp_path / "deep").write_text("[" * 5000)
-    (tmp_path / "self").write_text("a: &a [*a]")
-    for reader in (read_text, read_yaml):
-        for path in (tmp_path, pipe, tmp_path / "none", tmp_path / "bytes", "a\0b", "~nobody/x"):
-            with pytest.raises(UserError):
-                reader(path, "key")
-    for name in ("deep", "self", "bomb"):
-        with pytest.raises(UserError):
-            read_yaml(tmp_path / name, "key")
 
 
 @pytest.mark.parametrize("sign", ["", "+", "++"])
