@@ -16,15 +16,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from solo_registry.errors import UserError
 
+# OmegaConf's rules, by libyaml's parser where PyYAML has it: five times as fast
+_QUICK: Any = (yaml.CSafeLoader,) if yaml.__with_libyaml__ else ()
+_LOADER: Any = type("ConfigLoader", (*_QUICK, get_yaml_loader()), {})
 MOST_NODES = 100_000  # of a YAML file, with every alias written out
 # places that a batch system sets; no other variable is read for a file, as it could be a secret
 PLACES = (
     "HOME", "SCRATCH", "SLURM_JOB_ID", "SLURM_SUBMIT_DIR", "SLURM_TMPDIR", "TMPDIR", "USER", "WORK",
 )  # fmt: skip
 KEY = re.compile(r"\$\{\s*[\w.\[\]-]+\s*\}")
-# OmegaConf's rules, by libyaml's parser where PyYAML has it: five times as fast
-_QUICK: Any = (yaml.CSafeLoader,) if yaml.__with_libyaml__ else ()
-_LOADER: Any = type("ConfigLoader", (*_QUICK, get_yaml_loader()), {})
 PLACE = re.compile(rf"\$\{{\s*oc\.env\s*:\s*({'|'.join(PLACES)})\s*(,[^${{}}]*)?\}}")
 
 
@@ -122,9 +122,9 @@ def plain_yaml(text: str, where: str, *, places: bool = False) -> Any:
         if not isinstance(plain, dict | list):
             raise ValueError(f"it holds '{plain}', not keys with values")
         refuse_resolvers(plain, where, places=places)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
+    except UserError:
+        raise
+    except Exception as error:  # what a wrong tag raises: `!!bool maybe` is a KeyError
         raise _damaged(where, error) from error
     return plain
 

@@ -69,6 +69,9 @@ def test_each_config_of_ours_is_what_omegaconf_reads() -> None:
         ("5", "it holds '5', not keys with values"),
         ("a: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
         ("a: ${oc.env:HOME}", "In a file"),
+        ("a: !!bool maybe", "is no YAML of a config, or damaged: 'maybe'"),
+        ("a: !!timestamp today", "is no YAML of a config, or damaged"),
+        ("a: !!python/object/apply:pathlib.Path [1]", "is no YAML of a config, or damaged"),
         ("--- {a: 1}\n--- {a: 2}", "expected a single document"),
     ],
 )
