@@ -16,7 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from solo_registry.errors import UserError
 
-# OmegaConf's rules, by libyaml's parser where PyYAML has it: five times as fast
+# OmegaConf's rules (a private name of 2.2 and 2.3; hydra-core 1.3 takes no others), by libyaml
+# where PyYAML has it: five times as fast
 _QUICK: Any = (yaml.CSafeLoader,) if yaml.__with_libyaml__ else ()
 _LOADER: Any = type("ConfigLoader", (*_QUICK, get_yaml_loader()), {})
 MOST_NODES = 100_000  # of a YAML file, with every alias written out
@@ -111,14 +112,12 @@ def plain_yaml(text: str, where: str, *, places: bool = False) -> Any:
     """
     try:
         loader = _LOADER(text)
-        try:
-            root = loader.get_single_node()
-            if root is not None and _nodes(root, {}) > MOST_NODES:
-                raise UserError(f"{where} has more than {MOST_NODES} values")
-            plain = None if root is None else loader.construct_document(root)
-        finally:
-            loader.dispose()
-        plain = {} if plain is None else plain
+        root = loader.get_single_node()
+        if root is not None and _nodes(root, {}) > MOST_NODES:
+            raise UserError(f"{where} has more than {MOST_NODES} values")
+        plain = None if root is None else loader.construct_document(root)
+        if plain is None:
+            plain = {}
         if not isinstance(plain, dict | list):
             raise ValueError(f"it holds '{plain}', not keys with values")
         refuse_resolvers(plain, where, places=places)
