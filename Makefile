@@ -6,7 +6,7 @@ LOWEST_TOOLS := black==26.3.1 'pytest>=9' 'pytest-xdist>=3.6' 'hypothesis>=6.100
 # a file of tests is one worker's, so that what a module shares is made once; long tests come first
 XDIST := -n auto --dist loadfile --no-loadscope-reorder
 # pytest keeps the test files that it has rewritten, whatever the environment says
-SETTINGS := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
+SETTINGS := PYTHONDONTWRITEBYTECODE=
 PYTEST := $(SETTINGS) $(BIN)/pytest $(XDIST)
 QUICK := not slow and not distributed and not nightly
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+# Tests are many and small, and numbers are equal to the last digit only with as many threads. So
+# torch gets one here, before it is imported, and in every process that a test starts.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import torch
 from omegaconf import DictConfig, OmegaConf
 
@@ -95,11 +101,9 @@ def plugins() -> None:
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Tests are many and small: threads would only get into each other's way."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Undo what a test does to the number of threads."""
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

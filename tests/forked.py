@@ -32,7 +32,6 @@ SERVER.set_forkserver_preload(
 
 def _become(words: list[str], folder: str, variables: dict[str, str], *files: str) -> None:
     """Turn a fork of the server into the program."""
-    import torch
 
     multiprocessing.process._parent_process = None  # type: ignore[attr-defined]  # a person's
     os.setsid()
@@ -42,7 +41,6 @@ def _become(words: list[str], folder: str, variables: dict[str, str], *files: st
     sys.path[:0] = filter(None, variables.get("PYTHONPATH", "").split(os.pathsep))
     for number, path in enumerate(files, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), number)
-    torch.set_num_threads(1)  # the server read its environment, not this one
     multiprocessing.util.spawnv_passfds = _fork_server  # type: ignore[attr-defined]
     module = words[0] == "-m"
     sys.argv = words[1:] if module else words
@@ -81,7 +79,7 @@ class Forked:
         self, *words: object, cwd: Path | str = ".", env: Mapping[str, str] | None = None
     ) -> None:
         self.args = list(map(str, words))
-        variables = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
+        variables = {**os.environ, **(env or {})}
         folder = Path(tempfile.mkdtemp(prefix="forked-"))
         weakref.finalize(self, shutil.rmtree, folder)
         self._written = (folder / "out.txt", folder / "err.txt")

@@ -207,7 +207,7 @@ def test_marked_commands_run(block: Block, tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block.text],
-        cwd=tmp_path, env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+        cwd=tmp_path, env={**os.environ, "PATH": path},
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

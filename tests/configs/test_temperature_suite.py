@@ -27,7 +27,6 @@ def test_every_strategy_trains_and_the_board_reports(
 ) -> None:
     """Each strategy takes the first point of its grid, and nothing is tuned."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     suite = yaml.safe_load(SUITE.read_text(encoding="utf-8"))
     suite |= {"tuning": {"points": 1}, "same_range": False}
     for strategy in suite["strategies"].values():

@@ -54,7 +54,6 @@ def test_tunings_need_equal_shares() -> None:
 @pytest.mark.distributed
 def test_two_tunings_of_a_real_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     words = [
         "suite=smoke", "strategies=fixed,cosine", "seeds=3", "max_epochs=1",
         "backbone.kwargs.channels=[4,4,8,8]", "optimizer.batch_size=512",

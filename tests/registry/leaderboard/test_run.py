@@ -39,12 +39,6 @@ QUIET = Console(quiet=True)
 COST = ["train_seconds", "peak_host_bytes", "peak_gpu_bytes"]
 
 
-@pytest.fixture(autouse=True)
-def one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Numbers are equal to the last digit only with as many threads."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
 def command(*words: str) -> list[str]:
     return [sys.executable, "-m", "solo_registry", "leaderboard", "run", *words]
 

@@ -70,7 +70,6 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_worker_niceness", "0")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     second = made.add_node(num_cpus=1)
     made.wait_for_nodes()

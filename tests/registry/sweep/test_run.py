@@ -218,17 +218,9 @@ def wait_for(found: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture
-def one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Numbers are equal to the last digit only with as many threads."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
 @pytest.mark.nightly
 @pytest.mark.slow
-def test_killed_with_9_real_runs_end_with_the_same_bytes(
-    tmp_path: Path, one_thread_each: None
-) -> None:
+def test_killed_with_9_real_runs_end_with_the_same_bytes(tmp_path: Path) -> None:
     """Killed in the second trial's training; a pruned run is no failure.
 
     It is stopped between writing an epoch's numbers and its checkpoint, or later.
@@ -256,7 +248,7 @@ def test_killed_with_9_real_runs_end_with_the_same_bytes(
 
 @pytest.mark.nightly
 @pytest.mark.slow
-def test_ctrl_c_ends_the_real_run_too(tmp_path: Path, one_thread_each: None) -> None:
+def test_ctrl_c_ends_the_real_run_too(tmp_path: Path) -> None:
     process = subprocess.Popen(command(), cwd=tmp_path, stderr=subprocess.PIPE, text=True,
                                stdout=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
     wait_for(lambda: bool(list(tmp_path.rglob("metrics.csv"))))

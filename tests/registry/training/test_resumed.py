@@ -128,14 +128,9 @@ def test_kill_9_at_any_moment_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
         "backbone.kwargs.channels=[8,8,16,16]", "method_kwargs.proj_hidden_dim=16",
     ]  # fmt: skip
     command = [sys.executable, "-m", "solo_registry", "pretrain", *words]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    whole = subprocess.run(
-        [*command, f"runs_dir={tmp_path}/whole"], env=env, capture_output=True, text=True
-    )
+    whole = subprocess.run([*command, f"runs_dir={tmp_path}/whole"], capture_output=True, text=True)
     assert whole.returncode == 0, whole.stderr
-    process = subprocess.Popen(
-        [*command, f"runs_dir={tmp_path}/killed"], env=env, stdout=subprocess.DEVNULL
-    )
+    process = subprocess.Popen([*command, f"runs_dir={tmp_path}/killed"], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("killed/**/last.ckpt")) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -143,7 +138,7 @@ def test_kill_9_at_any_moment_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
     process.wait()
     assert not list(tmp_path.glob("killed/**/result.json"))
     again = subprocess.run(
-        [*command, f"runs_dir={tmp_path}/killed"], env=env, capture_output=True, text=True
+        [*command, f"runs_dir={tmp_path}/killed"], capture_output=True, text=True
     )
     assert again.returncode == 0, again.stderr
     assert "resuming from" in again.stdout
@@ -250,8 +245,7 @@ def test_a_run_that_is_started_twice_is_trained_once(tmp_path: Path) -> None:
     words.remove("evaluation.enabled=false")
     command = [sys.executable, "-m", "solo_registry", "pretrain", *words, "evaluation.knn_k=5"]
     started = [
-        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True,
-                         env={**os.environ, "OMP_NUM_THREADS": "1"})
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]  # fmt: skip
     texts = [process.communicate(timeout=300)[0] for process in started]
