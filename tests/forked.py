@@ -32,7 +32,6 @@ SERVER.set_forkserver_preload(
 
 def _become(words: list[str], folder: str, variables: dict[str, str], *files: str) -> None:
     """Turn a fork of the server into the program."""
-
     multiprocessing.process._parent_process = None  # type: ignore[attr-defined]  # a person's
     os.setsid()
     os.chdir(folder)

@@ -58,12 +58,10 @@ def test_a_seed_is_a_row_and_seeds_are_added(
     script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], names: set[str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    threads = torch.get_num_threads()
     out = tmp_path / "rows.json"
     for seeds in (1, 2):
         monkeypatch.setattr("sys.argv", ["x", *words, f"--seeds={seeds}", f"--out={out}"])
         script.main()
-    torch.set_num_threads(threads)
     rows = json.loads(out.read_text())
     assert len(rows) == 2 and set(rows[0]) == set(rows[1]) == names
     for row in rows:

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from PIL import Image
 from tests.forked import SERVER
 
@@ -163,7 +162,6 @@ class Victim:
 
 def _serve(pipe: Connection, root: str, target: Callable[..., Any], args: tuple[Any, ...]) -> None:
     """Fork for each number that comes."""
-    torch.set_num_threads(1)
     load_plugins()
     first = True
     with contextlib.suppress(EOFError):
